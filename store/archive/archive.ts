@@ -28,15 +28,19 @@ const LIST_AGE_MS = 5 * 60_000;
 
 const ARCHIVED = "entries";
 const MERGED = "merged";
+const SEEN = "seen";
 const CONTINUATIONS = "continuations";
 
 /** All documents of a partition, listed just now. */
 export interface ArchiveListing {
   /** Those that are read, in order. */
   readonly entries: readonly ArchiveEntry[];
-  /** Those that merged ones stand for, with the names of their documents. */
-  readonly replaced: readonly (Replaced & { readonly document: string })[];
+  /** Those that merged ones stand for. */
+  readonly replaced: readonly Replaced[];
 }
+
+/** When a sweep first found a merged entry published. */
+const Seen = z.strictObject({ atMs: z.int() });
 
 interface KnownList {
   readonly listedAtMs: EpochMs;
@@ -58,6 +62,8 @@ export class Archive {
   /** Documents never change, so each is read once; by folder and name. */
   readonly #documents = new Map<string, Map<string, ArchiveEntry>>();
   readonly #lists = new Map<string, KnownList>();
+  /** When merged entries were first seen, by the name of that document. */
+  readonly #seen = new Map<string, EpochMs>();
 
   constructor(data: DataDirectory, clock: () => EpochMs = Date.now) {
     this.#data = data;
@@ -104,10 +110,7 @@ export class Archive {
       if (tiles.ok) {
         const { entries, replaced } = tiles;
         this.#lists.set(place(topic, partition), { listedAtMs, entries });
-        return {
-          entries,
-          replaced: replaced.map((one) => ({ ...one, document: entryDocument(topic, partition, one.entry) })),
-        };
+        return { entries, replaced };
       }
       // A folder is not listed in one moment: what looks like a gap may have been published in between.
       if (attempt > 1) {
@@ -238,9 +241,26 @@ export class Archive {
     return false;
   }
 
-  /** Whether a merged entry is so old that nobody reads any more what it stands for. */
-  graceIsOver({ createdAtMs }: MergedEntry): boolean {
-    return this.#clock() - createdAtMs >= REPLACED_GRACE_MS;
+  /**
+   * Whether a merged entry has been read for so long that nobody reads any more what it stands for. That time begins
+   * when a sweep first finds the entry: `createdAtMs` was taken before it was published, and its process may have slept
+   * in between.
+   */
+  async graceIsOver(topic: string, partition: number, entry: MergedEntry): Promise<boolean> {
+    const name = seenDocument(topic, partition, entry);
+    const nowMs = this.#clock();
+    let seenMs = this.#seen.get(name) ?? (await this.#data.read(name, Seen))?.atMs;
+    if (seenMs === undefined) {
+      await this.#data.createExclusively(name, { atMs: nowMs });
+      seenMs = nowMs;
+    } else this.#seen.set(name, seenMs);
+    return nowMs - seenMs >= REPLACED_GRACE_MS;
+  }
+
+  /** Deletes the document of an entry that is replaced. */
+  async removeReplaced(topic: string, partition: number, entry: ArchiveEntry): Promise<void> {
+    if (isMerged(entry)) await this.#data.remove(seenDocument(topic, partition, entry));
+    await this.#data.remove(entryDocument(topic, partition, entry));
   }
 
   #isFresh({ listedAtMs }: KnownList): boolean {
@@ -293,6 +313,15 @@ export function entryDocument(
   partition: number,
   entry: Pick<ArchiveEntry, "from"> | MergedEntry,
 ): string {
-  const [folder, span] = isMerged(entry) ? [MERGED, [entry.from, entry.to]] : [ARCHIVED, [entry.from]];
+  return isMerged(entry)
+    ? documentOf(topic, partition, MERGED, entry.from, entry.to)
+    : documentOf(topic, partition, ARCHIVED, entry.from);
+}
+
+function seenDocument(topic: string, partition: number, { from, to }: MergedEntry): string {
+  return documentOf(topic, partition, SEEN, from, to);
+}
+
+function documentOf(topic: string, partition: number, folder: string, ...span: string[]): string {
   return join(place(topic, partition), folder, `${span.map((offset) => offset.padStart(19, "0")).join("-")}.json`);
 }
