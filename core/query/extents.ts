@@ -62,3 +62,19 @@ export function pieceOf(
   }
   return { fromMs: range.fromMs, toMs: Math.min(bucketOf(low, grainMs), range.toMs) };
 }
+
+/** Pieces of about `rows` rows each that have all of the rows in `range`, one after the other. */
+export function piecesOf(
+  extents: readonly RowExtent[],
+  range: TimeRange,
+  size: { readonly rows: number; readonly grainMs: number },
+): TimeRange[] {
+  const pieces: TimeRange[] = [];
+  let from = nextWithRows(extents, range.fromMs);
+  while (from !== null && from < range.toMs) {
+    const piece = pieceOf(extents, { fromMs: from, toMs: range.toMs }, size);
+    pieces.push(piece);
+    from = nextWithRows(extents, piece.toMs);
+  }
+  return pieces;
+}

@@ -60,7 +60,8 @@ async function readRows(
   // Cells that were changed since the newest version are held beside these.
   const room = Math.floor(reader.mostCells / 4);
   const isFiltered = question.where.size > 0;
-  const atOnce = isFiltered ? Math.max(limit, Math.min(FILTERED_AT_ONCE, room)) : limit;
+  // One more than are shown tells whether there are more.
+  const atOnce = isFiltered ? Math.max(limit + 1, Math.min(FILTERED_AT_ONCE, room)) : limit + 1;
   let [position, after, cells] = [read.at, question.after, atOnce];
   let leftOut = 0;
   for (;;) {

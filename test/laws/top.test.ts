@@ -5,7 +5,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sql } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
-import { view } from "../../core/definition/view.ts";
+import { table } from "../../core/definition/table.ts";
+import { type View, view } from "../../core/definition/view.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { count } from "../../core/measures/kinds/count.ts";
@@ -14,9 +15,11 @@ import { sum } from "../../core/measures/kinds/sum.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
 import { presentRows } from "../../core/query/present.ts";
 import { planQuery, type Query } from "../../core/query/query.ts";
+import { planTable } from "../../core/query/table-query.ts";
 import { topOrder } from "../../core/query/top-order.ts";
 import { finish } from "../../core/query/work.ts";
 import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import { shardOf } from "../../core/state/shard.ts";
 import { keysOf, keysOrder, keysQuery } from "../../serving/answer/keys.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
@@ -28,17 +31,20 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { ticks } from "../views.ts";
 
 const MINUTE = 60_000;
+const measures = {
+  ticks: count(),
+  good_ticks: count({ where: sql`good` }),
+  total: sum(sql`amount`),
+  most: max(sql`amount`),
+};
 const places = view("places", {
   stream: ticks,
   by: { place: sql`place`, good: sql`good`, tip: sql`tip` },
   every: "1 minute",
-  measures: {
-    ticks: count(),
-    good_ticks: count({ where: sql`good` }),
-    total: sum(sql`amount`),
-    most: max(sql`amount`),
-  },
+  measures,
 });
+/** A table of the same cells: their bucket is the shard of their key. */
+const spots = table("spots", { stream: ticks, key: { place: sql`place`, tip: sql`tip` }, measures, shards: 5 });
 const components = componentsOf(places);
 
 /** One stored cell: some of the components have a value. */
@@ -98,7 +104,7 @@ beforeAll(async () => {
   pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [folder] });
   duck = await pool.connect();
   const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
-  batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS });
+  batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS, pieceRows: 8 });
 });
 afterAll(async () => {
   duck.closeSync();
@@ -106,14 +112,22 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** The stored bucket of a cell, and its group. */
+function placeOf(of: View, { at, ...state }: State): { bucket: number; group: GroupValue[] } {
+  const group = Object.keys(of.by).map((name) => state[name as "place" | "good" | "tip"]);
+  return { bucket: of.table === null ? at * MINUTE : shardOf(group.map(String), of.table), group };
+}
+
 let version = 0;
 /** A batch version that holds these cells; those of one place are stored as rows that have yet to be merged. */
-async function published(states: readonly State[]): Promise<Manifest> {
+async function published(of: View, states: readonly State[]): Promise<Manifest> {
   const file = await data.attempt("states", "top", "parquet");
-  const rows = states.flatMap(({ at, place, good, tip, values }) =>
+  const rows = states.flatMap((state) =>
     components.flatMap(({ key }, index) => {
+      const { place, good, tip, values } = state;
       const value = values[index];
-      return value === null ? [] : [{ bucket: at * MINUTE, place, good, tip, component: key, item: 0, value }];
+      const { bucket } = placeOf(of, state);
+      return value === null ? [] : [{ bucket, place, good, tip, component: key, item: 0, value }];
     }),
   );
   const types = {
@@ -148,9 +162,10 @@ async function published(states: readonly State[]): Promise<Manifest> {
 }
 
 /** The same as tiles of live state. */
-function tilesOf(states: readonly State[]): StoredTile[] {
-  return states.map(({ at, place, good, tip, values }) => {
-    const group: GroupValue[] = [place, good, tip];
+function tilesOf(of: View, states: readonly State[]): StoredTile[] {
+  return states.map((state) => {
+    const { values } = state;
+    const { bucket, group } = placeOf(of, state);
     const cells: GroupCells = {
       group,
       values: components.flatMap(({ key }, index): [string, bigint][] => {
@@ -160,7 +175,7 @@ function tilesOf(states: readonly State[]): StoredTile[] {
       items: [],
       sketches: [],
     };
-    return { bucket: at * MINUTE, groups: new Map([[groupKey(group), cells]]) };
+    return { bucket, groups: new Map([[groupKey(group), cells]]) };
   });
 }
 
@@ -168,27 +183,25 @@ const range = { fromMs: 0, toMs: 4 * MINUTE };
 const states = fc.array(state, { minLength: 1, maxLength: 30 });
 const live = fc.array(state, { maxLength: 6 });
 
-async function candidates(query: Query, order: Parameters<typeof topCells>[0], stored: State[], applied: State[]) {
-  const manifest = await published(stored);
+interface Held {
+  readonly stored: readonly State[];
+  readonly applied: readonly State[];
+}
+
+async function candidates(of: View, query: Query, order: Parameters<typeof topCells>[0], { stored, applied }: Held) {
+  const manifest = await published(of, stored);
   const budget = new Budget(ANSWER_LIMITS);
-  const builder = new AnswerBuilder(places, query, range, needsOf(places, query), budget);
-  finish(builder.addStored(tilesOf(applied), range));
-  const plan = {
-    view: places,
-    ...range,
-    everyMs: query.everyMs,
-    calendar: null,
-    by: query.by,
-    where: query.where,
-    components,
-  };
+  const builder = new AnswerBuilder(of, query, range, needsOf(of, query), budget);
+  finish(builder.addStored(tilesOf(of, applied), range));
+  const { everyMs, by, where } = query;
+  const plan = { view: of, ...range, everyMs, calendar: null, by, where, components };
   return topCells(order, { batch, manifest, plan, limits: ANSWER_LIMITS, budget, builder });
 }
 
 /** All cells, merged in memory. */
-function allCells(query: Query, stored: State[], applied: State[]) {
-  const builder = new AnswerBuilder(places, query, range, needsOf(places, query), Budget.unlimited());
-  finish(builder.addStored(tilesOf([...stored, ...applied]), range));
+function allCells(of: View, query: Query, { stored, applied }: Held) {
+  const builder = new AnswerBuilder(of, query, range, needsOf(of, query), Budget.unlimited());
+  finish(builder.addStored(tilesOf(of, [...stored, ...applied]), range));
   return builder.table.cells();
 }
 
@@ -207,11 +220,35 @@ describe("the first rows of an answer that is too large to be held", () => {
         if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
         const top = topOrder(places, plan.query);
         if ("unsortable" in top) throw new Error(top.unsortable);
-        const found = await candidates(plan.query, top, stored, applied);
-        const whole = presentRows(places, plan.query, allCells(plan.query, stored, applied), range);
+        const found = await candidates(places, plan.query, top, { stored, applied });
+        const whole = presentRows(places, plan.query, allCells(places, plan.query, { stored, applied }), range);
         expect(presentRows(places, plan.query, found, range)).toEqual(whole);
       }),
       { numRuns: 150 },
+    );
+  });
+
+  test("and so are those of a table, whose keys lie in shards", async () => {
+    const keyed = fc.array(
+      state.filter(({ place, tip }) => place !== null && tip !== null),
+      { minLength: 1, maxLength: 30 },
+    );
+    const asked = fc.record({
+      order: fc.constantFrom("", "-ticks", "total", "-total,-place", "most,-tip", "tip,place"),
+      limit: fc.integer({ min: 1, max: 6 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(keyed, keyed, asked, async (stored, applied, { order, limit }) => {
+        const plan = planTable(spots, { keys: null, order, limit: String(limit) });
+        if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+        const { query } = plan.question;
+        const top = topOrder(spots, query);
+        if ("unsortable" in top) throw new Error(top.unsortable);
+        const held = { stored, applied: applied.slice(0, 3) };
+        const whole = presentRows(spots, query, allCells(spots, query, held), range);
+        expect(presentRows(spots, query, await candidates(spots, query, top, held), range)).toEqual(whole);
+      }),
+      { numRuns: 50 },
     );
   });
 
@@ -226,8 +263,9 @@ describe("the first rows of an answer that is too large to be held", () => {
         const plan = planQuery(places, {});
         if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
         const query = keysQuery(places, plan.query, dimension);
-        const found = await candidates(query, keysOrder(dimension, { prefix, limit }), stored, applied);
-        const whole = finish(keysOf(places, dimension, { cells: allCells(query, stored, applied) }, { prefix, limit }));
+        const found = await candidates(places, query, keysOrder(dimension, { prefix, limit }), { stored, applied });
+        const cells = allCells(places, query, { stored, applied });
+        const whole = finish(keysOf(places, dimension, { cells }, { prefix, limit }));
         expect(finish(keysOf(places, dimension, { cells: found }, { prefix, limit }))).toEqual(whole);
       }),
       { numRuns: 100 },

@@ -7,9 +7,12 @@ import { dimensionScales } from "../../../core/measures/decimals.ts";
 import { ROWS } from "../../../core/measures/measure.ts";
 import type { CalendarGrain } from "../../../core/query/calendar.ts";
 import { filterParts } from "../../../core/query/filter.ts";
+import type { TimeRange } from "../../../core/query/query.ts";
 import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import type { GroupValue } from "../../../core/state/cells.ts";
 import { mergeSql, PICK_PLACE_DIGITS } from "../../../core/state/compile.ts";
+import { shardOf } from "../../../core/state/shard.ts";
+import { bucketOf } from "../../../core/time.ts";
 
 /** What an answer needs of a batch version. */
 export interface BatchPlan {
@@ -61,23 +64,35 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
   return { sql: `SELECT ${[...cellColumns(plan), ...columns].join(", ")} FROM ${source} GROUP BY ALL`, values };
 }
 
+/** How many cells are wanted, and in which pieces of the plan's range they are looked for: no cell lies in two. */
+export interface TopWanted {
+  readonly most: number;
+  readonly pieces: readonly TimeRange[];
+}
+
 /**
  * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the
- * order of code points.
+ * order of code points. Each piece is grouped by itself: many small hash tables take less time than a large one.
  */
-export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrder, most: number): Statement {
+export function topSql(
+  files: readonly string[],
+  plan: BatchPlan,
+  order: TopOrder,
+  { most, pieces }: TopWanted,
+): Statement {
   const { keys, prefix, after, filters = [] } = order;
   const ofRecords = plan.components.filter(({ key }) => filters.some((one) => one.by === "record" && one.key === key));
   // A key is found by any record that was its newest one: the rows of one component are enough.
   const integers = ofForm(plan, "integer").filter(({ key }) => isCompared(key, order));
   const wanted = ofRecords.length > 0 ? ofRecords : integers;
-  const { sql: source, values } = sourceSql(files, plan, wanted);
+  const sources = pieces.map((piece) => sourceSql(files, plan, wanted, piece));
+  // They are the same for all pieces.
+  const values = sources[0]?.values ?? [];
   const merged = integers.map(
     ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
   );
   const before = filters.flatMap((one) => (one.by === "component" ? [] : [filterSql(one, values)]));
   const rows = before.length === 0 ? "" : ` WHERE ${before.join(" AND ")}`;
-  const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source}${rows} GROUP BY ALL`;
   const conditions = [
     ...(prefix === null
       ? []
@@ -87,10 +102,12 @@ export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrde
   ];
   const asked = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
   const terms = keys.flatMap((key) => orderTerms(plan, key)).join(", ");
-  return {
-    sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${asked} ORDER BY ${terms} LIMIT ${most}`,
-    values,
-  };
+  const first = `ORDER BY ${terms} LIMIT ${most}`;
+  const firsts = sources.map(({ sql: source }) => {
+    const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source}${rows} GROUP BY ALL`;
+    return `(SELECT * FROM (${cells})${asked} ${first})`;
+  });
+  return { sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${firsts.join(" UNION ALL ")}) ${first}`, values };
 }
 
 /** Whether an integer decides about the first cells. Every cell has `rows`: so none is left out for want of others. */
@@ -210,8 +227,34 @@ export function packedRegister(text: string, index: number): { register: number;
   return { register: packed >> 6, rank: packed & 63 };
 }
 
-function rollsUp({ view, everyMs, calendar, by }: BatchPlan): boolean {
-  return calendar !== null || everyMs > view.grainMs || by.length < Object.keys(view.by).length;
+function rollsUp(plan: BatchPlan): boolean {
+  return rollsUpTime(plan) || plan.by.length < Object.keys(plan.view.by).length;
+}
+
+/** Whether several stored buckets make one of the answer. */
+function rollsUpTime({ view, everyMs, calendar }: BatchPlan): boolean {
+  return calendar !== null || everyMs > view.grainMs;
+}
+
+/** The answer's bucket of a stored row. One that is the same for all rows costs nothing where these are grouped. */
+function bucketSql({ view, fromMs, toMs, everyMs }: BatchPlan): string {
+  const only = bucketOf(fromMs, everyMs);
+  if (only === bucketOf(toMs - 1, everyMs)) return `${only}::BIGINT`;
+  if (everyMs === view.grainMs) return "_state.bucket";
+  return `(_state.bucket - ((_state.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
+}
+
+/** Whether all that is stored of a cell lies in one bucket: of a table, a key's shard. */
+export function hasOneBucket(plan: BatchPlan): boolean {
+  return plan.view.table === null ? !rollsUpTime(plan) : !rollsUp({ ...plan, everyMs: plan.view.grainMs });
+}
+
+/** The condition that has row groups chosen by the buckets of some cells; none where these have many. */
+function storedBuckets(plan: BatchPlan, cells: readonly CellPlace[]): string[] {
+  if (!hasOneBucket(plan)) return [];
+  const { table } = plan.view;
+  const stored = cells.map(({ bucket, group }) => (table === null ? bucket : shardOf(group.map(String), table)));
+  return [`_state.bucket IN (${[...new Set(stored)].join(", ")})`];
 }
 
 /** The newest bucket that is not after `untilMs`. */
@@ -237,8 +280,13 @@ function cellColumns({ by }: BatchPlan): string[] {
  * State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the
  * text.
  */
-function sourceSql(files: readonly string[], plan: BatchPlan, components: readonly NamedComponent[]): Statement {
-  const { view, fromMs, toMs, everyMs, calendar, by, where, only } = plan;
+function sourceSql(
+  files: readonly string[],
+  plan: BatchPlan,
+  components: readonly NamedComponent[],
+  piece: TimeRange | null = null,
+): Statement {
+  const { view, fromMs, toMs, calendar, by, where, only } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
     const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
@@ -257,8 +305,7 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
   const isAll = components.length === componentsOf(view).length;
   const wanted = isAll ? [] : [`component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`];
   // Names that begin with an underscore are none that a dimension can have.
-  const fixed = `(_state.bucket - ((_state.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
-  const wider = `${calendar === null ? fixed : "_calendar._start"} AS bucket`;
+  const wider = `${calendar === null ? bucketSql(plan) : "_calendar._start"} AS bucket`;
   const state = (name: string) => `_state.${name}`;
   const columns = [wider, ...by.map((name) => state(quoteName(name))), ...STATE.map(state)].join(", ");
   const joined =
@@ -267,7 +314,11 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
       : " ASOF JOIN (SELECT unnest([" +
         `${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS ` +
         "_calendar ON _state.bucket >= _calendar._start";
-  const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...wanted, ...conditions].join(" AND ");
+  const within = [
+    ...(piece === null ? [] : [`_state.bucket >= ${piece.fromMs} AND _state.bucket < ${piece.toMs}`]),
+    ...(only === undefined ? [] : storedBuckets(plan, only)),
+  ];
+  const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...within, ...wanted, ...conditions].join(" AND ");
   const source = `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`;
   return { sql: only === undefined ? source : amongSql(source, by, only, values), values };
 }

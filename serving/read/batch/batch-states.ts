@@ -6,7 +6,7 @@ import type { EpochMs } from "../../../core/log/position.ts";
 import type { Item, StateValue } from "../../../core/measures/measure.ts";
 import { Registers } from "../../../core/numbers/hll.ts";
 import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../../../core/query/budget.ts";
-import { type RowExtent, rowsRead } from "../../../core/query/extents.ts";
+import { piecesOf, type RowExtent, rowsRead } from "../../../core/query/extents.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
 import { type GroupValue, groupValue } from "../../../core/state/cells.ts";
@@ -20,6 +20,7 @@ import {
   type BatchPlan,
   type CellPlace,
   extentsSql,
+  hasOneBucket,
   itemsSql,
   lastBucketSql,
   ofForm,
@@ -32,9 +33,14 @@ import {
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
 import { KeyFilters } from "./key-filters.ts";
 
+/** Some hundred thousand groups, whose hash table a processor's caches hold about. */
+const PIECE_ROWS = 4_000_000;
+
 export interface BatchStatesOptions {
   readonly maxCachedCells: number;
   readonly limits: BudgetLimits;
+  /** About so many stored rows are grouped at a time where the first cells of an order are looked for. */
+  readonly pieceRows?: number;
 }
 
 /**
@@ -45,16 +51,22 @@ export class BatchStates {
   readonly #data: DataDirectory;
   readonly #ducks: DuckQueue;
   readonly #limits: BudgetLimits;
+  readonly #pieceRows: number;
   readonly #answers: WeightedCache<BatchCells>;
   readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
   readonly #tops: WeightedCache<readonly CellPlace[]>;
   readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
   readonly #keys = new KeyFilters((file, statement, stopped) => this.#row(file, statement, stopped));
 
-  constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
+  constructor(
+    data: DataDirectory,
+    ducks: DuckQueue,
+    { maxCachedCells, limits, pieceRows = PIECE_ROWS }: BatchStatesOptions,
+  ) {
     this.#data = data;
     this.#ducks = ducks;
     this.#limits = limits;
+    this.#pieceRows = pieceRows;
     this.#tops = new WeightedCache(maxCachedCells, (places) => 1 + places.length);
     this.#answers = new WeightedCache(maxCachedCells, ({ weight }) => weight);
   }
@@ -133,8 +145,13 @@ export class BatchStates {
   ): Promise<{ places: readonly CellPlace[]; rows: number }> {
     const files = filesOf(manifest);
     if (files.length === 0 || plan.fromMs >= plan.toMs) return { places: [], rows: 0 };
-    const rows = rowsRead(await this.extents(manifest), plan);
+    const extents = await this.extents(manifest);
+    const rows = rowsRead(extents, plan);
+    if (rows === 0) return { places: [], rows };
     new Budget(this.#limits).require("rows", rows);
+    const pieces = hasOneBucket(plan)
+      ? piecesOf(extents, plan, { rows: this.#pieceRows, grainMs: plan.view.grainMs })
+      : [plan];
     // Live cells come and go: with some more than are needed, the same ones do for a while.
     const read = 2 ** Math.ceil(Math.log2(most + 1));
     const name = JSON.stringify([
@@ -148,7 +165,7 @@ export class BatchStates {
     ]);
     const load = async (left: AbortSignal) => {
       const [found, budget]: [CellPlace[], Budget] = [[], new Budget(this.#limits, left)];
-      const statement = (paths: readonly string[]) => topSql(paths, plan, order, read);
+      const statement = (paths: readonly string[]) => topSql(paths, plan, order, { most: read, pieces });
       await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
         budget.requireWanted();
         for (const [row, bucket] of buckets.entries())
