@@ -15,6 +15,7 @@ import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf, serverClosing } from "./common/problem.ts";
+import { remembered } from "./common/remembered.ts";
 import { withAccount } from "./common/turns.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
@@ -74,6 +75,8 @@ export async function createApp(
   serving: Serving,
   { logger, isAllowedHost, requestsPerMinute, version, helper, keys, policy, callerSecret }: HttpOptions,
 ): Promise<FastifyInstance> {
+  const parsed = remembered(parseParameters);
+  const isAllowed = remembered(isAllowedHost);
   const app = Fastify({
     loggerInstance: logger,
     // One line a request, written below: the framework's would carry the URL, and with it what clients filter by.
@@ -82,7 +85,7 @@ export async function createApp(
     // `refuseWhileClosing` says it as a problem.
     return503OnClosing: false,
     requestTimeout: 30_000,
-    routerOptions: { querystringParser: (text) => ({ ...parseParameters(text) }), ignoreTrailingSlash: true },
+    routerOptions: { querystringParser: (text) => ({ ...parsed(text) }), ignoreTrailingSlash: true },
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, refusalOf(error)),
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
@@ -95,8 +98,8 @@ export async function createApp(
   refuseWhileClosing(app);
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);
-    const { host } = request.headers;
-    done(isAllowedHost(host) ? (urlProblem(request) ?? undefined) : hostNotAllowed(host ?? ""));
+    const { host = "" } = request.headers;
+    done(isAllowed(host) ? (urlProblem(request) ?? undefined) : hostNotAllowed(host));
   });
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
@@ -120,9 +123,9 @@ export async function createApp(
     policy,
     audit: logger.child({ audit: true }, { level: "info" }),
     viewOf: (name) => {
-      const described = serving.views.get(name);
       const joined = serving.joins.definition(name);
       if (joined !== undefined) return { ...joinedSubject(joined), isTable: true };
+      const described = serving.views.get(name);
       if (described === undefined) return null;
       const { view } = described.definition;
       return { ...subjectOf(view), isTable: view.table !== null };

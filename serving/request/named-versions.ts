@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { type NamedVersion, namedVersions, withCuts } from "../../core/log/as-of.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { mayBePosted } from "../access/route-access.ts";
+import { remembered } from "../common/remembered.ts";
 import { positionGone } from "../read/recomputations.ts";
 import { generationGone, MOST_PIECES } from "./consistency.ts";
 import type { Parameters } from "./parameters.ts";
@@ -25,9 +26,7 @@ const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => P
 };
 
 /** Whether a route has parameters with tokens. */
-function readsTokens(route: string): boolean {
-  return mayBePosted(route) || route === "/proof/:view";
-}
+const readsTokens = remembered((route) => mayBePosted(route) || route === "/proof/:view");
 
 /** Has the routes find tokens that they can read without looking up the cut of a version. */
 export function resolveTokens(app: FastifyInstance, serving: Known): void {

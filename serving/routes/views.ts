@@ -11,6 +11,7 @@ import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../answer/rendered-answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
+import { remembered } from "../common/remembered.ts";
 import { inTurns } from "../common/turns.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Standing } from "../read/live/standings.ts";
@@ -34,6 +35,7 @@ interface QuestionOptions extends Consistency {
 
 const JSON_TYPE = "application/json; charset=utf-8";
 const AGE_HEADER = "tideline-freshness-ms";
+const formatFor = remembered(preferredFormat);
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
@@ -91,7 +93,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     const { query, options } = asked;
     const { definition, types } = asked.described;
     const { at, numbers } = options;
-    const format = options.format ?? preferredFormat(request.headers.accept);
+    const format = options.format ?? formatFor(request.headers.accept ?? "*/*");
     const tagOf = (asOf: string) => entityTag(asOf, query, `${format} ${numbers}`, at === null && format === "json");
     void reply.header("vary", "accept");
     if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
