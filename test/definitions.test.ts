@@ -54,6 +54,31 @@ test("what is wrong with a table's key is said of the key, not of the condition 
   await expect(loading).rejects.toThrow(/carts: key\.cart: there is no column "crat_id"/);
 });
 
+test("indexes of a table are columns that have one, each once", async () => {
+  const directory = join(folder, "indexes");
+  await mkdir(directory);
+  await writeFile(
+    join(directory, "carts.ts"),
+    `import { count, last, max, sql, sum, table } from "../../../core/definition/builders.ts";
+     import { orderCompleted } from "../../../schemas/order-completed.ts";
+     const measures = { n: count(), total: sum(sql\`amount_cents\`), most: max(sql\`amount_cents\`), at: last(sql\`region\`) };
+     const common = { stream: orderCompleted, key: { region: sql\`region\`, order: sql\`order_id\` } };
+     export const good = table("good", { ...common, measures, indexes: ["region", "order", "most"] });
+     export const newest = table("newest", { ...common, key: sql\`order_id\`, indexes: ["region", "amount_cents"] });
+     export const bad = table("bad", { ...common, measures, indexes: ["n", "total", "at", "rigeon", "most", "most"] });
+     export const text = table("text", { ...common, measures, indexes: "most" });`,
+  );
+  const message = await loadDefinitions({ schemas: [], views: [directory] }).then(
+    () => "",
+    (error: Error) => error.message,
+  );
+  for (const column of ["n", "total", "at", "rigeon"])
+    expect(message).toContain(`view bad: indexes: "${column}" cannot have an index; parts of the key`);
+  expect(message).toContain('view bad: indexes: "most" is named twice');
+  expect(message).toContain('view text: indexes: a list of columns, such as ["customer"]');
+  expect(message).not.toMatch(/view (good|newest)/);
+});
+
 test("a sound definition has no problems", async () => {
   expect(
     await problemsOf("by: { region: sql`upper(region)` }, where: sql`amount_cents > 5 AND region IN ('eu', 'us')`"),

@@ -1,5 +1,8 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { sql } from "../core/contract/sql.ts";
+import { generationOf } from "../core/definition/generation.ts";
 import { table } from "../core/definition/table.ts";
 import { count } from "../core/measures/kinds/count.ts";
 import { max } from "../core/measures/kinds/extremes.ts";
@@ -17,13 +20,19 @@ import { produce } from "./produce.ts";
 
 const changes = customerChanges("filtered-changes", 2);
 const customers = table("filtered-customers", { stream: changes, key: sql`customer`, deleted: sql`op = 'delete'` });
+const indexed = table("filtered-indexed", {
+  ...{ stream: changes, key: sql`customer`, deleted: sql`op = 'delete'` },
+  indexes: ["name", "member", "balance", "at", "visits", "customer"],
+});
 const activity = table("filtered-activity", {
   stream: changes,
   key: { customer: sql`customer`, member: sql`coalesce(member, false)`, balance: sql`balance` },
   shards: 7,
   measures: { changes: count(), total: sum(sql`balance`), most: max(sql`visits`), name: last(sql`name`) },
+  indexes: ["member", "balance", "most"],
 });
 
+const TABLES = [customers, indexed, activity];
 const NAMES = [null, "", "null", '"null"', "it's", 'a "b" \\ c', "Zürich", "東京 🦔", "tab\tline\n", "$1", "%"];
 const START = Date.parse("2026-03-28T12:00:00Z");
 const KEYS = 2_600;
@@ -63,7 +72,7 @@ async function change(keys: readonly number[]): Promise<void> {
   });
   produced += keys.length;
   await produce(inject("kafkaBrokers"), layers.topic(changes.name), records);
-  for (const { name } of [customers, activity])
+  for (const { name } of TABLES)
     await until(
       `${name} has all records`,
       async () => (await (await fetch(layers.url("/tables"))).json()) as { tables: Listed[] },
@@ -88,37 +97,36 @@ async function wholeOf(path: string, limit: number): Promise<Row[]> {
 }
 
 beforeAll(async () => {
-  layers = await Layers.open([customers, activity], { maxAnswerCells: 2_500 });
+  layers = await Layers.open(TABLES, { maxAnswerCells: 2_500 });
   const keys = Array.from({ length: KEYS }, (_, key) => key);
   await change([...keys, ...keys.filter((key) => key % 3 === 0)]);
-  for (const view of [customers, activity]) expect(await layers.refresh(view)).toBe(true);
+  for (const view of TABLES) expect(await layers.refresh(view)).toBe(true);
   await change(keys.filter((key) => key % 5 === 0));
-  for (const view of [customers, activity]) expect(await layers.refresh(view)).toBe(true);
+  for (const view of TABLES) expect(await layers.refresh(view)).toBe(true);
   await change(keys.filter((key) => key % 11 === 0));
 });
 
 afterAll(() => layers?.close());
 
 type Filter = Readonly<Record<string, readonly Row[string][]>>;
+const OF_RECORDS: readonly Filter[] = [
+  { name: ["it's"] },
+  { name: ['a "b" \\ c', "東京 🦔", "tab\tline\n"] },
+  { name: [null] },
+  { name: ["null", '"null"', ""] },
+  { member: [true] },
+  { member: [null], op: ["set"] },
+  { balance: [1.25, -2.5] },
+  { balance: [0] },
+  { at: [new Date(START + 17_000).toISOString()] },
+  { visits: [2 ** 53 - 1] },
+  { visits: [7], member: [false, null] },
+  { customer: ["c100 null", "c7", "nobody"] },
+  { name: ["nobody's"] },
+];
 const CASES: readonly [table: string, filters: readonly Filter[]][] = [
-  [
-    customers.name,
-    [
-      { name: ["it's"] },
-      { name: ['a "b" \\ c', "東京 🦔", "tab\tline\n"] },
-      { name: [null] },
-      { name: ["null", '"null"', ""] },
-      { member: [true] },
-      { member: [null], op: ["set"] },
-      { balance: [1.25, -2.5] },
-      { balance: [0] },
-      { at: [new Date(START + 17_000).toISOString()] },
-      { visits: [2 ** 53 - 1] },
-      { visits: [7], member: [false, null] },
-      { customer: ["c100 null", "c7", "nobody"] },
-      { name: ["nobody's"] },
-    ],
-  ],
+  [customers.name, OF_RECORDS],
+  [indexed.name, OF_RECORDS],
   [
     activity.name,
     [
@@ -134,6 +142,15 @@ const CASES: readonly [table: string, filters: readonly Filter[]][] = [
     ],
   ],
 ];
+
+test("state files of tables with indexes have them", async () => {
+  for (const view of TABLES) {
+    const folder = join(layers.dataDir, "views", generationOf(view));
+    const names = await readdir(join(folder, "indexes")).catch(() => []);
+    const files = view.table?.indexes.length === 0 ? 0 : (await readdir(join(folder, "states"))).length;
+    expect([view.name, names.length]).toEqual([view.name, files]);
+  }
+});
 
 test.each(CASES)(
   "%s has the rows that where allows, all at once and page by page, in the order of the key and of a column",

@@ -88,6 +88,7 @@ export const MODULES = [
   "test/laws/scan.test.ts",
   "test/laws/top.test.ts",
   "test/laws/key-filters.test.ts",
+  "test/laws/table-indexes.test.ts",
   "test/laws/names.test.ts",
   "test/laws/send-files.test.ts",
   "test/laws/sessions.test.ts",

@@ -7,6 +7,7 @@ import { requireOurLog } from "../log-checks.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
 import { cutMarks } from "../versions/cut-marks.ts";
 import { announce, lastVersionOf, nextManifest, stands, sweepStates, versionsInGrace } from "../versions/publish.ts";
+import { removeStates } from "../versions/state-index.ts";
 import type { Delta, DeltaSpan } from "./delta.ts";
 import { requireBalance } from "./ledger-check.ts";
 import { segmentLedgers } from "./segment-ledgers.ts";
@@ -107,7 +108,7 @@ async function published(
   const own = after.find((one) => one.createdBy === createdBy && cutsEqual(cutFromJson(one.cut), to));
   if (own !== undefined) return own.version;
   const isNamed = after.some(({ files }) => files.some((held) => held.file === file?.file));
-  if (file !== null && !isNamed) await data.remove(file.file);
+  if (file !== null && !isNamed) await removeStates(data, file);
   return null;
 }
 

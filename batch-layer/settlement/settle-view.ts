@@ -10,6 +10,7 @@ import { sendUnreadLetters } from "../refresh/unread-letters.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { filesToCompact } from "../versions/compact-plan.ts";
 import { versionPrefix } from "../versions/publish.ts";
+import { removeStates } from "../versions/state-index.ts";
 import type { SettlementSpan } from "./plan-settlement.ts";
 
 export interface SettleWork {
@@ -78,7 +79,7 @@ export async function settleView(
     compared = await checkDelta(stores, target, chain, { from, to, ...delta });
     if (!compared) await sendUnreadLetters(stores, letters, target, { topicId, from, to }, watch);
   } catch (error) {
-    if (delta.file !== null) await stores.data.remove(delta.file.file);
+    if (delta.file !== null) await removeStates(stores.data, delta.file);
     throw error;
   }
   watch.signal.throwIfAborted();

@@ -9,6 +9,7 @@ import { COMPACT_LIMITS, type CompactLimits, filesToCompact } from "./compact-pl
 import { namingOverflow } from "./merge-overflow.ts";
 import { nextManifest, stands, versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
+import { removeStates } from "./state-index.ts";
 
 export interface Compaction {
   readonly version: number;
@@ -51,7 +52,7 @@ export async function compact(
     watch.signal.throwIfAborted();
     newest = await manifests.newest(generation);
   }
-  if (merged !== null) await data.remove(merged.file);
+  if (merged !== null) await removeStates(data, merged);
   return null;
 }
 

@@ -3,6 +3,7 @@ import type { StateFile } from "../../core/log/documents.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
 import { mergeStates } from "./compact.ts";
+import { withIndex } from "./state-index.ts";
 
 /**
  * The files of a version from those of its parts: their merge, or the only one itself under a name in `folder`, where
@@ -19,7 +20,8 @@ export async function joinParts(
   const [only] = parts;
   if (only !== undefined && parts.length === 1) {
     await stores.data.requireIntact([only]);
-    return [{ ...only, file: await stores.data.linked(only.file, folder, prefix) }];
+    const linked = { ...only, file: await stores.data.linked(only.file, folder, prefix) };
+    return [await withDuck(stores, watch, (duck) => withIndex(stores, duck, view, linked, { folder, prefix }))];
   }
   const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, parts, folder, prefix));
   return merged === null ? [] : [merged];

@@ -2,9 +2,11 @@ import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
+import { indexFolderOf } from "../../store/archive/manifests.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { withinOrNull } from "../../store/time-limit.ts";
 import type { BatchStores } from "../stores.ts";
+import { removeStates } from "./state-index.ts";
 
 const REDIS_MS = 5_000;
 /** Readers of a version have so long, at least, after it was replaced. */
@@ -35,7 +37,7 @@ export async function publishVersion(stores: BatchStores, manifest: Manifest): P
   const winner = await manifests.version(manifest.generation, manifest.version);
   const before = await manifests.version(manifest.generation, manifest.version - 1);
   const held = new Set([...(winner?.files ?? []), ...(before?.files ?? [])].map(({ file }) => file));
-  for (const { file } of manifest.files) if (!held.has(file)) await data.remove(file);
+  for (const file of manifest.files) if (!held.has(file.file)) await removeStates(data, file);
   return false;
 }
 
@@ -62,9 +64,9 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 }
 
 /**
- * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor one in grace names. Files of
- * attempts that were killed go too, once their version is taken; those written for a version to come stay. Manifests go
- * when they are so old that they only take room. Answers how many state files it deleted.
+ * Step 7 of a refresh, on disk: deletes state files and indexes that neither the newest version nor one in grace
+ * names. Files of attempts that were killed go too, once their version is taken; those written for a version to come
+ * stay. Manifests go when they are so old that they only take room. Answers how many state files it deleted.
  */
 export async function sweepStates(stores: BatchStores, generation: Generation): Promise<number> {
   const { manifests, data } = stores;
@@ -72,15 +74,16 @@ export async function sweepStates(stores: BatchStores, generation: Generation): 
   if (newest === null) return 0;
   await manifests.prune(generation, newest.version);
   const versions = [newest, ...(await versionsInGrace(stores, newest))];
-  const held = new Set(versions.flatMap(({ files }) => files.map(({ file }) => file)));
-  const folder = manifests.stateFolder(generation);
+  const held = new Set(versions.flatMap(({ files }) => files.flatMap(({ file, index }) => [file, index?.file])));
+  const states = manifests.stateFolder(generation);
   let swept = 0;
-  for (const name of await data.list(folder)) {
-    const file = `${folder}/${name}`;
-    if (held.has(file) || (lastVersionOf(name) ?? Number.POSITIVE_INFINITY) > newest.version) continue;
-    await data.remove(file);
-    swept += 1;
-  }
+  for (const folder of [states, indexFolderOf(states) ?? states])
+    for (const name of await data.list(folder)) {
+      const file = `${folder}/${name}`;
+      if (held.has(file) || (lastVersionOf(name) ?? Number.POSITIVE_INFINITY) > newest.version) continue;
+      await data.remove(file);
+      if (folder === states) swept += 1;
+    }
   return swept;
 }
 

@@ -6,6 +6,7 @@ import { cellColumns } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
+import { withIndex } from "./state-index.ts";
 
 /** State rows that are to be written, and the view that they are of. */
 export interface StateRows {
@@ -14,8 +15,8 @@ export interface StateRows {
 }
 
 /**
- * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it. Null when
- * there are none. The file is not part of anything until a manifest names it.
+ * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it; and the
+ * index of its table. Null when there are none. The files are not part of anything until a manifest names them.
  */
 export async function writeStates(
   stores: BatchStores,
@@ -39,7 +40,8 @@ export async function writeStates(
         `${file} holds ${rows} states, not ${written}`,
         "It was not published; see whether the disk is full or failing.",
       );
-    if (rows > 0) return { file, rows, ...(await data.settle(file)) };
+    const states = { file, rows, ...(await data.settle(file)) };
+    if (rows > 0) return await withIndex(stores, duck, view, states, { folder, prefix });
   } catch (error) {
     await data.remove(file);
     throw error;

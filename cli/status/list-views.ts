@@ -87,7 +87,11 @@ function viewRow({ definition, standing, damage }: ViewStanding, part: Part): Vi
     state: damage !== undefined ? "unreadable" : frozen ? "frozen" : "followed",
     grain: view.table === null ? formatDuration(view.grainMs) : `table, ${view.table.shards} shards`,
     version: standing?.manifest.version ?? null,
-    batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },
+    batch: {
+      files: files.length,
+      rows: sum(({ rows }) => rows),
+      sizeBytes: sum(({ sizeBytes, index }) => sizeBytes + (index?.sizeBytes ?? 0)),
+    },
     live: { cells: standing?.chain?.cells ?? 0, segments: standing?.chain?.segments.length ?? 0 },
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,

@@ -22,6 +22,11 @@ export interface TableDefinition extends Described {
   readonly deleted?: Sql;
   /** Into how many parts the rows are divided, by a hash of their key: more for millions of keys. 256 when absent. */
   readonly shards?: number;
+  /**
+   * Columns that `where` finds by an index: parts of the key, fields of the newest record, mins and maxes. None when
+   * absent. They change nothing of what the rows are.
+   */
+  readonly indexes?: readonly string[];
   /** Cells (row x component) that Redis may hold for this table between two cuts before it refuses more. */
   readonly maxCells?: number;
 }
@@ -37,7 +42,16 @@ const SHARDS = 256;
  * the log: the records of a key have to be in one partition, as they are when the key is the stream's.
  */
 export function table(name: string, definition: TableDefinition): View {
-  const { stream, key, where, measures, deleted = null, shards = SHARDS, maxCells = 2_000_000 } = definition;
+  const {
+    stream,
+    key,
+    where,
+    measures,
+    deleted = null,
+    shards = SHARDS,
+    indexes = [],
+    maxCells = 2_000_000,
+  } = definition;
   const { doc, example } = definition;
   const by = keyColumns(key);
   const kind = measures === undefined ? "latest" : "measures";
@@ -56,7 +70,7 @@ export function table(name: string, definition: TableDefinition): View {
     maxCells,
     ...(doc === undefined ? {} : { doc }),
     ...(example === undefined ? {} : { example }),
-    table: { kind, shards, deleted },
+    table: { kind, shards, deleted, indexes },
   });
 }
 

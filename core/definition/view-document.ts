@@ -4,7 +4,7 @@ import { StreamDocument, streamDocument, streamFrom } from "../contract/stream-d
 import { withDecimals } from "../measures/decimals.ts";
 import { measureFrom } from "../measures/kinds/kinds.ts";
 import { latestMeasures } from "./table.ts";
-import type { View } from "./view.ts";
+import type { Table, View } from "./view.ts";
 
 const sqlText = z.string();
 const measure = z.looseObject({ kind: z.string() });
@@ -35,7 +35,7 @@ export function viewDocument(view: View): ViewDocument {
   const { kind: _, doc: _doc, example: _example, stream, where, by, measures, table, ...plain } = view;
   return {
     ...plain,
-    ...(table === null ? {} : { table: { ...table, deleted: table.deleted?.text ?? null } }),
+    ...(table === null ? {} : { table: tableDocument(table) }),
     stream: streamDocument(stream),
     where: where?.text ?? null,
     by: mapValues(by, ({ text }) => text),
@@ -44,11 +44,17 @@ export function viewDocument(view: View): ViewDocument {
   };
 }
 
+/** Without the indexes, which change nothing of what is computed. */
+function tableDocument({ kind, shards, deleted }: Table): ViewDocument["table"] {
+  return { kind, shards, deleted: deleted?.text ?? null };
+}
+
 /** The view that a document describes: it computes and presents what the original did. */
 export function viewFrom(document: ViewDocument): View {
   const { where, by, measures, ...plain } = document;
   const stream = streamFrom(document.stream);
-  const table = document.table === undefined ? null : { ...document.table, deleted: sqlOf(document.table.deleted) };
+  const table =
+    document.table === undefined ? null : { ...document.table, deleted: sqlOf(document.table.deleted), indexes: [] };
   return withDecimals({
     kind: "view",
     ...plain,

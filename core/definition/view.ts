@@ -60,6 +60,8 @@ export interface Table {
   readonly shards: number;
   /** Of "latest": whether a record says that its key is no more. */
   readonly deleted: Sql | null;
+  /** Columns of which state files have an index. Not stored with the definition: that of the file counts. */
+  readonly indexes: readonly string[];
 }
 
 /** Defines a view. What is wrong with a definition is found at start-up, with file and field. */
@@ -143,8 +145,10 @@ export function columnOf({ text }: Sql): string | null {
 /** The most shards that a table can have. */
 export const MOST_SHARDS = 4_096;
 
-function tableProblems({ by, stream }: View, { shards, kind, deleted }: Table): string[] {
+function tableProblems({ by, stream }: View, { shards, kind, deleted, indexes }: Table): string[] {
   const problems: string[] = [];
+  if (!Array.isArray(indexes) || indexes.some((column) => typeof column !== "string"))
+    problems.push('indexes: a list of columns, such as ["customer"]');
   if (!Number.isSafeInteger(shards) || shards < 1 || shards > MOST_SHARDS)
     problems.push(`shards: a whole number from 1 to ${MOST_SHARDS}`);
   if (Object.keys(by).length === 0) problems.push("key: a table needs one, such as sql`customer_id`");

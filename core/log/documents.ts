@@ -86,6 +86,16 @@ export const StateFile = z.object({
   rows: z.int().min(0),
   sizeBytes: z.int().min(0),
   checksum: z.string(),
+  /** Which keys of a table have a value in one of these columns, in a file of its own. Absent: there is none. */
+  index: z
+    .object({
+      file: z.string(),
+      columns: z.array(z.string()),
+      rows: z.int().min(0),
+      sizeBytes: z.int().min(0),
+      checksum: z.string(),
+    })
+    .optional(),
 });
 export type StateFile = z.infer<typeof StateFile>;
 

@@ -1,11 +1,17 @@
 import { bare } from "../contract/fields.ts";
+import { quoteText } from "../contract/sql.ts";
 import { componentKey } from "../definition/components.ts";
 import { LATEST } from "../definition/table.ts";
 import type { View } from "../definition/view.ts";
 import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
+import { PICK_PLACE_DIGITS } from "../state/compile.ts";
 import { ONE_INTEGER, type StoredFilter } from "./top-order.ts";
 
 type Values = readonly (string | null)[];
+
+/** Where stored state has the values of a column. */
+export type StoredPlace = Place<StoredFilter>;
+type Place<Filter> = Filter extends StoredFilter ? Omit<Filter, "column" | "values"> : never;
 
 /**
  * The filters of a question that a database can look for in stored state. Keys for which they hold may have other rows
@@ -13,46 +19,44 @@ type Values = readonly (string | null)[];
  * lists, and measures that are no count, sum, min or max.
  */
 export function storedFilters(view: View, where: ReadonlyMap<string, Values>): StoredFilter[] {
-  return [...where].flatMap(([column, values]) => storedFilter(view, column, values) ?? []);
+  return [...where].flatMap(([column, values]) => {
+    const place = storedPlace(view, column);
+    return place === null ? [] : { ...place, column, values: storedValues(view, column, values) };
+  });
 }
 
-function storedFilter(view: View, column: string, values: Values): StoredFilter | null {
-  const spec = view.table?.kind === "latest" ? view.stream.fields[column]?.spec : undefined;
-  if (spec !== undefined) return recordFilter(column, bare(spec), values);
-  if (column in view.by) {
-    const scale = dimensionScales(view).get(column) ?? 0;
-    return { by: "dimension", name: column, values: inUnits(values, scale) };
-  }
+/** Null for lists, and for measures that are no count, sum, min or max. */
+export function storedPlace(view: View, column: string): StoredPlace | null {
+  const spec = recordField(view, column);
+  if (spec !== null)
+    return RECORD_TYPES.has(spec.type) ? { by: "record", key: componentKey(LATEST, LATEST), field: column } : null;
+  if (column in view.by) return { by: "dimension", name: column };
   const measure = view.measures[column];
   const [component, ...others] = measure?.components ?? [];
   if (measure === undefined || component === undefined || others.length > 0 || !ONE_INTEGER.has(measure.kind))
     return null;
-  const absent = measure.kind === "count" ? 0 : null;
-  return {
-    ...{ by: "component", key: componentKey(column, component.name), absent },
-    values: inUnits(values, measure.scale),
-  };
+  return { by: "component", key: componentKey(column, component.name), absent: measure.kind === "count" ? 0 : null };
 }
 
-function recordFilter(
-  field: string,
-  spec: { readonly type: string; readonly scale?: number },
-  values: Values,
-): StoredFilter | null {
-  const found = { by: "record", key: componentKey(LATEST, LATEST), field } as const;
-  switch (spec.type) {
-    case "text":
-    case "oneOf":
-    case "flag":
-    case "integer":
-      return { ...found, values };
-    case "decimal":
-      return { ...found, values: inUnits(values, spec.scale ?? 0) };
-    case "instant":
-      return { ...found, values: values.flatMap(milliseconds) };
-    default:
-      return null;
-  }
+/** SQL: a field of the newest record in a stored row, as text. */
+export function recordFieldSql(field: string): string {
+  return `json_extract_string(label[${PICK_PLACE_DIGITS + 1}:], ${quoteText(`$."${field}"`)})`;
+}
+
+/** Fields of these types are compared as text, in the units of a decimal and the milliseconds of an instant. */
+const RECORD_TYPES: ReadonlySet<string> = new Set(["text", "oneOf", "flag", "integer", "decimal", "instant"]);
+
+function recordField(view: View, column: string) {
+  const spec = view.table?.kind === "latest" ? view.stream.fields[column]?.spec : undefined;
+  return spec === undefined ? null : bare(spec);
+}
+
+/** The values as stored state has them. */
+function storedValues(view: View, column: string, values: Values): Values {
+  const spec = recordField(view, column);
+  if (spec?.type === "instant") return values.flatMap(milliseconds);
+  if (spec !== null) return inUnits(values, spec.type === "decimal" ? spec.scale : 0);
+  return inUnits(values, dimensionScales(view).get(column) ?? view.measures[column]?.scale ?? 0);
 }
 
 /** What is no number of this many places is no value of the column. */

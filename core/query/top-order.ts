@@ -27,7 +27,7 @@ export type StoredFilter =
     | { readonly by: "component"; readonly key: string; readonly absent: 0 | null }
     /** A field of the newest record, which is the pick `key`. */
     | { readonly by: "record"; readonly key: string; readonly field: string }
-  ) & { readonly values: readonly (string | null)[] };
+  ) & { readonly column: string; readonly values: readonly (string | null)[] };
 
 /** Which cells come first. */
 export interface TopOrder {

@@ -48,6 +48,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
       kind: view.table?.kind,
       key: Object.keys(view.by),
       columns: tableColumns(view),
+      indexes: view.table?.indexes,
       generation,
       ready: standing !== null,
       version: standing?.manifest.version ?? null,

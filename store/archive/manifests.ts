@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Generation } from "../../core/definition/generation.ts";
 import { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
@@ -94,8 +94,15 @@ export class Manifests {
 
   /** Where this generation keeps its state files. */
   stateFolder(generation: Generation): string {
-    return join("views", generation, "states");
+    return join("views", generation, STATES);
   }
+}
+
+const STATES = "states";
+
+/** Where the indexes of the state files in a folder are; null for a folder whose files no manifest names. */
+export function indexFolderOf(folder: string): string | null {
+  return basename(folder) === STATES ? join(dirname(folder), "indexes") : null;
 }
 
 function numbered(number: number): string {

@@ -38,7 +38,7 @@ const TRIES = 50;
 
 /** What runs can make again: parts of rebuilds and backfills under way, and recomputed positions. */
 const NOT_HELD = new Set(["recomputed"]);
-const NOT_HELD_OF_A_VIEW = new Set(["manifests", "states", "rebuilds", "backfills"]);
+const NOT_HELD_OF_A_VIEW = new Set(["manifests", "states", "indexes", "rebuilds", "backfills"]);
 const NOT_HELD_OF_A_PARTITION = new Set(["entries", "merged", "files"]);
 
 /**
@@ -96,10 +96,11 @@ async function pinVersion(pins: Pins, generation: string): Promise<{ files: Snap
     const newest = await new Manifests(pins.data).newest(generation);
     if (newest === null || (await isRetired(pins.data, generation))) return null;
     const documents = [0, newest.version].map((version) => manifestDocument(generation, version));
-    const missing = (await pins.all(documents)) ?? (await pins.all(newest.files.map(({ file }) => file)));
+    const named = newest.files.flatMap(({ index, ...states }) => [states, ...(index === undefined ? [] : [index])]);
+    const missing = (await pins.all(documents)) ?? (await pins.all(named.map(({ file }) => file)));
     if (missing === null) {
-      const states = newest.files.map(({ file, checksum }) => ({ path: file, checksum }));
-      return { files: [...new Set(documents)].map(document).concat(states), version: newest.version };
+      const files = named.map(({ file, checksum }) => ({ path: file, checksum }));
+      return { files: [...new Set(documents)].map(document).concat(files), version: newest.version };
     }
     if (newest.version === seen?.version || attempt === TRIES) throw damaged(missing, `tideline rebuild ${generation}`);
     seen = newest;

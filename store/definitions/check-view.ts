@@ -7,6 +7,7 @@ import {
 import { quoteName, quoteText, type Sql } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
 import { LINE, type View } from "../../core/definition/view.ts";
+import { indexProblems } from "../../core/query/table-index.ts";
 import { countedSql, linesSql, partialItemsSql, partialSql, stateSql } from "../../core/state/compile.ts";
 import { singlesSql } from "../../core/state/single-events.ts";
 import { eventColumns } from "../decode/events.ts";
@@ -60,6 +61,7 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   if (view.table === null) await checkKeys("by");
   for (const [name, { inputs }] of Object.entries(view.measures))
     for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines, ofLines);
+  problems.push(...indexProblems(view));
   if (problems.length > 0) return problems;
   const items = componentsOf(view).filter(({ form }) => form === "items");
   const ofBatches = [partialSql(view, "checked"), singlesSql(view, "checked"), countedSql(view, "checked")];

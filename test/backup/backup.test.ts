@@ -22,8 +22,8 @@ test("a point is restored to the byte, and a second backup copies only what is n
   const held = await contents(data.root);
   await worker.publish();
   const second = await backUp(data, folder, options());
-  // An entry and its file, a manifest and its file.
-  expect(second.newFiles).toBe(4);
+  // An entry and its file, a manifest, its file and the index of that.
+  expect(second.newFiles).toBe(5);
   const again = await backUp(data, folder, options());
   expect(again.newFiles).toBe(0);
   expect(await folder.names()).toEqual([first, second, again].map(({ point }) => point.name));
@@ -34,7 +34,7 @@ test("a point is restored to the byte, and a second backup copies only what is n
   expect(restored).toEqual(Object.fromEntries(Object.keys(restored).map((path) => [path, held[path]])));
   // Of earlier versions nothing is kept but the genesis; of runs under way nothing at all.
   const missing = Object.keys(held).filter((path) => !(path in restored));
-  expect(missing.every((path) => /manifests\/00000000[12]|states\/|rebuilds\//.test(path))).toBe(true);
+  expect(missing.every((path) => /manifests\/00000000[12]|states\/|indexes\/|rebuilds\//.test(path))).toBe(true);
   expect((await requireWhole(root)).version).toBe(3);
   // The hold is gone, and the directory is as it was.
   expect((await readdir(data.root)).filter((name) => name.startsWith(".backup"))).toEqual([]);

@@ -8,7 +8,7 @@ import type { ArchiveEntry, Manifest, StateFile } from "../../core/log/documents
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { position } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
-import { Manifests } from "../../store/archive/manifests.ts";
+import { indexFolderOf, Manifests } from "../../store/archive/manifests.ts";
 import { BackupFolder } from "../../store/backup/backup-folder.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { entry } from "../archived-log.ts";
@@ -72,8 +72,10 @@ class Worker {
     await this.archive.create(TOPIC, 0, archived);
     const newest = (await this.manifests.newest(GENERATION)) as Manifest;
     const version = newest.version + 1;
-    const written = await this.#file(this.manifests.stateFolder(GENERATION), String(version).padStart(9, "0"));
-    const state: StateFile = { ...written, rows: 1 };
+    const states = this.manifests.stateFolder(GENERATION);
+    const prefix = String(version).padStart(9, "0");
+    const index = { ...(await this.#file(indexFolderOf(states) ?? "", prefix)), columns: ["shop"], rows: 1 };
+    const state: StateFile = { ...(await this.#file(states, prefix)), rows: 1, index };
     const manifest: Manifest = {
       ...newest,
       version,
@@ -116,6 +118,7 @@ export async function requireWhole(root: string): Promise<Manifest> {
   const data = new DataDirectory(root);
   const newest = (await new Manifests(data).newest(GENERATION)) as Manifest;
   await data.requireIntact(newest.files);
+  await data.requireIntact(newest.files.flatMap(({ index }) => index ?? []));
   const entries = await new Archive(data).entries(TOPIC, "topic-1", 0);
   await data.requireIntact(entries);
   expect(BigInt(entries.at(-1)?.to ?? 0)).toBeGreaterThanOrEqual(BigInt(newest.cut[0] ?? 0));

@@ -8,9 +8,10 @@ import { ROWS } from "../../../core/measures/measure.ts";
 import type { CalendarGrain } from "../../../core/query/calendar.ts";
 import { filterParts } from "../../../core/query/filter.ts";
 import type { TimeRange } from "../../../core/query/query.ts";
+import { recordFieldSql } from "../../../core/query/stored-filter.ts";
 import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import type { GroupValue } from "../../../core/state/cells.ts";
-import { mergeSql, PICK_PLACE_DIGITS } from "../../../core/state/compile.ts";
+import { mergeSql } from "../../../core/state/compile.ts";
 import { shardOf } from "../../../core/state/shard.ts";
 import { bucketOf } from "../../../core/time.ts";
 
@@ -137,7 +138,7 @@ function filteredText(filter: StoredFilter): string {
       return `CAST(${filter.absent === null ? value : `coalesce(${value}, 0)`} AS VARCHAR)`;
     }
     case "record":
-      return `json_extract_string(label[${PICK_PLACE_DIGITS + 1}:], ${quoteText(`$."${filter.field}"`)})`;
+      return recordFieldSql(filter.field);
   }
 }
 
@@ -341,6 +342,7 @@ function amongSql(source: string, by: readonly string[], only: readonly CellPlac
 
 const STATE = ["component", "item", "label", "value"];
 
-function relation(files: readonly string[]): string {
+/** SQL: all rows of some Parquet files. */
+export function relation(files: readonly string[]): string {
   return `read_parquet([${files.map(quoteText).join(", ")}])`;
 }

@@ -9,7 +9,7 @@ import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../../../core/quer
 import { piecesOf, type RowExtent, rowsRead } from "../../../core/query/extents.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
-import { type GroupValue, groupValue } from "../../../core/state/cells.ts";
+import { type GroupValue, groupKey, groupValue } from "../../../core/state/cells.ts";
 import { below, type GroupTree } from "../../../core/state/group-tree.ts";
 import type { DataDirectory } from "../../../store/files/files.ts";
 import { inTurns } from "../../common/turns.ts";
@@ -31,6 +31,7 @@ import {
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
+import { lookupsOf, MOST_ENTRIES, type NamedFile } from "./index-lookup.ts";
 import { KeyFilters } from "./key-filters.ts";
 
 /** Some hundred thousand groups, whose hash table a processor's caches hold about. */
@@ -165,7 +166,10 @@ export class BatchStates {
     ]);
     const load = async (left: AbortSignal) => {
       const [found, budget]: [CellPlace[], Budget] = [[], new Budget(this.#limits, left)];
-      const statement = (paths: readonly string[]) => topSql(paths, plan, order, { most: read, pieces });
+      const indexed = await this.#indexed(files, plan, order, left);
+      if (indexed !== null && indexed.length <= order.limit) return indexed;
+      const among = indexed === null ? plan : { ...plan, only: indexed };
+      const statement = (paths: readonly string[]) => topSql(paths, among, order, { most: read, pieces });
       await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
         budget.requireWanted();
         for (const [row, bucket] of buckets.entries())
@@ -175,6 +179,35 @@ export class BatchStates {
       return found;
     };
     return { places: await this.#tops.get(name, load, asker), rows };
+  }
+
+  /**
+   * Places among which all are that the filters of `order` leave, by an index of the table; null when no index has one
+   * of their columns, or there are too many.
+   */
+  async #indexed(
+    files: readonly StateFile[],
+    plan: BatchPlan,
+    order: TopOrder,
+    left: AbortSignal,
+  ): Promise<readonly CellPlace[] | null> {
+    const budget = new Budget(this.#limits, left);
+    for (const { files: looked, statement } of lookupsOf(files, plan, order)) {
+      const found = new Map<string, CellPlace>();
+      let entries = 0;
+      await this.#read(looked, statement, function* (columns) {
+        budget.requireWanted();
+        const rows = columns[0]?.length ?? 0;
+        for (let row = 0; row < rows; row++) {
+          const group = columns.map((column) => groupValue(column[row]));
+          found.set(groupKey(group), { bucket: 0, group });
+        }
+        entries += rows;
+        yield rows;
+      });
+      if (entries <= MOST_ENTRIES) return [...found.values()];
+    }
+    return null;
   }
 
   /** The cells of `plan` at some places. They are kept if `isKept`. `asker` as for `cells`. Throws as `cells`. */
@@ -250,7 +283,7 @@ export class BatchStates {
   }
 
   async #read(
-    files: readonly StateFile[],
+    files: readonly NamedFile[],
     statement: (paths: readonly string[]) => Statement,
     onChunk: OnChunk,
     stopped: AbortSignal | null = null,
@@ -266,7 +299,7 @@ export class BatchStates {
   }
 
   /** A newer version may do without a file that is gone or damaged. */
-  async #require(files: readonly StateFile[]): Promise<void> {
+  async #require(files: readonly NamedFile[]): Promise<void> {
     try {
       await this.#data.requireIntact(files);
     } catch (error) {
