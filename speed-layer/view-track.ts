@@ -3,7 +3,7 @@ import type { Generation } from "../core/definition/generation.ts";
 import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutFromJson, cutReached, cutToJson, type Position } from "../core/log/position.ts";
+import { at, type Cut, cutFromJson, cutToJson } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
@@ -11,67 +11,30 @@ import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
-import { type Mark, markAfter } from "../store/kafka/read/marks.ts";
+import { markAfter } from "../store/kafka/read/marks.ts";
 import type { Chain } from "../store/redis/chain.ts";
-import { type Application, type ApplyReply, closedOf, refusal, tilesOf } from "../store/redis/chain-state.ts";
+import { type Application, tilesOf } from "../store/redis/chain-state.ts";
 import { healthyChain, only } from "./healthy-chain.ts";
+import { makeRoom } from "./live-room.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { SegmentCompaction } from "./segment-compaction.ts";
-import { needsSettlement } from "./settling.ts";
 import type { BatchStates } from "./states/batch-states.ts";
 import { ledgerOf } from "./states/deltas.ts";
-
-/**
- * One view on its way through one topic.
- *
- *   detached --attach--> live --NOCHAIN--> detached
- *     |  |                 |
- *     |  +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
- *     +--- the batch layer builds its first version from the archive ---> building --every second--> detached
- *                          |
- *                          +--- its live cells reach the limit ---> settling --every two seconds--> detached
- *
- * Settling: the batch layer is asked to publish, which makes room; a view for which that takes too long is stopped.
- *
- * A live view whose pointer moved (a version was published) is attached again before the next fetch, when Redis has
- * answered for everything that was sent. Until then it stays live: a batch that is decoded already is applied, by
- * equality of positions, and need not be read a second time.
- */
-type Phase =
-  | { readonly kind: "detached" }
-  | { readonly kind: "building"; readonly untilMs: number }
-  | { readonly kind: "settling"; readonly untilMs: number }
-  | { readonly kind: "live" }
-  | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
+import {
+  DETACHED,
+  eventOf,
+  mustAttach,
+  type Phase,
+  type TrackEffect,
+  type TrackEvent,
+  transition,
+  waitsForBuild,
+} from "./track-state.ts";
 
 /**
  * An open segment that costs a reader more than this is sealed: as many plain cells, which Redis reads in about 5 ms.
  */
 const SEAL_AT_WORK = 5_000;
-/**
- * A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the
- * whole patience.
- */
-const BUILDING_FOR_MS = 1_000;
-const BUILDING_PATIENCE_MS = 120_000;
-/**
- * A view whose live cells reached the limit tries again after this long, and is stopped when nothing was published for
- * the whole patience.
- */
-const SETTLING_FOR_MS = 2_000;
-const SETTLING_PATIENCE_MS = 180_000;
-/** How often the batch layer is asked to publish a view at most. */
-const ASK_EVERY_MS = 5_000;
-/**
- * Where room is needed, segments go when the version that has what they hold was published so long ago. A reader of the
- * version before that still wants one starts again.
- */
-const ROOM_AFTER_MS = 5_000;
-/** How often a view with many live cells looks for room at most. */
-const LOOK_FOR_ROOM_MS = 1_000;
-/** A stopped view looks again after this long: whoever mended the log need not restart anything. */
-const STOPPED_FOR_MS = 30_000;
-
 export interface TrackDeps {
   readonly definition: Definition;
   readonly chain: Chain;
@@ -118,25 +81,12 @@ interface Extent {
   readonly left: number;
 }
 
+/** One view on its way through one topic: does what its states and transitions (`track-state.ts`) call for. */
 export class ViewTrack {
   readonly #deps: TrackDeps;
-  #phase: Phase = { kind: "detached" };
-  #pointer = 0;
-  /** Whether a reply named another pointer than the last attach found. */
-  #moved = false;
   readonly #compaction: SegmentCompaction;
-  #waitingSinceMs: number | null = null;
-  #settlingSinceMs: number | null = null;
-  /** Partitions with a batch for which there was no room. */
-  readonly #refused = new Set<number>();
-  /** Cells in Redis, as of its last reply. */
-  #cells = 0;
-  #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
-  #lookedForRoomAtMs = Number.NEGATIVE_INFINITY;
-  readonly #positions = new Map<number, Position>();
+  #state = DETACHED;
   #compared: ComparedLog | null = null;
-  /** By partition, the last record before the position, where it is known. */
-  readonly #marks = new Map<number, Mark>();
 
   constructor(deps: TrackDeps) {
     this.#deps = deps;
@@ -157,29 +107,32 @@ export class ViewTrack {
   }
 
   get phase(): Phase["kind"] {
-    return this.#phase.kind;
+    return this.#state.phase.kind;
   }
 
   /** The error that stopped it. */
   get error(): TidelineError | null {
-    return this.#phase.kind === "stopped" ? this.#phase.error : null;
+    const { phase } = this.#state;
+    return phase.kind === "stopped" ? phase.error : null;
   }
 
   get positions(): Cut {
-    return this.#positions;
+    return this.#state.positions;
   }
 
   /** Whether it has to be attached before it can go on with these partitions. */
   waits(partitions: readonly number[], nowMs: number): boolean {
-    if ("untilMs" in this.#phase) return nowMs >= this.#phase.untilMs;
-    return (
-      this.#phase.kind === "detached" || this.#moved || partitions.some((partition) => !this.#positions.has(partition))
-    );
+    return mustAttach(this.#state, partitions, nowMs);
   }
 
   /** Forgets what it knows of Redis: the next `attach` asks again. */
   detach(): void {
-    if (this.#phase.kind === "live") this.#phase = { kind: "detached" };
+    this.#move({ kind: "chain-lost" });
+  }
+
+  /** Stops this view, and it alone, with a named error (invariant 10). */
+  stop(error: TidelineError, nowMs: number): void {
+    this.#move({ kind: "stopped", error, nowMs });
   }
 
   /**
@@ -190,32 +143,24 @@ export class ViewTrack {
     try {
       const tails = await this.#deps.archiveTails(source.info.id);
       if (await this.#leavesToBatch(tails, nowMs)) {
-        this.#phase = { kind: "building", untilMs: nowMs + BUILDING_FOR_MS };
+        this.#move({ kind: "left-to-batch", nowMs });
         return;
       }
       await this.#deps.requireRedis();
-      // Other processes have the other partitions now, and find out themselves whether there is room.
-      for (const partition of this.#refused)
-        if (!source.partitions.includes(partition)) this.#refused.delete(partition);
-      if (this.#refused.size === 0) this.#settlingSinceMs = null;
-      if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
       const { topic, partitions, bounds } = source;
+      this.#move({ kind: "attaching", partitions });
+      if (this.#state.settlingSinceMs !== null) await makeRoom(this.#deps, nowMs);
       const compared = { log: source.reads, topic, topicId: source.info.id, bounds };
       await requireReached(compared, only(partitions, tails));
       const { chain, marks } = await healthyChain(this.#deps, compared, tails, partitions);
-      this.#marks.clear();
-      for (const [partition, mark] of marks) this.#marks.set(partition, mark);
       for (const partition of partitions) {
         const [applied, start] = [at(chain.applied, partition), at(bounds.start, partition)];
         if (applied < start) throw logLost(topic, partition, applied, start);
       }
       this.#compared = { ...compared, log: source.log };
-      this.#positions.clear();
-      for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
-      this.#pointer = chain.pointer;
-      this.#moved = false;
-      this.#phase = { kind: "live" };
-      this.#deps.logger.info({ view: this.name, positions: cutToJson(this.#positions) }, "view attached");
+      const positions = new Map(partitions.map((partition) => [partition, at(chain.applied, partition)]));
+      this.#move({ kind: "attached", positions, marks, pointer: chain.pointer });
+      this.#deps.logger.info({ view: this.name, positions: cutToJson(positions) }, "view attached");
     } catch (error) {
       if (!isTidelineError(error)) throw error;
       this.stop(error, nowMs);
@@ -231,8 +176,8 @@ export class ViewTrack {
     const manifest = await this.#deps.newestManifest();
     if (belowContinuation(cutFromJson(manifest.cut), tails)) return true;
     if (manifest.version > 0 || !(await this.#deps.longArchive(manifest))) return false;
-    this.#waitingSinceMs ??= nowMs;
-    return nowMs - this.#waitingSinceMs < BUILDING_PATIENCE_MS;
+    this.#move({ kind: "archive-ahead", nowMs });
+    return waitsForBuild(this.#state, nowMs);
   }
 
   /**
@@ -248,10 +193,11 @@ export class ViewTrack {
 
   async #check(): Promise<void> {
     const chain = await this.#deps.chain.load();
+    const { pointer, positions } = this.#state;
     if (
       chain === null ||
-      chain.pointer !== this.#pointer ||
-      [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)
+      chain.pointer !== pointer ||
+      [...positions].some(([partition, held]) => at(chain.applied, partition) !== held)
     )
       this.detach();
     else if (!tilesOf(cutFromJson((await this.#deps.newestManifest()).cut), chain).ok) this.detach();
@@ -259,8 +205,9 @@ export class ViewTrack {
 
   /** The log had nothing after our positions in these partitions: says so to whoever asks how fresh an answer is. */
   async touch(quiet: readonly FetchedPartition[]): Promise<void> {
-    const ours = quiet.filter(({ partition, to, stable }) => this.#positions.get(partition) === to && to >= stable);
-    if (this.#phase.kind === "live")
+    const { phase, positions } = this.#state;
+    const ours = quiet.filter(({ partition, to, stable }) => positions.get(partition) === to && to >= stable);
+    if (phase.kind === "live")
       await this.#deps.chain.touch(new Map(ours.map(({ partition, fetchedAtMs }) => [partition, fetchedAtMs])));
   }
 
@@ -274,12 +221,12 @@ export class ViewTrack {
    * from a position must hold every record from there on.
    */
   async prepare(batch: DecodedBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
-    const positions = new Map(this.#positions);
+    const { phase, positions } = this.#state;
     const mine = batch.fetched.filter(({ partition, from, to }) => {
       const held = positions.get(partition);
       return held !== undefined && from <= held && held < to;
     });
-    if (this.#phase.kind !== "live" || mine.length === 0) return null;
+    if (phase.kind !== "live" || mine.length === 0) return null;
     try {
       await this.#requireSameLog(mine, positions);
     } catch (error) {
@@ -291,10 +238,7 @@ export class ViewTrack {
       this.stop(sqlFailed(this.name, error, OF_SQL), nowMs);
       return [];
     });
-    for (const { partition, to, mark } of applications) {
-      this.#positions.set(partition, to);
-      if (mark !== null) this.#marks.set(partition, mark);
-    }
+    this.#move({ kind: "prepared", ends: applications });
     const [taken, left] = [
       offsets(mine, positions),
       mine.reduce((sum, { to, stable }) => sum + Number(stable - to), 0),
@@ -309,12 +253,10 @@ export class ViewTrack {
   async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<void> {
     const compared = this.#compared;
     if (compared === null) return;
-    if (mine.some(({ partition }) => !this.#marks.has(partition))) {
-      for (const [partition, { position, mark }] of await this.#deps.chain.reached())
-        if (mark !== null && position === at(positions, partition)) this.#marks.set(partition, mark);
-    }
+    if (mine.some(({ partition }) => !this.#state.marks.has(partition)))
+      this.#move({ kind: "reached", reached: await this.#deps.chain.reached(), positions });
     for (const { partition, leaderEpoch } of mine) {
-      const mark = this.#marks.get(partition);
+      const mark = this.#state.marks.get(partition);
       if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
       // Those of the last attach may be days old, and the log deleted up to a later offset since.
       const bounds = await compared.log.bounds(compared.topic, [partition]);
@@ -336,7 +278,7 @@ export class ViewTrack {
         partition,
         from: at(positions, partition),
         to,
-        mark: markAfter(fetched, topicId, this.#marks.get(partition) ?? null),
+        mark: markAfter(fetched, topicId, this.#state.marks.get(partition) ?? null),
         ledger: ledgerOf(ledgers.get(partition), counted),
         deltas,
         maxCells: view.maxCells,
@@ -360,90 +302,48 @@ export class ViewTrack {
     let [openWork, cells, inParts] = [0, 0, false];
     for (const [index, reply] of replies.entries()) {
       const answered = replies.length === applications.length ? applications.slice(index, index + 1) : applications;
-      await this.#take(reply, answered, nowMs);
+      const partitions = answered.map(({ partition }) => partition);
+      await this.#handle(eventOf(reply, this.name, partitions, nowMs));
+      if (reply.kind === "position") metrics.repositioned.inc({ view: this.name });
       if (reply.kind !== "ok") continue;
       for (const { ledger } of answered) metrics.records.inc({ view: this.name }, ledger.records);
       openWork = Math.max(openWork, reply.openWork);
       cells = Math.max(cells, reply.cells);
       inParts = reply.inParts;
     }
-    const added = cells - this.#cells;
-    this.#cells = cells;
-    const live = { cells, maxCells: definition.view.maxCells, added, taken, left };
-    if (needsSettlement(live) && nowMs - this.#lookedForRoomAtMs >= LOOK_FOR_ROOM_MS) {
-      this.#lookedForRoomAtMs = nowMs;
-      try {
-        if (needsSettlement({ ...live, cells: await this.#makeRoom(nowMs) })) await this.#askToSettle(nowMs);
-      } catch (error) {
-        if (!isTidelineError(error)) throw error;
-        this.stop(error, nowMs);
-        return;
-      }
+    if (replies.every(({ kind }) => kind !== "ok")) return;
+    try {
+      await this.#handle({ kind: "counted", live: { cells, maxCells: definition.view.maxCells, taken, left }, nowMs });
+    } catch (error) {
+      if (!isTidelineError(error)) throw error;
+      this.stop(error, nowMs);
+      return;
     }
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#compaction.whenDue();
   }
 
-  /** What follows from a reply to these applications. */
-  async #take(reply: ApplyReply, answered: readonly Application[], nowMs: number): Promise<void> {
-    switch (reply.kind) {
-      case "ok":
-        for (const { partition } of answered) this.#refused.delete(partition);
-        if (this.#refused.size === 0) this.#settlingSinceMs = null;
-        if (reply.pointer !== this.#pointer) this.#moved = true;
-        return;
-      case "position":
-        for (const [partition, stored] of reply.stored) {
-          this.#positions.set(partition, stored);
-          this.#marks.delete(partition);
-        }
-        this.#deps.metrics.repositioned.inc({ view: this.name });
-        return;
-      case "no-chain":
-        this.detach();
-        return;
-      case "too-large":
-        if (this.#phase.kind === "stopped") return;
-        for (const { partition } of answered) this.#refused.add(partition);
-        this.#settlingSinceMs ??= nowMs;
-        // No room is enough for a batch that is too large by itself. The next refresh reads it from the archive, and
-        // puts the cut behind it.
-        if (reply.cells === 0 || nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS)
-          this.stop(refusal(this.name, reply), nowMs);
-        else this.#phase = { kind: "settling", untilMs: nowMs + SETTLING_FOR_MS };
-        await this.#askToSettle(nowMs);
-        return;
-      default:
-        this.stop(refusal(this.name, reply), nowMs);
-    }
+  /** Takes the state that an event leads to, and does what has to be done. */
+  async #handle(event: TrackEvent): Promise<void> {
+    const effect = this.#move(event);
+    if (effect !== null) await this.#run(effect);
   }
 
-  async #askToSettle(nowMs: number): Promise<void> {
-    if (nowMs - this.#askedToSettleAtMs < ASK_EVERY_MS) return;
-    this.#askedToSettleAtMs = nowMs;
-    await this.#deps.askToSettle();
+  /** Takes the state that an event leads to, and returns what has to be done. */
+  #move(event: TrackEvent): TrackEffect | null {
+    const { phase: before } = this.#state;
+    const { state, effect } = transition(this.#state, event);
+    this.#state = state;
+    const { phase } = state;
+    if (phase.kind === "stopped" && phase !== before)
+      this.#deps.logger.error({ view: this.name, code: phase.error.code, hint: phase.error.hint }, phase.error.message);
+    return effect;
   }
 
-  /**
-   * What was published need not wait for the next version to leave Redis when room is needed. Answers how many cells
-   * Redis has that are in no version yet.
-   */
-  async #makeRoom(nowMs: number): Promise<number> {
-    const { cut: published, createdAtMs } = await this.#deps.newestManifest();
-    const chain = await this.#deps.chain.load();
-    if (chain === null) return 0;
-    const cut = cutFromJson(published);
-    const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
-    const ageMs = nowMs - createdAtMs;
-    // A version of the future is of a clock that was set: its age says nothing.
-    if (settled.length > 0 && (ageMs > ROOM_AFTER_MS || ageMs < 0)) await this.#deps.chain.trim(cut);
-    return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
-  }
-
-  /** Stops this view, and it alone, with a named error (invariant 10). */
-  stop(error: TidelineError, nowMs: number): void {
-    this.#phase = { kind: "stopped", error, untilMs: nowMs + STOPPED_FOR_MS };
-    this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
+  async #run(effect: TrackEffect): Promise<void> {
+    if (effect.kind === "ask-to-settle") return this.#deps.askToSettle();
+    const { live, nowMs } = effect;
+    await this.#handle({ kind: "room-made", live: { ...live, cells: await makeRoom(this.#deps, nowMs) }, nowMs });
   }
 }
 

@@ -75,6 +75,7 @@ export const UNIT = [
   "test/laws/tombstone-keys.test.ts",
   "test/laws/tokens.test.ts",
   "test/laws/tombstones.test.ts",
+  "test/laws/track-state.test.ts",
 ];
 
 /** The longest first. */

@@ -1,0 +1,32 @@
+import type { Manifest } from "../core/log/documents.ts";
+import { cutFromJson, cutReached } from "../core/log/position.ts";
+import type { Chain } from "../store/redis/chain.ts";
+import { closedOf } from "../store/redis/chain-state.ts";
+
+/**
+ * Where room is needed, segments go when the version that has what they hold was published so long ago. A reader of the
+ * version before that still wants one starts again.
+ */
+const ROOM_AFTER_MS = 5_000;
+
+export interface LiveRoomDeps {
+  readonly chain: Chain;
+  /** The newest manifest, begun if there is none. */
+  readonly newestManifest: () => Promise<Manifest>;
+}
+
+/**
+ * Lets segments leave Redis that a version has: without need they stay until the next version. Returns how many cells
+ * Redis has that are in no version yet.
+ */
+export async function makeRoom({ chain: redis, newestManifest }: LiveRoomDeps, nowMs: number): Promise<number> {
+  const { cut: published, createdAtMs } = await newestManifest();
+  const chain = await redis.load();
+  if (chain === null) return 0;
+  const cut = cutFromJson(published);
+  const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
+  const ageMs = nowMs - createdAtMs;
+  // A version of the future is of a clock that was set: its age says nothing.
+  if (settled.length > 0 && (ageMs > ROOM_AFTER_MS || ageMs < 0)) await redis.trim(cut);
+  return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
+}
