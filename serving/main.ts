@@ -35,7 +35,7 @@ import { DuckQueue } from "./read/batch/duck-queue.ts";
 import { History } from "./read/history.ts";
 import { RedisGate } from "./read/live/redis-gate.ts";
 import { SegmentCache } from "./read/live/segment-cache.ts";
-import { Standings } from "./read/live/standings.ts";
+import { ViewStatuses } from "./read/live/view-status.ts";
 import { PositionWaits } from "./read/position-waits.ts";
 import { Reader } from "./read/reader.ts";
 import { Recomputations } from "./read/recomputations.ts";
@@ -134,7 +134,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   // What this server meets concerns it alone: it is told to those who ask it.
   const failures = new FailureTracker(null);
   const problems = new Problems(new Failures(redis, namespace), gate, failures);
-  const standings = new Standings({
+  const statuses = new ViewStatuses({
     manifests,
     gate,
     namespace,
@@ -151,12 +151,12 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     timeoutMs: options.recomputeTimeoutMs ?? 60_000,
     ...(helper === null ? {} : { maxRecords: SMALL_RECOMPUTED_RECORDS }),
   });
-  const history = new History({ data, manifests, standings, segments, recomputations });
-  const reader = new Reader({ standings, batch, segments, history, limits, maxCachedCells });
+  const history = new History({ data, manifests, statuses, segments, recomputations });
+  const reader = new Reader({ statuses, batch, segments, history, limits, maxCachedCells });
   const proofs = new Proofs({
     sources: { data, archive, log, schemas },
     manifests,
-    standings,
+    statuses,
     reader,
     brokers: options.kafkaBrokers,
     namespace,
@@ -176,7 +176,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const { maxStreams = 1_000 } = options;
   const live = new LiveFeeds({
     reader,
-    standings,
+    statuses,
     logger,
     maxStreams,
     maxAnswerSize: options.maxLiveAnswerSize ?? 4_000_000,
@@ -200,7 +200,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     schemas: Schemas.withoutTrace(data, openRegistry(data, options.schemaRegistry ?? null)),
   });
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
-  const waits = new PositionWaits(standings);
+  const waits = new PositionWaits(statuses);
   const ownAlerts = new OwnAlerts(data, logger);
   const releaseRest = async () => {
     problems.close();
@@ -234,7 +234,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     const app = await createApp(
       {
         reader,
-        standings,
+        statuses,
         changes: new Changes(),
         gate,
         views,

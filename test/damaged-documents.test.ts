@@ -6,9 +6,9 @@ import { generationOf } from "../core/definition/generation.ts";
 import { view } from "../core/definition/view.ts";
 import { position } from "../core/log/position.ts";
 import { count } from "../core/measures/kinds/count.ts";
-import { viewStandings } from "../serving/operations/overview.ts";
+import { viewOverviews } from "../serving/operations/overview.ts";
 import type { RedisGate } from "../serving/read/live/redis-gate.ts";
-import { Standings } from "../serving/read/live/standings.ts";
+import { ViewStatuses } from "../serving/read/live/view-status.ts";
 import { Manifests, manifestDocument } from "../store/archive/manifests.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
 import { Generations } from "../store/definitions/generations.ts";
@@ -64,9 +64,9 @@ describe.each(DAMAGE)("a document that %s", (_, damage) => {
     const name = manifestDocument(broken, 0);
     await damage(data, name);
     const gate = { ask: () => Promise.resolve(null) } as unknown as RedisGate;
-    const standings = new Standings({ manifests: new Manifests(data), gate, namespace: "" });
-    const found = await viewStandings(standings, definitions);
-    expect(found.map(({ standing, damage: error }) => [standing?.manifest.version, error?.code])).toEqual([
+    const statuses = new ViewStatuses({ manifests: new Manifests(data), gate, namespace: "" });
+    const found = await viewOverviews(statuses, definitions);
+    expect(found.map(({ status, damage: error }) => [status?.manifest.version, error?.code])).toEqual([
       [0, undefined],
       [undefined, "ARCHIVE_DAMAGED"],
     ]);

@@ -4,7 +4,7 @@ import { Budget } from "../core/query/budget.ts";
 import { STEP, type Work } from "../core/query/work.ts";
 import { inTurns } from "../serving/common/turns.ts";
 import { WeightedCache } from "../serving/read/cells/weighted-cache.ts";
-import type { Standings } from "../serving/read/live/standings.ts";
+import type { ViewStatuses } from "../serving/read/live/view-status.ts";
 import { PositionWaits } from "../serving/read/position-waits.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 
@@ -84,7 +84,7 @@ test("who has left before it asks begins nothing, and who leaves after a load ke
 });
 
 test("one who would wait for a position when too many do is refused as one too many, and not as one who waited", async () => {
-  const none = { find: async () => ({ applied: new Map() }) } as unknown as Standings;
+  const none = { find: async () => ({ applied: new Map() }) } as unknown as ViewStatuses;
   const waits = new PositionWaits(none);
   const leaving = new AbortController();
   const min = new Map([[0, position(1)]]);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { generationOf } from "../core/definition/generation.ts";
 import type { Failure, Problem } from "../core/failures.ts";
-import type { ViewStanding } from "../serving/operations/overview.ts";
+import type { ViewOverview } from "../serving/operations/overview.ts";
 import { RefreshWatch } from "../serving/operations/problems.ts";
 import { until } from "./installation.ts";
 import { failuresOf, Layers } from "./layers.ts";
@@ -132,24 +132,24 @@ describe("what keeps an answer from growing", () => {
 });
 
 test("a view whose records wait for a version for twenty minutes is told, however old that version is", () => {
-  const standing = (version: number, applied: bigint) =>
+  const status = (version: number, applied: bigint) =>
     ({
       definition: { view: { name: "everything" }, generation: "everything.1" },
-      standing: {
+      status: {
         manifest: { version, createdAtMs: 0 },
         chain: {},
         cut: new Map([[0, 7n]]),
         applied: new Map([[0, applied]]),
       },
-    }) as unknown as ViewStanding;
+    }) as unknown as ViewOverview;
   const watch = new RefreshWatch();
-  const told = (minute: number, one: ViewStanding) =>
+  const told = (minute: number, one: ViewOverview) =>
     watch.observe([one], minute * 60_000).map(({ name, code, sinceMs }) => [name, code, sinceMs / 60_000]);
-  expect(told(1_000, standing(3, 7n))).toEqual([]);
-  expect(told(1_001, standing(3, 8n))).toEqual([]);
-  expect(told(1_020, standing(3, 9n))).toEqual([]);
-  expect(told(1_021, standing(3, 9n))).toEqual([["everything", "NOT_REFRESHED", 1_001]]);
-  expect(told(1_022, standing(4, 9n))).toEqual([]);
-  expect(told(1_041, standing(4, 9n))).toEqual([]);
-  expect(told(1_042, standing(4, 7n))).toEqual([]);
+  expect(told(1_000, status(3, 7n))).toEqual([]);
+  expect(told(1_001, status(3, 8n))).toEqual([]);
+  expect(told(1_020, status(3, 9n))).toEqual([]);
+  expect(told(1_021, status(3, 9n))).toEqual([["everything", "NOT_REFRESHED", 1_001]]);
+  expect(told(1_022, status(4, 9n))).toEqual([]);
+  expect(told(1_041, status(4, 9n))).toEqual([]);
+  expect(told(1_042, status(4, 7n))).toEqual([]);
 });

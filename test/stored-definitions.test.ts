@@ -8,7 +8,7 @@ import { type View, view } from "../core/definition/view.ts";
 import { position } from "../core/log/position.ts";
 import { count } from "../core/measures/kinds/count.ts";
 import type { RedisGate } from "../serving/read/live/redis-gate.ts";
-import { Standings } from "../serving/read/live/standings.ts";
+import { ViewStatuses } from "../serving/read/live/view-status.ts";
 import { Manifests } from "../store/archive/manifests.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
 import { Generations } from "../store/definitions/generations.ts";
@@ -93,8 +93,8 @@ describe("a served generation that this release computes otherwise", () => {
     const gate = {
       ask: () => Promise.reject(new Error("Redis was asked")),
     } as unknown as RedisGate;
-    const standings = new Standings({ manifests, gate, namespace: "" });
-    const found = await standings.find(await generations.find("takings", files));
+    const statuses = new ViewStatuses({ manifests, gate, namespace: "" });
+    const found = await statuses.find(await generations.find("takings", files));
     expect(found).toMatchObject({
       manifest: { generation: other, version: 0 },
       chain: null,

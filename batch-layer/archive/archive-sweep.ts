@@ -21,18 +21,18 @@ export async function sweepArchive(
   for (const partition of await archive.partitions(topic)) {
     const { entries, replaced } = await archive.list(topic, topicId, partition);
     const named = new Set(entries.map(({ file }) => file));
-    const standing: MergedEntry[] = [];
+    const pastGrace: MergedEntry[] = [];
     for (const entry of entries)
-      if (isMerged(entry) && (await archive.graceIsOver(topic, partition, entry))) standing.push(entry);
+      if (isMerged(entry) && (await archive.graceIsOver(topic, partition, entry))) pastGrace.push(entry);
     for (const { entry, by } of replaced) {
-      if (standing.includes(by)) await archive.removeReplaced(topic, partition, entry);
+      if (pastGrace.includes(by)) await archive.removeReplaced(topic, partition, entry);
       else named.add(entry.file);
     }
     const end = position(entries.at(-1)?.to ?? 0);
     const folder = archive.fileFolder(topic, partition);
     for (const name of await data.list(folder)) {
       const file = join(folder, name);
-      if (named.has(file) || !isDead(name, end, standing)) continue;
+      if (named.has(file) || !isDead(name, end, pastGrace)) continue;
       await data.remove(file);
       swept += 1;
     }

@@ -14,7 +14,7 @@ import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
 import { failuresOf } from "../status/failures.ts";
 import { apiAnswers, apiRefusal } from "../status/servers.ts";
-import { standingsOf } from "../status/views.ts";
+import { overviewsOf } from "../status/views.ts";
 import { checkFailures } from "./failures.ts";
 import { type Finding, judged, ok, problem } from "./finding.ts";
 import { checkKafka } from "./kafka.ts";
@@ -83,10 +83,10 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
     }
     const { living, unreadable } = await livingGenerations(config, definitions);
     const served = living.filter(({ part }) => part === "served").map(({ definition }) => definition);
-    const { standings } = await standingsOf(config, served);
+    const { overviews } = await overviewsOf(config, served);
     return [
       ...(await checkStreams(config, { log, archive, data, manifests: new Manifests(data) }, definitions)),
-      ...(await checkViews(config, { archive, resets: new LiveResets(data) }, standings, ends)),
+      ...(await checkViews(config, { archive, resets: new LiveResets(data) }, overviews, ends)),
       ...unreadable.map(({ error }) => problem("view.readable", error.message, error.hint)),
     ];
   } finally {

@@ -1,5 +1,5 @@
 import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
-import type { ViewStanding } from "../../serving/operations/overview.ts";
+import type { ViewOverview } from "../../serving/operations/overview.ts";
 import type { Archive } from "../../store/archive/archive.ts";
 import type { LiveResets } from "../../store/archive/live-resets.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -20,23 +20,23 @@ const RESET_SHOWN_MS = 7 * 86_400_000;
 export async function checkViews(
   config: Config,
   { archive, resets }: { readonly archive: Archive; readonly resets: LiveResets },
-  standings: readonly ViewStanding[],
+  overviews: readonly ViewOverview[],
   ends: ReadonlyMap<string, Cut>,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const found of standings) {
+  for (const found of overviews) {
     findings.push(...(await checkResets(resets, found.definition)));
     const { name, stream } = found.definition.view;
     if (found.damage !== undefined) {
       findings.push(problem("view.version", `${name}: ${found.damage.message}`, found.damage.hint));
       continue;
     }
-    if (found.standing === null) {
+    if (found.status === null) {
       const todo = "Start `tideline speed` or `tideline worker`; the first of them does that.";
       findings.push(problem("view.version", `${name}: nothing is published yet`, todo));
       continue;
     }
-    const { manifest, missing, cut } = found.standing;
+    const { manifest, missing, cut } = found.status;
     const archived = await archive.archived(topicOf(config.namespace, stream), manifest.topicId).catch(() => null);
     if (found.definition.frozen) {
       findings.push(checkCut(name, manifest.version, cut, archived), frozen(found.definition, manifest.version));
@@ -90,15 +90,15 @@ function checkCut(name: string, version: number, cut: Cut, archived: Cut | null)
   );
 }
 
-function checkFreshness({ definition, standing }: ViewStanding, end: Cut | undefined): Finding {
+function checkFreshness({ definition, status }: ViewOverview, end: Cut | undefined): Finding {
   const { name } = definition.view;
   const check = "view.freshness";
-  if (standing === null || end === undefined) return ok(check, `${name}: not compared with the log`);
+  if (status === null || end === undefined) return ok(check, `${name}: not compared with the log`);
   const behind = partitionsOf(end).reduce(
-    (sum, partition) => sum + at(end, partition) - at(standing.applied, partition),
+    (sum, partition) => sum + at(end, partition) - at(status.applied, partition),
     0n,
   );
-  const stale = behind > 0n && (standing.freshnessMs ?? 0) > STALE_MS;
-  const message = `${name}: ${behind} positions behind the log, ${seconds(standing.freshnessMs)} fresh`;
+  const stale = behind > 0n && (status.freshnessMs ?? 0) > STALE_MS;
+  const message = `${name}: ${behind} positions behind the log, ${seconds(status.freshnessMs)} fresh`;
   return stale ? problem(check, message, "Look into the log and the metrics of `tideline speed`.") : ok(check, message);
 }

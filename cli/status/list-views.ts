@@ -1,12 +1,12 @@
 import { formatDuration } from "../../core/time.ts";
-import type { ViewStanding } from "../../serving/operations/overview.ts";
+import type { ViewOverview } from "../../serving/operations/overview.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Part, Unreadable } from "../../store/definitions/generations.ts";
 import { livingGenerations, shownParts } from "../operations/generations.ts";
 import type { Config } from "../setup/config.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { bytes, print } from "../terminal/sheet.ts";
-import { standingsOf } from "./views.ts";
+import { overviewsOf } from "./views.ts";
 
 interface ViewRow {
   readonly view: string;
@@ -32,13 +32,13 @@ interface ViewRow {
 /** Prints every generation that is not retired, with what it costs. */
 export async function listViews(config: Config, json: boolean): Promise<void> {
   const { living, unreadable } = await livingGenerations(config, await loadDefinitions(config));
-  const { standings } = await standingsOf(
+  const { overviews } = await overviewsOf(
     config,
     living.map(({ definition }) => definition),
   );
   const parts = await shownParts(config, living);
   const rows = [
-    ...standings.map((standing, index) => viewRow(standing, parts[index] ?? "served")),
+    ...overviews.map((overview, index) => viewRow(overview, parts[index] ?? "served")),
     ...unreadable.map(unreadableRow),
   ];
   const sheet = {
@@ -75,9 +75,9 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
   await print(json, rows, sheet, "no views: TIDELINE_VIEWS names folders without any");
 }
 
-function viewRow({ definition, standing, damage }: ViewStanding, part: Part): ViewRow {
+function viewRow({ definition, status, damage }: ViewOverview, part: Part): ViewRow {
   const { view, generation, frozen } = definition;
-  const files = standing?.manifest.files ?? [];
+  const files = status?.manifest.files ?? [];
   const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
   return {
     view: view.name,
@@ -86,15 +86,15 @@ function viewRow({ definition, standing, damage }: ViewStanding, part: Part): Vi
     part,
     state: damage !== undefined ? "unreadable" : frozen ? "frozen" : "followed",
     grain: view.table === null ? formatDuration(view.grainMs) : `table, ${view.table.shards} shards`,
-    version: standing?.manifest.version ?? null,
+    version: status?.manifest.version ?? null,
     batch: {
       files: files.length,
       rows: sum(({ rows }) => rows),
       sizeBytes: sum(({ sizeBytes, index }) => sizeBytes + (index?.sizeBytes ?? 0)),
     },
-    live: { cells: standing?.chain?.cells ?? 0, segments: standing?.chain?.segments.length ?? 0 },
-    freshnessMs: standing?.freshnessMs ?? null,
-    complete: standing !== null && standing.missing === null,
+    live: { cells: status?.chain?.cells ?? 0, segments: status?.chain?.segments.length ?? 0 },
+    freshnessMs: status?.freshnessMs ?? null,
+    complete: status !== null && status.missing === null,
   };
 }
 

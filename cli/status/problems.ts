@@ -2,7 +2,7 @@ import { sentencesOf } from "../../core/errors.ts";
 import { sentenceOf } from "../../core/failures.ts";
 import { seconds } from "../terminal/seconds.ts";
 import type { Findings } from "./report.ts";
-import type { ViewStatus } from "./views.ts";
+import type { StatusLine } from "./views.ts";
 
 /** A view that is behind the log and has applied nothing for so long is stuck. */
 const STUCK_MS = 60_000;
@@ -26,7 +26,7 @@ export function problemsOf({ servers, streams, views, schedules, failures, worke
   ];
 }
 
-function viewProblems({ view, version, missing, positionsBehind, freshnessMs }: ViewStatus): string[] {
+function viewProblems({ view, version, missing, positionsBehind, freshnessMs }: StatusLine): string[] {
   if (missing !== undefined) return [`${view}: ${missing.message}`];
   if (version === null) return [`${view}: nothing is published yet`];
   const stuck = (positionsBehind ?? 0) > 0 && (freshnessMs ?? 0) > STUCK_MS;

@@ -2,13 +2,13 @@ import type { Failure } from "../../core/failures.ts";
 import type { ScheduleStatus } from "./schedules.ts";
 import type { ServerStatus } from "./servers.ts";
 import type { StreamStatus } from "./streams.ts";
-import type { ViewStatus } from "./views.ts";
+import type { StatusLine } from "./views.ts";
 
 /** Where everything stands, before it is judged. */
 export interface Findings {
   readonly servers: readonly ServerStatus[];
   readonly streams: readonly StreamStatus[];
-  readonly views: readonly ViewStatus[];
+  readonly views: readonly StatusLine[];
   readonly schedules: readonly ScheduleStatus[];
   /** What is stopped, or fails again and again. */
   readonly failures: readonly Failure[];

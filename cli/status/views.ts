@@ -2,14 +2,14 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { ErrorCode } from "../../core/errors.ts";
 import { type Cut, type CutJson, cutToJson, positionsBetween } from "../../core/log/position.ts";
-import type { ViewStanding } from "../../serving/operations/overview.ts";
-import type { Missing } from "../../serving/read/live/standings.ts";
+import type { ViewOverview } from "../../serving/operations/overview.ts";
+import type { Missing } from "../../serving/read/live/view-status.ts";
 import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
 import type { Unreadable } from "../../store/definitions/generations.ts";
 import type { Config } from "../setup/config.ts";
 import { PATIENCE_MS } from "../setup/patience.ts";
 
-export interface ViewStatus {
+export interface StatusLine {
   readonly view: string;
   readonly generation: string;
   readonly version: number | null;
@@ -22,38 +22,38 @@ export interface ViewStatus {
   readonly missing?: Missing | { readonly code: "UNREADABLE" | ErrorCode; readonly message: string };
 }
 
-/** Where every view stands, measured against the `ends` of the log by stream name. */
+/** The status of every view, measured against the `ends` of the log by stream name. */
 export async function viewsOf(
   config: Config,
   definitions: Definitions,
   ends: ReadonlyMap<string, Cut>,
-): Promise<{ reachable: boolean; views: ViewStatus[] }> {
+): Promise<{ reachable: boolean; views: StatusLine[] }> {
   const { livingGenerations } = await import("../operations/generations.ts");
   const { living, unreadable } = await livingGenerations(config, definitions);
   const served = living.filter(({ part }) => part === "served");
-  const { reachable, standings } = await standingsOf(
+  const { reachable, overviews } = await overviewsOf(
     config,
     served.map(({ definition }) => definition),
   );
   const lost = unreadable.filter(({ part }) => part === "served").map(unreadableStatus);
-  return { reachable, views: [...standings.map((one) => viewStatus(one, ends)), ...lost] };
+  return { reachable, views: [...overviews.map((one) => statusLine(one, ends)), ...lost] };
 }
 
-function unreadableStatus({ view, generation, error }: Unreadable): ViewStatus {
+function unreadableStatus({ view, generation, error }: Unreadable): StatusLine {
   const unknown = { version: null, cut: null, applied: null, positionsBehind: null, freshnessMs: null };
   return { view, generation, ...unknown, complete: false, missing: { code: "UNREADABLE", message: error.message } };
 }
 
 /** The newest version and chain of each; `reachable`: whether Redis answered. */
-export async function standingsOf(
+export async function overviewsOf(
   config: Config,
   definitions: readonly Definition[],
-): Promise<{ reachable: boolean; standings: ViewStanding[] }> {
-  const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
+): Promise<{ reachable: boolean; overviews: ViewOverview[] }> {
+  const [{ openRedis }, { RedisGate }, { ViewStatuses }, { viewOverviews }, { Manifests }, { DataDirectory }] =
     await Promise.all([
       import("../../store/redis/redis.ts"),
       import("../../serving/read/live/redis-gate.ts"),
-      import("../../serving/read/live/standings.ts"),
+      import("../../serving/read/live/view-status.ts"),
       import("../../serving/operations/overview.ts"),
       import("../../store/archive/manifests.ts"),
       import("../../store/files/files.ts"),
@@ -62,29 +62,29 @@ export async function standingsOf(
   try {
     await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => {});
     const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
-    const standings = new Standings({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
-    const found = await viewStandings(standings, definitions);
-    return { reachable: redis.status === "ready", standings: found };
+    const overviews = new ViewStatuses({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
+    const found = await viewOverviews(overviews, definitions);
+    return { reachable: redis.status === "ready", overviews: found };
   } finally {
     redis.disconnect();
   }
 }
 
-function viewStatus({ definition, standing, damage }: ViewStanding, ends: ReadonlyMap<string, Cut>): ViewStatus {
+function statusLine({ definition, status, damage }: ViewOverview, ends: ReadonlyMap<string, Cut>): StatusLine {
   const { view, generation } = definition;
   const end = ends.get(view.stream.name);
   // The log's end was read first: what was applied since then does not count against it.
-  const behind = end === undefined || standing === null ? null : Number(positionsBetween(standing.applied, end));
+  const behind = end === undefined || status === null ? null : Number(positionsBetween(status.applied, end));
   return {
     view: view.name,
     generation,
-    version: standing?.manifest.version ?? null,
-    cut: standing === null ? null : cutToJson(standing.cut),
-    applied: standing === null ? null : cutToJson(standing.applied),
+    version: status?.manifest.version ?? null,
+    cut: status === null ? null : cutToJson(status.cut),
+    applied: status === null ? null : cutToJson(status.applied),
     positionsBehind: behind,
-    freshnessMs: standing?.freshnessMs ?? null,
-    complete: standing !== null && standing.missing === null,
+    freshnessMs: status?.freshnessMs ?? null,
+    complete: status !== null && status.missing === null,
     ...(damage === undefined ? {} : { missing: { code: damage.code, message: damage.message } }),
-    ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
+    ...(status === null || status.missing === null ? {} : { missing: status.missing }),
   };
 }

@@ -98,11 +98,11 @@ export class Readers {
   async ask(question: Question, url = this.#chance.pick(this.#options.urls)): Promise<Answer | null> {
     const { view, at, min } = question;
     const { path, parameters } = "rows" in question ? tableAddress(question) : viewAddress(question);
-    const standing = {
+    const positions = {
       ...(at === undefined ? {} : { at: at.token }),
       ...(min === undefined ? {} : { min: `${this.#options.topic}:${min.partition}:${min.offset}`, wait: "2s" }),
     };
-    const asked = `${url}${path}?${new URLSearchParams([...parameters, ...Object.entries(standing)])}`;
+    const asked = `${url}${path}?${new URLSearchParams([...parameters, ...Object.entries(positions)])}`;
     const answer = "rows" in question ? await this.#table(question, asked, url) : await this.#fetch<Answer>(asked);
     if (answer === null) return null;
     if (at === undefined) this.#options.onAnswer(view, answer);

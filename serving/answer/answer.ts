@@ -9,7 +9,7 @@ import type { Query } from "../../core/query/query.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
-import type { Missing, Standing } from "../read/live/standings.ts";
+import type { Missing, ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 
@@ -178,22 +178,22 @@ export function answerFields(
 }
 
 /** The token of where a view or an answer stands. */
-export function asOfToken({ generation }: Definition, { manifest, cut, applied }: Standing): string {
+export function asOfToken({ generation }: Definition, { manifest, cut, applied }: ViewStatus): string {
   return encodeAsOf({ generation, version: manifest.version, cut, applied });
 }
 
 /** What every answer says beside its rows: for the body of JSON, and the headers of all. */
-export function answerStanding(definition: Definition, standing: Standing, at: AsOf | null) {
-  const { manifest, missing, problems } = standing;
+export function answerStatus(definition: Definition, status: ViewStatus, at: AsOf | null) {
+  const { manifest, missing, problems } = status;
   // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was
   // made, or when.
-  const { version, cut, applied } = at ?? { ...standing, version: manifest.version };
+  const { version, cut, applied } = at ?? { ...status, version: manifest.version };
   const { generation } = definition;
   return {
     asOf: encodeAsOf({ generation, version, cut, applied }),
     position: { generation, version, cut: cutToJson(cut), applied: cutToJson(applied) },
     batchVersion: version,
-    freshnessMs: at === null ? standing.freshnessMs : null,
+    freshnessMs: at === null ? status.freshnessMs : null,
     complete: missing === null,
     ...(missing === null ? {} : { missing }),
     ...(at !== null || problems.length === 0 ? {} : { problems }),
@@ -228,7 +228,7 @@ export function answerBody(
     truncated: answer.truncated,
     fields: answerFields(view, types, query, numbers),
     window: answerWindow(query, answer.fromMs, answer.toMs),
-    ...answerStanding(definition, answer, at),
+    ...answerStatus(definition, answer, at),
     ...answerNotices(definition, answer),
   };
 }
@@ -249,7 +249,7 @@ function isoOf(timeMs: number): string {
 export function viewSummary(
   { view, generation }: Definition,
   types: ColumnTypes,
-  standing: Standing | null,
+  status: ViewStatus | null,
   changedMs: number | null,
 ) {
   const [by, measures] = [Object.keys(view.by), Object.keys(view.measures)];
@@ -268,14 +268,14 @@ export function viewSummary(
     })),
     measures: ofKind("measure"),
     generation,
-    ready: standing !== null,
-    version: standing?.manifest.version ?? null,
-    cut: standing === null ? null : cutToJson(standing.cut),
-    applied: standing === null ? null : cutToJson(standing.applied),
-    freshnessMs: standing?.freshnessMs ?? null,
+    ready: status !== null,
+    version: status?.manifest.version ?? null,
+    cut: status === null ? null : cutToJson(status.cut),
+    applied: status === null ? null : cutToJson(status.applied),
+    freshnessMs: status?.freshnessMs ?? null,
     changedMs,
-    complete: standing !== null && standing.missing === null,
-    ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
-    ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
+    complete: status !== null && status.missing === null,
+    ...(status === null || status.missing === null ? {} : { missing: status.missing }),
+    ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
   };
 }

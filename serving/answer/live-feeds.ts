@@ -6,11 +6,11 @@ import { bucketOf } from "../../core/time.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { Refusal, refusalOf } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
-import type { Standing, Standings } from "../read/live/standings.ts";
+import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
 import { queryKey } from "../read/validators.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { answerBody, answerStanding, asOfToken } from "./answer.ts";
+import { answerBody, answerStatus, asOfToken } from "./answer.ts";
 import { answerJson } from "./rendered-answer.ts";
 
 /**
@@ -43,7 +43,7 @@ type Finding =
 
 export interface LiveFeedsOptions {
   readonly reader: Reader;
-  readonly standings: Standings;
+  readonly statuses: ViewStatuses;
   readonly logger: Logger;
   readonly maxStreams: number;
   /** Characters that one answer, and the answers of all feeds together, may have. */
@@ -224,11 +224,11 @@ class Feed {
 
   /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
   async #read(latest: Finding | null): Promise<Finding> {
-    const { standings, reader, logger } = this.#options;
+    const { statuses, reader, logger } = this.#options;
     const { definition, types } = this.#described;
     try {
-      const clock = bucketOf(standings.now(), definition.view.grainMs);
-      if (latest !== null && !moved(latest, await standings.find(definition), clock)) return latest;
+      const clock = bucketOf(statuses.now(), definition.view.grainMs);
+      if (latest !== null && !moved(latest, await statuses.find(definition), clock)) return latest;
       const answer = await reader.answer(definition, this.#query);
       const numbers = this.#numbers;
       const body = answerBody(definition, types, this.#query, answer, { at: null, numbers });
@@ -240,7 +240,7 @@ class Feed {
         clock: answer.movesWithClock ? clock : null,
         shown: answer.movesWithClock ? `${stateOf(answer)} ${answer.fromMs} ${answer.toMs}` : stateOf(answer),
         answer: { event: "answer", id: asOfToken(definition, answer), data },
-        behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
+        behind: { event: "behind", data: JSON.stringify(answerStatus(definition, answer, null)) },
       };
     } catch (error) {
       this.#hold(0);
@@ -272,14 +272,14 @@ class Room {
   }
 }
 
-function moved(latest: Finding, standing: Standing, clock: EpochMs): boolean {
+function moved(latest: Finding, status: ViewStatus, clock: EpochMs): boolean {
   if ("refusal" in latest) return true;
   if (latest.clock !== null && latest.clock !== clock) return true;
-  return !cutsEqual(standing.applied, latest.applied) || stateOf(standing) !== latest.state;
+  return !cutsEqual(status.applied, latest.applied) || stateOf(status) !== latest.state;
 }
 
 /** Names what is missing, and what is wrong: "" when nothing is. */
-function stateOf({ missing, problems }: Pick<Standing, "missing" | "problems">): string {
+function stateOf({ missing, problems }: Pick<ViewStatus, "missing" | "problems">): string {
   return [missing?.code ?? "", ...problems.map(({ kind, name, code }) => `${kind}/${name} ${code}`)].join("\n");
 }
 

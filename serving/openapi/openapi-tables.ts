@@ -64,8 +64,8 @@ export function tablePaths(tables: readonly DocumentedTable[]): Json {
 
 function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
   const row = { type: "object", properties: Object.fromEntries(columns.map((column) => [column, {}])) };
-  const standing = { asOf: text, position: { type: "object" }, complete: { type: "boolean" } };
-  const body = (properties: Json) => ({ type: "object", properties: { table: text, ...properties, ...standing } });
+  const status = { asOf: text, position: { type: "object" }, complete: { type: "boolean" } };
+  const body = (properties: Json) => ({ type: "object", properties: { table: text, ...properties, ...status } });
   const operation = (id: string, summary: string, parameters: Json[], response: Json): Json => ({
     get: {
       tags: ["tables"],

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Failure } from "../../core/failures.ts";
-import type { Standing } from "../read/live/standings.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
 
 /**
  * Everything that serving measures:
@@ -21,8 +21,8 @@ export interface ServingMetrics {
   readonly registry: Registry;
   observeLarge(status: number): void;
   observeRequest(route: string, method: string, status: number, seconds: number): void;
-  /** `standing` is null for a view of which nothing is published. */
-  setView(view: string, standing: Standing | null): void;
+  /** `status` is null for a view of which nothing is published. */
+  setView(view: string, status: ViewStatus | null): void;
 }
 
 /** What the helper has to do at the moment. */
@@ -84,12 +84,12 @@ export function createMetrics(
     registry,
     observeLarge: (status) => large.inc({ status }),
     observeRequest: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
-    setView: (view, standing) => {
-      complete.set({ view }, standing !== null && standing.missing === null ? 1 : 0);
-      if (standing === null) return;
-      freshness.set({ view }, standing.freshnessMs / 1_000);
-      version.set({ view }, standing.manifest.version);
-      cells.set({ view }, standing.chain?.cells ?? 0);
+    setView: (view, status) => {
+      complete.set({ view }, status !== null && status.missing === null ? 1 : 0);
+      if (status === null) return;
+      freshness.set({ view }, status.freshnessMs / 1_000);
+      version.set({ view }, status.manifest.version);
+      cells.set({ view }, status.chain?.cells ?? 0);
     },
   };
 }

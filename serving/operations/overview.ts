@@ -1,13 +1,13 @@
 import { isTidelineError, type TidelineError } from "../../core/errors.ts";
 import { cutToJson, type EpochMs } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import type { Standing, Standings } from "../read/live/standings.ts";
+import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 
-export interface ViewStanding {
+export interface ViewOverview {
   readonly definition: Definition;
   /** Null when nothing is published yet, or `damage` says why it cannot be read. */
-  readonly standing: Standing | null;
-  /** Why it cannot be read where it stands: ARCHIVE_DAMAGED, LIVE_STATE_UNREADABLE. */
+  readonly status: ViewStatus | null;
+  /** Why it cannot be read: ARCHIVE_DAMAGED, LIVE_STATE_UNREADABLE. */
   readonly damage?: TidelineError;
 }
 
@@ -27,10 +27,10 @@ export class Changes {
   /**
    * Notes how far a view is; returns when it last changed, or null when that is not known or nothing has come in yet.
    */
-  observe({ definition, standing }: ViewStanding, nowMs: EpochMs): EpochMs | null {
-    if (standing === null) return null;
-    const { manifest } = standing;
-    const applied = JSON.stringify(cutToJson(standing.applied));
+  observe({ definition, status }: ViewOverview, nowMs: EpochMs): EpochMs | null {
+    if (status === null) return null;
+    const { manifest } = status;
+    const applied = JSON.stringify(cutToJson(status.applied));
     const before = this.#seen.get(definition.generation);
     const moved = before !== undefined && before.applied !== applied;
     const sinceMs = moved ? nowMs : (before?.sinceMs ?? null);
@@ -40,16 +40,16 @@ export class Changes {
   }
 }
 
-/** Where every view stands. A view whose newest version or live state cannot be read is a problem of it alone. */
-export function viewStandings(standings: Standings, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
+/** The status of every view. A view whose newest version or live state cannot be read is a problem of it alone. */
+export function viewOverviews(statuses: ViewStatuses, definitions: Iterable<Definition>): Promise<ViewOverview[]> {
   return Promise.all(
     [...definitions].map(async (definition) => {
       try {
-        return { definition, standing: await standings.find(definition) };
+        return { definition, status: await statuses.find(definition) };
       } catch (error) {
-        if (isTidelineError(error, "NOT_READY")) return { definition, standing: null };
+        if (isTidelineError(error, "NOT_READY")) return { definition, status: null };
         if (isTidelineError(error, "ARCHIVE_DAMAGED", "LIVE_STATE_UNREADABLE"))
-          return { definition, standing: null, damage: error };
+          return { definition, status: null, damage: error };
         throw error;
       }
     }),

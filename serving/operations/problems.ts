@@ -3,8 +3,8 @@ import type { EpochMs } from "../../core/log/position.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { Failures } from "../../store/redis/failures.ts";
 import type { RedisGate } from "../read/live/redis-gate.ts";
-import type { Standing } from "../read/live/standings.ts";
-import type { ViewStanding } from "./overview.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
+import type { ViewOverview } from "./overview.ts";
 
 const EVERY_MS = 1_000;
 const PATIENCE_MS = 1_000;
@@ -54,7 +54,7 @@ export class Problems {
   }
 
   /** Takes note of views whose newest version or live state cannot be read, and of those that can be read again. */
-  observe(views: readonly ViewStanding[]): void {
+  observe(views: readonly ViewOverview[]): void {
     for (const { definition, damage } of views) {
       const { name } = definition.view;
       if (damage === undefined) this.#own.succeeded({ kind: "view", name });
@@ -109,13 +109,13 @@ export class RefreshWatch {
   #grown: ReadonlyMap<string, Grown> = new Map();
 
   /** Notes how far all served views are; returns those that wait for 20 minutes. */
-  observe(views: readonly ViewStanding[], nowMs: EpochMs): Failure[] {
+  observe(views: readonly ViewOverview[], nowMs: EpochMs): Failure[] {
     const grown = new Map<string, Grown>();
     const late: Failure[] = [];
-    for (const { definition, standing } of views) {
+    for (const { definition, status } of views) {
       const { view, generation } = definition;
-      if (standing === null || standing.chain === null || !grows(standing)) continue;
-      const { version } = standing.manifest;
+      if (status === null || status.chain === null || !grows(status)) continue;
+      const { version } = status.manifest;
       const before = this.#grown.get(generation);
       const now = before?.version === version ? before : { version, sinceMs: nowMs };
       grown.set(generation, now);
@@ -126,7 +126,7 @@ export class RefreshWatch {
   }
 }
 
-function grows({ cut, applied }: Standing): boolean {
+function grows({ cut, applied }: ViewStatus): boolean {
   return [...applied].some(([partition, position]) => position > (cut.get(partition) ?? 0n));
 }
 

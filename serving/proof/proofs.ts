@@ -13,10 +13,10 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
-import { answerStanding } from "../answer/answer.ts";
+import { answerStatus } from "../answer/answer.ts";
 import { Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
-import type { Standings } from "../read/live/standings.ts";
+import type { ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
 import type { Reading } from "../read/reading.ts";
 import { PIECE_BYTES, positionGone } from "../read/recomputations.ts";
@@ -26,7 +26,7 @@ import { givenAnswers, servedRows, withCsv } from "./proof-answers.ts";
 export interface ProofsOptions {
   readonly sources: DedupSources;
   readonly manifests: Manifests;
-  readonly standings: Standings;
+  readonly statuses: ViewStatuses;
   readonly reader: Reader;
   readonly brokers: string;
   readonly namespace: string;
@@ -119,11 +119,11 @@ class OneProof {
    * read up to them.
    */
   async run(): Promise<Proof> {
-    const { standings, manifests, sources, namespace } = this.#options;
+    const { statuses, manifests, sources, namespace } = this.#options;
     const { definition, at, deep, signal, onProgress } = this.#request;
     const { view, generation } = definition;
     const genesis = await manifests.version(generation, 0);
-    const { applied } = at ?? (await standings.find(definition));
+    const { applied } = at ?? (await statuses.find(definition));
     if (genesis === null) throw positionGone("where this generation of the view begins is not known any more");
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
     const start = cutFromJson(genesis.cut);
@@ -173,7 +173,7 @@ class OneProof {
     const { definition, query, at } = this.#request;
     this.#request.signal.throwIfAborted();
     this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given, reading);
-    const { asOf, position, complete } = answerStanding(definition, reading, at);
+    const { asOf, position, complete } = answerStatus(definition, reading, at);
     const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= END_OF_TIME ? null : new Date(timeMs).toISOString());
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });
   }

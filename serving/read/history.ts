@@ -7,13 +7,13 @@ import type { DataDirectory } from "../../store/files/files.ts";
 import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
 import { RedisSilent } from "./live/redis-gate.ts";
 import type { SegmentCache, SegmentTile } from "./live/segment-cache.ts";
-import type { Standings } from "./live/standings.ts";
+import type { ViewStatuses } from "./live/view-status.ts";
 import { positionGone, type Recomputations } from "./recomputations.ts";
 
 export interface HistoryOptions {
   readonly data: DataDirectory;
   readonly manifests: Manifests;
-  readonly standings: Standings;
+  readonly statuses: ViewStatuses;
   readonly segments: SegmentCache;
   readonly recomputations: Recomputations;
 }
@@ -73,9 +73,9 @@ export class History {
    * but for version 0.
    */
   async #readable(definition: Definition): Promise<Manifest[]> {
-    const { manifests, standings } = this.#options;
+    const { manifests, statuses } = this.#options;
     const readable: Manifest[] = [];
-    const newest = await standings.manifest(definition, "newest");
+    const newest = await statuses.manifest(definition, "newest");
     for (let { version } = newest; version >= 0; version--) {
       const manifest = await manifests.version(definition.generation, version);
       if (manifest !== null && (await this.#hasFiles(manifest))) readable.push(manifest);
@@ -99,7 +99,7 @@ export class History {
   ): Promise<PastTiles | null> {
     const whole = versions.find(({ cut }) => cutsEqual(cutFromJson(cut), applied));
     if (whole !== undefined) return { manifest: whole, closed: [] };
-    const chain = segments ? await this.#options.standings.loadChain(definition) : null;
+    const chain = segments ? await this.#options.statuses.loadChain(definition) : null;
     if (chain === null) return null;
     for (const manifest of versions) {
       const run = closedRun(cutFromJson(manifest.cut), applied, chain);
@@ -109,9 +109,9 @@ export class History {
   }
 
   async #closed(definition: Definition, manifest: Manifest, run: readonly ClosedSegment[]): Promise<PastTiles | null> {
-    const { segments, standings } = this.#options;
+    const { segments, statuses } = this.#options;
     try {
-      const closed = await segments.all(standings.chain(definition), definition, run);
+      const closed = await segments.all(statuses.chain(definition), definition, run);
       return { manifest, closed };
     } catch (error) {
       if (error instanceof RedisSilent) return null;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Cut, cutReached, cutToJson } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { overloaded, Refusal } from "../common/problem.ts";
-import type { Standing, Standings } from "./live/standings.ts";
+import type { ViewStatus, ViewStatuses } from "./live/view-status.ts";
 
 const POLL_MS = 20;
 /** How many requests may wait for positions at once; each asks Redis now and then. */
@@ -10,18 +10,18 @@ const MAX_WAITING = 500;
 
 /** Lets requests wait until the live state has reached a position. */
 export class PositionWaits {
-  readonly #standings: Standings;
+  readonly #statuses: ViewStatuses;
   #waiting = 0;
 
-  constructor(standings: Standings) {
-    this.#standings = standings;
+  constructor(statuses: ViewStatuses) {
+    this.#statuses = statuses;
   }
 
   /**
    * What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes
    * longer than `waitMs`, and 429 when too many wait.
    */
-  async reach<T extends Pick<Standing, "applied">>(
+  async reach<T extends Pick<ViewStatus, "applied">>(
     definition: Definition,
     { min, waitMs }: { min: Cut; waitMs: number },
     signal: AbortSignal,
@@ -32,7 +32,7 @@ export class PositionWaits {
     const deadlineMs = performance.now() + waitMs;
     try {
       for (let pollMs = POLL_MS; ; pollMs = Math.min(pollMs * 1.5, 5 * POLL_MS)) {
-        let { applied } = await this.#standings.find(definition);
+        let { applied } = await this.#statuses.find(definition);
         if (cutReached(applied, min)) {
           // Redis may have gone in between, and with it what was reached.
           const reading = await read();

@@ -14,7 +14,7 @@ import { overBudget, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { Vanished } from "./cells/vanished.ts";
 import type { History } from "./history.ts";
-import type { Standings } from "./live/standings.ts";
+import type { ViewStatuses } from "./live/view-status.ts";
 import { MergedCells } from "./merged-cells.ts";
 import type { ReadAnswer, Reading, Tiles } from "./reading.ts";
 import { readSessions } from "./session-pieces.ts";
@@ -69,7 +69,7 @@ const MOST_WIDE = 1_000;
  *   a file or segment is gone: M was two versions old; start over with the newest
  */
 export class Reader {
-  readonly #standings: Standings;
+  readonly #statuses: ViewStatuses;
   readonly #tiles: AnswerTiles;
   readonly #cells: MergedCells;
   readonly #history: History;
@@ -78,7 +78,7 @@ export class Reader {
   readonly #wide = new Set<string>();
 
   constructor({ history, limits, maxCachedCells = 1_000_000, ...sources }: ReaderOptions) {
-    this.#standings = sources.standings;
+    this.#statuses = sources.statuses;
     this.#tiles = new AnswerTiles(sources);
     this.#cells = new MergedCells(sources.batch, limits, maxCachedCells);
     this.#history = history;
@@ -121,7 +121,7 @@ export class Reader {
   ): Promise<Reading> {
     if (at === null)
       return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held: null, top, left }));
-    const { applied } = await this.#standings.find(definition);
+    const { applied } = await this.#statuses.find(definition);
     if (cutsEqual(applied, at)) {
       const newest = await this.read(definition, query, { top, left });
       if (cutsEqual(newest.applied, at)) return newest;
@@ -149,7 +149,7 @@ export class Reader {
     { held, ...asked }: Asked & { readonly held: Held },
   ): Promise<Reading | NonNullable<Held>> {
     const { view } = definition;
-    const manifest = await this.#standings.manifest(definition, attempt === "cached" ? "cached" : "newest");
+    const manifest = await this.#statuses.manifest(definition, attempt === "cached" ? "cached" : "newest");
     const tiles =
       attempt === "batch alone"
         ? await this.#tiles.alone(view, query, manifest, VANISHED)
@@ -163,15 +163,15 @@ export class Reader {
       segments: attempt !== "batch alone",
       left: asked.left,
     });
-    const nowMs = this.#standings.now();
+    const nowMs = this.#statuses.now();
     const window = await this.#tiles.window(query, view, { manifest, closed, open: null, nowMs });
-    const standing = { ...this.#standings.of(manifest, null, null), applied: at };
+    const status = { ...this.#statuses.of(manifest, null, null), applied: at };
     const closedName = `at ${JSON.stringify(cutToJson(at))}`;
-    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window }, asked);
+    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, status, window }, asked);
   }
 
   async #merge(view: View, query: Query, tiles: Tiles, { top, left }: Asked): Promise<Reading> {
-    const { standing, window } = tiles;
+    const { status, window } = tiles;
     await warmCalendar(query, window);
     const budget = new Budget(this.#limits, left);
     const read = (part: Query, range: TimeRange, piece: Budget) =>
@@ -190,7 +190,7 @@ export class Reader {
             }),
             firstOnly: false,
           };
-    return { ...standing, ...found, budget, ...window };
+    return { ...status, ...found, budget, ...window };
   }
 
   /** The cells of a query whose rows are buckets: all of them, or the first ones when they are too many. */

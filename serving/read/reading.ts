@@ -6,7 +6,7 @@ import type { Cell } from "../../core/state/cells.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
 import type { StoredTile } from "./cells/tile-cells.ts";
 import type { SegmentTile } from "./live/segment-cache.ts";
-import type { Standing } from "./live/standings.ts";
+import type { ViewStatus } from "./live/view-status.ts";
 
 /** What a reader reads, as values: the tiles of an answer, and the cells that they make together. */
 
@@ -17,7 +17,7 @@ export const ALL_OF_TIME = 8_640_000_000_000_000;
  * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the
  * buckets before they are slid, for a view of sessions whole sessions.
  */
-export interface Reading extends Standing {
+export interface Reading extends ViewStatus {
   readonly cells: readonly Cell[];
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
@@ -58,6 +58,6 @@ export interface Tiles {
   readonly manifest: Manifest;
   /** Null for a batch version alone. */
   readonly live: Pick<Live, "closed" | "closedName" | "open"> | null;
-  readonly standing: Standing;
+  readonly status: ViewStatus;
   readonly window: Window;
 }

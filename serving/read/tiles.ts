@@ -17,14 +17,14 @@ import {
   type Missing,
   NO_CHAIN,
   type SizedSegment,
-  type Standings,
   silent,
-} from "./live/standings.ts";
+  type ViewStatuses,
+} from "./live/view-status.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
 
 export interface TileSources {
-  readonly standings: Standings;
+  readonly statuses: ViewStatuses;
   readonly batch: BatchStates;
   readonly segments: SegmentCache;
 }
@@ -39,12 +39,12 @@ interface Newest {
 
 /** Which tiles the newest answer of a view is made of. */
 export class AnswerTiles {
-  readonly #standings: Standings;
+  readonly #statuses: ViewStatuses;
   readonly #batch: BatchStates;
   readonly #segments: SegmentCache;
 
-  constructor({ standings, batch, segments }: TileSources) {
-    this.#standings = standings;
+  constructor({ statuses, batch, segments }: TileSources) {
+    this.#statuses = statuses;
     this.#batch = batch;
     this.#segments = segments;
   }
@@ -60,20 +60,20 @@ export class AnswerTiles {
     held: Held,
   ): Promise<Tiles | NonNullable<Held>> {
     const { view } = definition;
-    const nowMs = this.#standings.now();
+    const nowMs = this.#statuses.now();
     let manifest = first;
     let missing: Missing = NO_CHAIN;
     for (let round = 1; round <= 2; round++) {
-      if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
+      if (round > 1) manifest = await this.#statuses.manifest(definition, "newest");
       const reach = await this.#reach(query, view, manifest, nowMs);
       const read = await this.#readLive(definition, query, reach, nowMs);
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
-        return this.alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
+        return this.alone(view, query, await this.#statuses.manifest(definition, "newest"), read ?? NO_CHAIN);
       }
-      if (read.chain.pointer > manifest.version) manifest = await this.#standings.manifest(definition, "newest");
+      if (read.chain.pointer > manifest.version) manifest = await this.#statuses.manifest(definition, "newest");
       if (held !== null && isUnchanged(held, manifest, read.chain)) {
-        const now = this.#standings.of(manifest, { chain: read.chain, applied: held.applied }, null);
+        const now = this.#statuses.of(manifest, { chain: read.chain, applied: held.applied }, null);
         return { ...held, freshnessMs: now.freshnessMs, problems: now.problems };
       }
       const joined = join(manifest, read.chain);
@@ -82,11 +82,11 @@ export class AnswerTiles {
         continue;
       }
       const live = await this.#live(definition, query, manifest, { read, joined, nowMs });
-      if ("code" in live) return this.alone(view, query, await this.#standings.manifest(definition, "newest"), live);
+      if ("code" in live) return this.alone(view, query, await this.#statuses.manifest(definition, "newest"), live);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
       if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
         throw new Vanished("segment", "the segment that held the newest bucket is gone");
-      return { manifest, live, standing: this.#standings.of(manifest, live, null), window: live.window };
+      return { manifest, live, status: this.#statuses.of(manifest, live, null), window: live.window };
     }
     return this.alone(view, query, manifest, missing);
   }
@@ -112,11 +112,11 @@ export class AnswerTiles {
     const { fromMs } = readRange(view, query, reach);
     // Sessions are followed beyond the range, and all of the open segment has to be of one state.
     const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : ALL_OF_TIME };
-    const read = await this.#standings.look(definition, { ...range, sketches, fields });
+    const read = await this.#statuses.look(definition, { ...range, sketches, fields });
     if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
     // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
     if ((read.lastBucket ?? nowMs) <= nowMs) return read;
-    return this.#standings.look(definition, { ...range, sketches, fields: null });
+    return this.#statuses.look(definition, { ...range, sketches, fields: null });
   }
 
   async #live(
@@ -130,7 +130,7 @@ export class AnswerTiles {
     }: { readonly read: LiveRead; readonly joined: Joined & { ok: true }; readonly nowMs: EpochMs },
   ): Promise<Live | Missing> {
     try {
-      const chain = this.#standings.chain(definition);
+      const chain = this.#statuses.chain(definition);
       const closed = await this.#closed(chain, definition, query, joined.closed);
       const window = await this.window(query, definition.view, { manifest, closed, open: read, nowMs });
       const closedName = joined.closed.map(spanName).join();
@@ -160,9 +160,9 @@ export class AnswerTiles {
 
   /** The batch version alone, and why. */
   async alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
-    const nowMs = this.#standings.now();
+    const nowMs = this.#statuses.now();
     const window = await this.window(query, view, { manifest, closed: [], open: null, nowMs });
-    return { manifest, live: null, standing: this.#standings.of(manifest, null, missing), window };
+    return { manifest, live: null, status: this.#statuses.of(manifest, null, missing), window };
   }
 
   async #newestBuckets({ grainMs }: View, { manifest, closed, open, nowMs }: Newest): Promise<NewestBuckets> {

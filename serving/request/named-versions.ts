@@ -8,7 +8,7 @@ import { generationGone, MOST_PIECES } from "./consistency.ts";
 import type { Parameters } from "./parameters.ts";
 import type { Serving } from "./serving.ts";
 
-type Known = Pick<Serving, "views" | "standings">;
+type Known = Pick<Serving, "views" | "statuses">;
 type Resolve = (token: string) => Promise<string>;
 
 /** How the tokens in a parameter are found: it is one, has several or names of records, or a key stands behind it. */
@@ -47,13 +47,13 @@ export function resolveTokens(app: FastifyInstance, serving: Known): void {
  * The same token as one that says the cut of the version that it names; text that is no token as it is. Throws
  * GENERATION_GONE for a version of a definition that is not served, POSITION_GONE for one that is not kept any more.
  */
-export async function resolvedToken({ views, standings }: Known, token: string): Promise<string> {
+export async function resolvedToken({ views, statuses }: Known, token: string): Promise<string> {
   const cuts = new Map<string, Cut>();
   const nameOf = ({ generation, version }: NamedVersion) => `${generation} ${version}`;
   for (const named of namedVersions(token)) {
     const served = [...views.values()].find(({ definition }) => definition.generation === named.generation);
     if (served === undefined) throw generationGone(named.generation.slice(0, named.generation.lastIndexOf(".")));
-    const cut = await standings.cutOf(served.definition, named.version);
+    const cut = await statuses.cutOf(served.definition, named.version);
     if (cut === null) throw versionGone(named);
     cuts.set(nameOf(named), cut);
   }

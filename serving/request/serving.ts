@@ -9,7 +9,7 @@ import type { StreamQuality } from "../operations/stream-quality.ts";
 import type { KeyHistories } from "../proof/key-history.ts";
 import type { Proofs } from "../proof/proofs.ts";
 import type { RedisGate } from "../read/live/redis-gate.ts";
-import type { Standings } from "../read/live/standings.ts";
+import type { ViewStatuses } from "../read/live/view-status.ts";
 import type { PositionWaits } from "../read/position-waits.ts";
 import type { Reader } from "../read/reader.ts";
 import type { StreamRecords } from "../records/stream-records.ts";
@@ -19,7 +19,7 @@ import type { DescribedView } from "../views/served-views.ts";
 /** What the routes answer from. */
 export interface Serving {
   readonly reader: Reader;
-  readonly standings: Standings;
+  readonly statuses: ViewStatuses;
   readonly changes: Changes;
   readonly gate: RedisGate;
   readonly views: ReadonlyMap<string, DescribedView>;

@@ -32,11 +32,11 @@ export async function joinedSummary(serving: Serving, name: string) {
   const join = await serving.joins.find(name);
   if (join === null) return [];
   const tables = Object.fromEntries([...join.tables].map(([part, { definition }]) => [part, definition.view.name]));
-  const standings = await Promise.all(
-    [...join.tables.values()].map(({ definition }) => serving.standings.find(definition).catch(() => null)),
+  const statuses = await Promise.all(
+    [...join.tables.values()].map(({ definition }) => serving.statuses.find(definition).catch(() => null)),
   );
-  const found = standings.flatMap((standing) => (standing === null ? [] : [standing]));
-  const ready = found.length === standings.length;
+  const found = statuses.flatMap((status) => (status === null ? [] : [status]));
+  const ready = found.length === statuses.length;
   const streams = [...new Set([...join.tables.values()].map(({ definition }) => definition.view.stream.name))];
   return [
     {
@@ -70,7 +70,7 @@ export async function sendJoinedRow(
   const { serving, join, request, reply } = from;
   const asked = readJoinedRequest(serving, join, request.query as Parameters, key);
   const found = await answered(from, asked, givesUp);
-  if (found.rows.length === 0) throw keyUnknown(join.definition.name, key, joinedAsOf(join, found.standings));
+  if (found.rows.length === 0) throw keyUnknown(join.definition.name, key, joinedAsOf(join, found.statuses));
   return reply.type(JSON_TYPE).send(joinedRowBody(join, asked, found));
 }
 
@@ -90,7 +90,7 @@ async function answered(
     const wait = { min: min.get(name) ?? new Map(), waitMs: Math.max(0, deadlineMs - performance.now()) };
     const { answer } = await waits.reach(described.definition, wait, closed, async () => {
       const answer = await reached(others);
-      return { answer, applied: answer.standings.get(name)?.applied ?? new Map() };
+      return { answer, applied: answer.statuses.get(name)?.applied ?? new Map() };
     });
     return answer;
   };
@@ -153,5 +153,5 @@ async function positionOf(serving: Serving, join: DescribedJoin, name: string, a
   const given = at?.get(name)?.applied;
   const described = join.tables.get(name);
   if (given !== undefined || described === undefined) return given ?? new Map();
-  return (await serving.standings.find(described.definition)).applied;
+  return (await serving.statuses.find(described.definition)).applied;
 }

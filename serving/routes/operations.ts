@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { type Failure, failureKey, problemOf } from "../../core/failures.ts";
-import { type ViewStanding, viewStandings } from "../operations/overview.ts";
+import { type ViewOverview, viewOverviews } from "../operations/overview.ts";
 import { RefreshWatch } from "../operations/problems.ts";
 import { type RedisGate, RedisSilent } from "../read/live/redis-gate.ts";
 import type { Serving } from "../request/serving.ts";
@@ -13,10 +13,10 @@ const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
 export function operationRoutes(app: FastifyInstance, serving: Serving): void {
-  const { standings, changes, gate, views, metrics, problems, ownAlerts } = serving;
+  const { statuses, changes, gate, views, metrics, problems, ownAlerts } = serving;
   const all = async () => {
-    const found = await viewStandings(
-      standings,
+    const found = await viewOverviews(
+      statuses,
       [...views.values()].map(({ definition }) => definition),
     );
     problems.observe(found);
@@ -53,7 +53,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
     const failing = problems.all();
     // A damaged view is a named problem. This server can answer for the others.
-    const ready = answers && found.every(({ standing, damage }) => standing !== null || damage !== undefined);
+    const ready = answers && found.every(({ status, damage }) => status !== null || damage !== undefined);
     return reply.status(ready ? 200 : 503).send({
       ready,
       redis: answers ? "answers" : "silent",
@@ -63,7 +63,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   });
 
   app.get("/metrics", unlimited, async (_request, reply) => {
-    for (const { definition, standing } of await all()) metrics.setView(definition.view.name, standing);
+    for (const { definition, status } of await all()) metrics.setView(definition.view.name, status);
     return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
   });
 }
@@ -77,11 +77,11 @@ async function redisAnswers(gate: RedisGate): Promise<boolean> {
   }
 }
 
-function readiness({ definition, standing }: ViewStanding) {
+function readiness({ definition, status }: ViewOverview) {
   return {
     view: definition.view.name,
-    ready: standing !== null,
-    version: standing?.manifest.version ?? null,
-    complete: standing !== null && standing.missing === null,
+    ready: status !== null,
+    version: status?.manifest.version ?? null,
+    complete: status !== null && status.missing === null,
   };
 }

@@ -4,11 +4,11 @@ import { cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
 import { tableColumns } from "../../core/query/table-query.ts";
 import { isListed } from "../access/access.ts";
-import { answerStanding } from "../answer/answer.ts";
+import { answerStatus } from "../answer/answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import { numberColumns, rowsJson } from "../common/numbers.ts";
 import { keyUnknown } from "../common/problem.ts";
-import { viewStandings } from "../operations/overview.ts";
+import { viewOverviews } from "../operations/overview.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -29,20 +29,20 @@ const JSON_TYPE = "application/json; charset=utf-8";
 
 /** GET /tables, GET /tables/:name and GET /tables/:name/<key>. `givesUp`: ends work whose client has left. */
 export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
-  const { reader, standings, views, waits, joins } = serving;
+  const { reader, statuses, views, waits, joins } = serving;
 
   app.get("/tables", async (request) => {
     readParameters("/tables", request.query as Parameters);
     const tables = [...views.values()].filter(
       ({ definition: { view } }) => view.table !== null && isListed(request, subjectOf(view)),
     );
-    const all = await viewStandings(
-      standings,
+    const all = await viewOverviews(
+      statuses,
       tables.map(({ definition }) => definition),
     );
     const shown = joins.definitions().filter((definition) => isListed(request, joinedSubject(definition)));
     const joined = await Promise.all(shown.map(({ name }) => joinedSummary(serving, name).catch(() => [])));
-    const own = all.map(({ definition: { view, generation }, standing }) => ({
+    const own = all.map(({ definition: { view, generation }, status }) => ({
       name: view.name,
       stream: view.stream.name,
       kind: view.table?.kind,
@@ -50,12 +50,12 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
       columns: tableColumns(view),
       indexes: view.table?.indexes,
       generation,
-      ready: standing !== null,
-      version: standing?.manifest.version ?? null,
-      applied: standing === null ? null : cutToJson(standing.applied),
-      freshnessMs: standing?.freshnessMs ?? null,
-      complete: standing !== null && standing.missing === null,
-      ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
+      ready: status !== null,
+      version: status?.manifest.version ?? null,
+      applied: status === null ? null : cutToJson(status.applied),
+      freshnessMs: status?.freshnessMs ?? null,
+      complete: status !== null && status.missing === null,
+      ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
     }));
     return { tables: [...own, ...joined.flat()] };
   });
@@ -84,23 +84,23 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
     const asked = readTableRequest(serving, request.params.name, request.query as Parameters, key);
     const found = await answer(asked, reply);
     const { definition } = asked.described;
-    const standing = answerStanding(definition, found, asked.options.at);
-    if (found.rows.length === 0) throw keyUnknown(definition.view.name, key, standing.asOf);
+    const status = answerStatus(definition, found, asked.options.at);
+    if (found.rows.length === 0) throw keyUnknown(definition.view.name, key, status.asOf);
     return reply.type(JSON_TYPE).send(rowBody(asked, found));
   });
 }
 
 /** GET /history/:table and GET /replay/:table: what the log says of one key. */
 export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
-  const { histories, reader, standings, joins } = serving;
+  const { histories, reader, statuses, joins } = serving;
   app.addHook("preClose", () => histories.close());
 
   /** Where an answer stands: at the position that is asked for, or the newest one. */
   const asked = async (route: KeyRoute, table: string, request: FastifyRequest, reply: FastifyReply) => {
     const one = readKeyRequest(serving, table, route, request.query as Parameters);
     const { definition } = one.described;
-    const standing = one.at ?? (await standings.find(definition));
-    return { ...one, log: { definition, at: standing.applied, signal: closedSignal(reply) } };
+    const status = one.at ?? (await statuses.find(definition));
+    return { ...one, log: { definition, at: status.applied, signal: closedSignal(reply) } };
   };
 
   app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
@@ -126,15 +126,15 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
 function bodyOf({ described, question, options }: TableRequest, found: TableAnswer): string {
   const { definition, types } = described;
   const { view } = definition;
-  const standing = answerStanding(definition, found, options.at);
+  const status = answerStatus(definition, found, options.at);
   const fields = tableFields(view, types, question.columns, options.numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), options.numbers);
   const last = found.rows.at(-1);
   const next =
     found.truncated && last !== undefined && question.query.order.length === 0
-      ? { next: nextPage(standing.asOf, keyTexts(last, Object.keys(view.by))) }
+      ? { next: nextPage(status.asOf, keyTexts(last, Object.keys(view.by))) }
       : {};
-  const rest = { truncated: found.truncated, ...next, fields, ...standing };
+  const rest = { truncated: found.truncated, ...next, fields, ...status };
   return `{"table":${JSON.stringify(view.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
 }
 
@@ -143,6 +143,6 @@ function rowBody({ described, question, options }: TableRequest, found: TableAns
   const { definition, types } = described;
   const fields = tableFields(definition.view, types, question.columns, options.numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), options.numbers);
-  const rest = answerStanding(definition, found, options.at);
+  const rest = answerStatus(definition, found, options.at);
   return `{"table":${JSON.stringify(definition.view.name)},"row":${json},${JSON.stringify(rest).slice(1)}`;
 }

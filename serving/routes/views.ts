@@ -4,7 +4,7 @@ import { type Failure, failureKey, type Problem, problemOf } from "../../core/fa
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import { isListed } from "../access/access.ts";
-import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer/answer.ts";
+import { answerBody, answerNotices, answerStatus, asOfToken, viewSummary } from "../answer/answer.ts";
 import { csvOf } from "../answer/csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
 import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
@@ -13,8 +13,8 @@ import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { remembered } from "../common/remembered.ts";
 import { inTurns } from "../common/turns.ts";
-import { viewStandings } from "../operations/overview.ts";
-import type { Standing } from "../read/live/standings.ts";
+import { viewOverviews } from "../operations/overview.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
 import type { Reading } from "../read/reading.ts";
 import { entityTag, hasTag } from "../read/validators.ts";
 import { type Consistency, readConsistency } from "../request/consistency.ts";
@@ -43,12 +43,12 @@ export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   // The answers of a process with a helper are small: a signal for each request would cost more than it spares.
   const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
-  const { reader, standings, changes, views, problems, ownAlerts } = serving;
+  const { reader, statuses, changes, views, problems, ownAlerts } = serving;
 
   app.get("/views", async (request) => {
     readParameters("/views", request.query as Parameters);
-    const all = await viewStandings(
-      standings,
+    const all = await viewOverviews(
+      statuses,
       [...views.values()]
         .map(({ definition }) => definition)
         .filter(({ view }) => view.table === null && isListed(request, subjectOf(view))),
@@ -59,10 +59,10 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     const own = ownAlerts.open(new Set(failing.map(failureKey)));
     return {
       views: all.map((view) => {
-        const { definition, standing } = view;
+        const { definition, status } = view;
         const changedAtMs = changes.observe(view, nowMs);
         const changedMs = changedAtMs === null ? null : Math.max(0, nowMs - changedAtMs);
-        return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing, changedMs);
+        return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), status, changedMs);
       }),
       ...shownProblems(failing),
       ...(own.length === 0 ? {} : { alerts: own }),
@@ -154,7 +154,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
       dimension,
       ...keys,
       window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
-      ...answerStanding(definition, reading, at),
+      ...answerStatus(definition, reading, at),
       ...answerNotices(definition, reading),
     };
     return reply.type(JSON_TYPE).send(keysJson(asked.described, body, numbers));
@@ -183,7 +183,7 @@ function dimensionOf(one: One, fail: Fail, { definition }: DescribedView): strin
 }
 
 /** What `read` gives, at the position that was asked for. */
-function consistently<T extends Standing>(
+function consistently<T extends ViewStatus>(
   { waits }: Serving,
   reply: FastifyReply,
   { definition }: DescribedView,
@@ -195,7 +195,7 @@ function consistently<T extends Standing>(
 
 /** Whether the client has the answer already: known from positions alone, without reading a row. */
 async function isUnchanged(
-  { standings }: Serving,
+  { statuses }: Serving,
   request: FastifyRequest,
   { definition }: DescribedView,
   { at, min }: Consistency,
@@ -205,10 +205,8 @@ async function isUnchanged(
   // RFC 9110, 13.1.2: of GET and HEAD alone.
   if (held === undefined || min !== null || request.method === "POST") return false;
   if (at !== null) return hasTag(held, tagOf(encodeAsOf(at)));
-  const standing = await standings.find(definition);
-  return (
-    standing.missing === null && standing.problems.length === 0 && hasTag(held, tagOf(asOfToken(definition, standing)))
-  );
+  const status = await statuses.find(definition);
+  return status.missing === null && status.problems.length === 0 && hasTag(held, tagOf(asOfToken(definition, status)));
 }
 
 /**
@@ -217,20 +215,20 @@ async function isUnchanged(
  */
 function answerHeaders(
   { definition }: DescribedView,
-  standing: Standing & Pick<Reading, "laterMs" | "movesWithClock">,
+  status: ViewStatus & Pick<Reading, "laterMs" | "movesWithClock">,
   at: AsOf | null,
   tagOf: ((asOf: string) => string) | null,
 ): Record<string, string> {
-  const { asOf, batchVersion, complete, problems = [] } = answerStanding(definition, standing, at);
+  const { asOf, batchVersion, complete, problems = [] } = answerStatus(definition, status, at);
   return {
     "tideline-as-of": asOf,
     "tideline-batch-version": String(batchVersion),
     "tideline-complete": String(complete),
-    "cache-control": at === null || standing.movesWithClock ? "no-cache" : "max-age=31536000, immutable",
-    ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
-    ...(standing.laterMs === null ? {} : { "tideline-notice": "EVENTS_AFTER_NOW" }),
+    "cache-control": at === null || status.movesWithClock ? "no-cache" : "max-age=31536000, immutable",
+    ...(status.missing === null ? {} : { "tideline-missing": status.missing.code }),
+    ...(status.laterMs === null ? {} : { "tideline-notice": "EVENTS_AFTER_NOW" }),
     ...(problems.length === 0 ? {} : { "tideline-problems": codesOf(problems) }),
-    ...(complete && !standing.movesWithClock && problems.length === 0 && tagOf !== null ? { etag: tagOf(asOf) } : {}),
+    ...(complete && !status.movesWithClock && problems.length === 0 && tagOf !== null ? { etag: tagOf(asOf) } : {}),
   };
 }
 
@@ -240,7 +238,7 @@ function codesOf(problems: readonly Problem[]): string {
 }
 
 /** How old the newest change is; an earlier position has no age. */
-function ageHeader({ freshnessMs }: Standing, at: AsOf | null): Record<string, string> {
+function ageHeader({ freshnessMs }: ViewStatus, at: AsOf | null): Record<string, string> {
   return at === null ? { [AGE_HEADER]: String(freshnessMs) } : {};
 }
 

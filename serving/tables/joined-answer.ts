@@ -1,19 +1,19 @@
 import { type AsOf, encodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
 import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
-import { type AnswerField, answerStanding, written } from "../answer/answer.ts";
+import { type AnswerField, answerStatus, written } from "../answer/answer.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
-import type { Standing } from "../read/live/standings.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 import type { JoinedRequest } from "./joined-request.ts";
 import type { JoinedAnswer } from "./joined-rows.ts";
 import { nextPage } from "./table-request.ts";
 
 /** The token of where the tables of an answer stand. */
-export function joinedAsOf({ tables }: DescribedJoin, standings: ReadonlyMap<string, Standing>): string {
+export function joinedAsOf({ tables }: DescribedJoin, statuses: ReadonlyMap<string, ViewStatus>): string {
   const all = [...tables].flatMap(([name, { definition }]): [string, AsOf][] => {
-    const standing = standings.get(name);
-    if (standing === undefined) return [];
-    const { manifest, cut, applied } = standing;
+    const status = statuses.get(name);
+    if (status === undefined) return [];
+    const { manifest, cut, applied } = status;
     return [[name, { generation: definition.generation, version: manifest.version, cut, applied }]];
   });
   return encodeJoinedAsOf(new Map(all));
@@ -23,16 +23,16 @@ export function joinedAsOf({ tables }: DescribedJoin, standings: ReadonlyMap<str
  * What an answer says beside its rows: where each table stands under `tables`, and of all of them one token. It is as
  * fresh as the least fresh of them, and complete when all are.
  */
-export function joinedStanding(join: DescribedJoin, standings: ReadonlyMap<string, Standing>, at: JoinedAsOf | null) {
+export function joinedStatus(join: DescribedJoin, statuses: ReadonlyMap<string, ViewStatus>, at: JoinedAsOf | null) {
   const each = [...join.tables].flatMap(([name, { definition }]) => {
-    const standing = standings.get(name);
-    if (standing === undefined) return [];
-    const { asOf: _, batchVersion: __, ...rest } = answerStanding(definition, standing, at?.get(name) ?? null);
+    const status = statuses.get(name);
+    if (status === undefined) return [];
+    const { asOf: _, batchVersion: __, ...rest } = answerStatus(definition, status, at?.get(name) ?? null);
     return [[name, { table: definition.view.name, stream: definition.view.stream.name, ...rest }] as const];
   });
   const fresh = each.flatMap(([, { freshnessMs }]) => (freshnessMs === null ? [] : [freshnessMs]));
   return {
-    asOf: at === null ? joinedAsOf(join, standings) : encodeJoinedAsOf(at),
+    asOf: at === null ? joinedAsOf(join, statuses) : encodeJoinedAsOf(at),
     tables: Object.fromEntries(each),
     freshnessMs: fresh.length === 0 ? null : Math.max(...fresh),
     complete: each.every(([, { complete }]) => complete),
@@ -73,10 +73,10 @@ const VALUES: Readonly<Record<JoinedType, AnswerField["values"]>> = {
 export function joinedBody(join: DescribedJoin, { question, at, numbers }: JoinedRequest, found: JoinedAnswer): string {
   const fields = joinedFields(join, question.columns, numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), numbers);
-  const standing = joinedStanding(join, found.standings, at);
+  const status = joinedStatus(join, found.statuses, at);
   const isPage = found.truncated && found.last !== null && question.order.length === 0;
-  const next = isPage ? { next: nextPage(standing.asOf, found.last ?? []) } : {};
-  const rest = { truncated: found.truncated, ...next, fields, ...standing };
+  const next = isPage ? { next: nextPage(status.asOf, found.last ?? []) } : {};
+  const rest = { truncated: found.truncated, ...next, fields, ...status };
   return `{"table":${JSON.stringify(join.definition.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
 }
 
@@ -88,6 +88,6 @@ export function joinedRowBody(
 ): string {
   const fields = joinedFields(join, question.columns, numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), numbers);
-  const rest = joinedStanding(join, found.standings, at);
+  const rest = joinedStatus(join, found.statuses, at);
   return `{"table":${JSON.stringify(join.definition.name)},"row":${json},${JSON.stringify(rest).slice(1)}`;
 }

@@ -8,7 +8,7 @@ import type { Row } from "../../core/query/present.ts";
 import { planTable, storedKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { GroupValue } from "../../core/state/cells.ts";
 import { badRequest, Refusal } from "../common/problem.ts";
-import type { Standing } from "../read/live/standings.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 import type { JoinedTables } from "../views/joined-tables.ts";
@@ -37,7 +37,7 @@ export interface JoinedAnswer {
   /** The key of the last row, which the next page begins after; null without rows. */
   readonly last: readonly string[] | null;
   /** By the name that the definition has for the table. */
-  readonly standings: ReadonlyMap<string, Standing>;
+  readonly statuses: ReadonlyMap<string, ViewStatus>;
 }
 
 /** The positions of the tables, by the name that the definition has for each; null: the newest ones. */
@@ -74,12 +74,12 @@ export async function readJoined(
   let most = looksFurther ? Math.max(limit, ROWS_A_READ) : limit;
   let leftOut = 0;
   const found: Row[] = [];
-  let standings: ReadonlyMap<string, Standing> | null = null;
+  let statuses: ReadonlyMap<string, ViewStatus> | null = null;
   let [positions, after, more] = [at, question.after, true];
   while (more && (order.length > 0 || found.length <= limit)) {
     const read = await readParts(reader, join, { ...question, after, limit: most }, { at: positions, left });
-    standings ??= read.standings;
-    positions = new Map([...standings].map(([name, { applied }]) => [name, applied]));
+    statuses ??= read.statuses;
+    positions = new Map([...statuses].map(([name, { applied }]) => [name, applied]));
     const rows = await joins.rows(join, read.rows);
     const allowed = rows.filter((row) => isAllowed(row, where));
     found.push(...allowed);
@@ -98,7 +98,7 @@ export async function readJoined(
     rows: shown.map((row) => Object.fromEntries(columns.map((name) => [name, row[name] ?? null]))),
     truncated: more || found.length > limit,
     last: last === undefined ? null : keyTexts(last, join.key),
-    standings: standings ?? new Map(),
+    statuses: statuses ?? new Map(),
   };
 }
 
@@ -121,7 +121,7 @@ async function readParts(
   join: DescribedJoin,
   asked: JoinedQuestion,
   { at, left }: JoinedRead,
-): Promise<{ rows: readonly JoinedRow[]; truncated: boolean; standings: ReadonlyMap<string, Standing> }> {
+): Promise<{ rows: readonly JoinedRow[]; truncated: boolean; statuses: ReadonlyMap<string, ViewStatus> }> {
   const answers = await Promise.all(
     [...join.tables].map(async ([name, described]) => {
       const { definition } = described;
@@ -137,7 +137,7 @@ async function readParts(
     name,
     { rows: rows.map((row) => ({ key: storedKey(view, row), row })), truncated },
   ]);
-  return { ...joinRows(new Map(parts)), standings: new Map(answers.map(([name, , answer]) => [name, answer])) };
+  return { ...joinRows(new Map(parts)), statuses: new Map(answers.map(([name, , answer]) => [name, answer])) };
 }
 
 function isAllowed(row: Row, where: JoinedQuestion["where"]): boolean {

@@ -73,9 +73,9 @@ async function readRows(
     const { rows, last } = await rowsOf(definition, asked, reading, isWhole ? Number.POSITIVE_INFINITY : cells);
     found.push(...rows);
     if (isWhole || found.length > limit || last === null) {
-      const { cells: _, budget: __, firstOnly: ___, ...standing } = reading;
+      const { cells: _, budget: __, firstOnly: ___, ...status } = reading;
       return {
-        ...standing,
+        ...status,
         rows: found.slice(0, limit),
         truncated: found.length > limit || (!isWhole && last !== null),
       };

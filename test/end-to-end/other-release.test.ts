@@ -245,9 +245,9 @@ describe.sequential("a release that computes views otherwise", () => {
         expect(new Set(served.filter(({ state }) => state === "frozen").map(({ view }) => view))).toEqual(
           new Set(frozen),
         );
-        const { views: standings } = await json<{ views: { view: string; missing?: { code: string } }[] }>("status");
+        const { views } = await json<{ views: { view: string; missing?: { code: string } }[] }>("status");
         expect(
-          standings
+          views
             .filter(({ missing }) => missing?.code === "FROZEN")
             .map(({ view }) => view)
             .sort(),

@@ -30,7 +30,7 @@ import { DuckQueue, type OnChunk } from "../../serving/read/batch/duck-queue.ts"
 import { MOST_ENTRIES } from "../../serving/read/batch/index-lookup.ts";
 import type { GroupCells, StoredTile } from "../../serving/read/cells/tile-cells.ts";
 import { Vanished } from "../../serving/read/cells/vanished.ts";
-import type { Standing } from "../../serving/read/live/standings.ts";
+import type { ViewStatus } from "../../serving/read/live/view-status.ts";
 import { MergedCells } from "../../serving/read/merged-cells.ts";
 import type { Reader } from "../../serving/read/reader.ts";
 import { readTable } from "../../serving/tables/table-rows.ts";
@@ -228,10 +228,10 @@ function readerOf(manifest: Manifest, open: readonly StoredTile[]): Reader {
     const range = { fromMs: query.fromMs ?? 0, toMs: query.toMs ?? 0 };
     const window = { ...range, laterMs: null, movesWithClock: false };
     const live = { closed: [], closedName: "", open };
-    const tiles = { manifest, live, standing: {} as never, window, range, left: null };
+    const tiles = { manifest, live, status: {} as never, window, range, left: null };
     const found = await cells.first(view, query, tiles, top as TopOrder);
-    const standing = { applied: new Map() } as unknown as Standing;
-    return { ...standing, ...window, cells: found, budget: new Budget(ANSWER_LIMITS), firstOnly: true };
+    const status = { applied: new Map() } as unknown as ViewStatus;
+    return { ...status, ...window, cells: found, budget: new Budget(ANSWER_LIMITS), firstOnly: true };
   };
   return { mostCells: 24, read } as unknown as Reader;
 }

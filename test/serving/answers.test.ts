@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { decodeAsOf } from "../../core/log/as-of.ts";
-import { type Place, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, useServers } from "./place.ts";
 import { cutAt, fold, HOUR, LATER, SALES, START, sorted, WHOLE, whole } from "./takings.ts";
 
 useServers();
@@ -8,7 +8,7 @@ useServers();
 describe("an answer", () => {
   let at: Place;
   beforeAll(async () => {
-    ({ at } = await standing());
+    ({ at } = await filledPlace());
   });
 
   it("equals a plain fold over the log below its position, whatever the buckets and dimensions", async () => {
@@ -146,7 +146,7 @@ describe("an answer", () => {
   });
 
   it("ends with the newest event until now although others lie after now, and says so", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     await at.apply(2_500, 3_060);
     const lastBucket = Math.floor(Math.max(...SALES.slice(0, 3_050).map((sale) => sale.at)) / 60_000) * 60_000;
     const to = lastBucket + 60_000;

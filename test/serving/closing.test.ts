@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { expect, test } from "vitest";
-import { standing, useServers } from "./place.ts";
+import { filledPlace, useServers } from "./place.ts";
 
 useServers();
 
@@ -15,7 +15,7 @@ function received(socket: Socket): () => string {
 }
 
 test("a closing server answers what it has begun, and refuses what follows on the same connection as a problem", async () => {
-  const { at } = await standing();
+  const { at } = await filledPlace();
   const socket = connect(at.serving?.port ?? 0, "127.0.0.1");
   const text = received(socket);
   const ask = (path: string) => socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);

@@ -10,14 +10,14 @@ import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { History } from "../../serving/read/history.ts";
 import { RedisGate } from "../../serving/read/live/redis-gate.ts";
 import { SegmentCache } from "../../serving/read/live/segment-cache.ts";
-import { Standings } from "../../serving/read/live/standings.ts";
+import { ViewStatuses } from "../../serving/read/live/view-status.ts";
 import { Reader } from "../../serving/read/reader.ts";
 import { Recomputations } from "../../serving/read/recomputations.ts";
 import { readTable } from "../../serving/tables/table-rows.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { pool, redis, standing, useServers } from "./place.ts";
+import { filledPlace, pool, redis, useServers } from "./place.ts";
 import { cutAt, START, sales, takings } from "./takings.ts";
 
 useServers();
@@ -27,18 +27,18 @@ const reason = new Error("the client has left");
 
 /** What an answer is read with, on one connection of DuckDB. */
 async function parts() {
-  const { at } = await standing();
+  const { at } = await filledPlace();
   const gate = new RedisGate(redis);
   const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 1, timeoutMs: 10_000 });
   const batch = new BatchStates(at.data, ducks, { maxCachedCells: 1_000, limits: ANSWER_LIMITS });
   const { data, manifests, namespace } = at;
-  const standings = new Standings({ manifests, gate, namespace });
+  const statuses = new ViewStatuses({ manifests, gate, namespace });
   const segments = new SegmentCache(gate, 1_000);
   const log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "serving-test" });
   const sources = { data, archive: new Archive(data), log, schemas: Schemas.inFiles(data), pool };
   const recomputations = new Recomputations({ sources, brokers: inject("kafkaBrokers"), namespace, timeoutMs: 60_000 });
-  const history = new History({ data, manifests, standings, segments, recomputations });
-  const reader = new Reader({ standings, batch, segments, history, limits: ANSWER_LIMITS });
+  const history = new History({ data, manifests, statuses, segments, recomputations });
+  const reader = new Reader({ statuses, batch, segments, history, limits: ANSWER_LIMITS });
   onTestFinished(async () => {
     ducks.close();
     await recomputations.close();

@@ -10,7 +10,7 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { table } from "../../core/definition/table.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { ApiKeys } from "../../store/api-keys/api-keys.ts";
-import { type Place, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, useServers } from "./place.ts";
 import { sales, takings, WHOLE } from "./takings.ts";
 
 useServers();
@@ -22,7 +22,7 @@ let at: Place;
 let keys: ApiKeys;
 
 beforeAll(async () => {
-  ({ at } = await standing());
+  ({ at } = await filledPlace());
   keys = new ApiKeys(at.data.root);
 });
 

@@ -19,7 +19,7 @@ import { ApiKeys } from "../../store/api-keys/api-keys.ts";
 import { alertTopics, ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
 import { until } from "../installation.ts";
 import { produce } from "../produce.ts";
-import { type Place, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, useServers } from "./place.ts";
 import { sales, takings } from "./takings.ts";
 
 useServers();
@@ -38,7 +38,7 @@ const customers = joined("customers", {
 let at: Place;
 
 beforeAll(async () => {
-  ({ at } = await standing());
+  ({ at } = await filledPlace());
   await ensureTopics(inject("kafkaBrokers"), [
     { name: topicName(at.namespace, alerts.name), partitions: 1 },
     ...alertTopics(at.namespace),

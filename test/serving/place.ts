@@ -196,7 +196,9 @@ export async function place(options: Parameters<Place["start"]>[0] = {}): Promis
 }
 
 /** Batch to 1000, two closed segments to 1500 and 2000, the open one to 2500. */
-export async function standing(options: Parameters<Place["start"]>[0] = {}): Promise<{ at: Place; files: string[] }> {
+export async function filledPlace(
+  options: Parameters<Place["start"]>[0] = {},
+): Promise<{ at: Place; files: string[] }> {
   const at = await place(options);
   const first = await at.publish(1, 0, 600);
   const files = await at.publish(2, 600, 1_000, first);

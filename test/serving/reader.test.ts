@@ -14,7 +14,7 @@ import { Vanished } from "../../serving/read/cells/vanished.ts";
 import { History } from "../../serving/read/history.ts";
 import { RedisGate } from "../../serving/read/live/redis-gate.ts";
 import { SegmentCache } from "../../serving/read/live/segment-cache.ts";
-import { Standings } from "../../serving/read/live/standings.ts";
+import { ViewStatuses } from "../../serving/read/live/view-status.ts";
 import { Reader } from "../../serving/read/reader.ts";
 import { Recomputations } from "../../serving/read/recomputations.ts";
 import { Archive, entryDocument } from "../../store/archive/archive.ts";
@@ -25,7 +25,7 @@ import { closedOf } from "../../store/redis/chain-state.ts";
 import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import { flipBit } from "../flip-bit.ts";
-import { folder, place, pool, redis, standing, useServers } from "./place.ts";
+import { filledPlace, folder, place, pool, redis, useServers } from "./place.ts";
 import { cutAt, fold, HOUR, SALES, START, sales, sorted, takings, unborn, WHOLE, whole } from "./takings.ts";
 
 useServers();
@@ -47,7 +47,7 @@ describe("the reader", () => {
   const total = `${WHOLE}&every=7d&by=&measures=sales`;
 
   it("follows the pointer to the newest version, also when the chain was trimmed", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     expect(await at.answer(total)).toMatchObject({ batchVersion: 2, rows: [{ sales: 2_500 }] });
     await at.publish(3, 1_000, 2_000, files);
     expect(await at.answer(total)).toMatchObject({ batchVersion: 3, complete: true, rows: [{ sales: 2_500 }] });
@@ -61,7 +61,7 @@ describe("the reader", () => {
   });
 
   it("asks the disk for a newer version when the pointer is old and the chain does not fit", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     expect((await at.answer(total)).batchVersion).toBe(2);
     await at.publish(3, 1_000, 2_000, files);
     await redis.hset(`tl:{${at.namespace}/${at.generation}}:chain`, "pointer", "2");
@@ -82,7 +82,7 @@ describe("the reader", () => {
   });
 
   it("answers the batch version alone when the chain leaves a gap, and says which", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     await at.chain.trim(cutAt(1_500));
     const answer = await at.answer(total);
     expect(answer).toMatchObject({
@@ -133,7 +133,7 @@ describe("the reader", () => {
   });
 
   it("does not read a segment that was compacted from segments that it holds", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     for (const to of [2_600, 2_700, 2_800]) {
       await at.apply(to - 100, to);
       await at.chain.seal(null);
@@ -151,7 +151,7 @@ describe("the reader", () => {
   });
 
   it("does not join live state of another topic, whose positions fit, with a batch version", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     const chain = `tl:{${at.namespace}/${at.generation}}:chain`;
     await redis.hset(chain, "topic", "another");
     expect(await at.answer(total)).toMatchObject({
@@ -166,7 +166,7 @@ describe("the reader", () => {
   it("answers the batch version alone while Redis hangs, and soon without asking it", async () => {
     const proxy = await RedisProxy.open(inject("redisUrl"));
     onTestFinished(() => proxy.close());
-    const { at } = await standing({ redisUrl: proxy.url });
+    const { at } = await filledPlace({ redisUrl: proxy.url });
     proxy.hang();
     const beganMs = performance.now();
     for (let asked = 0; asked < 4; asked++) {
@@ -184,7 +184,7 @@ describe("the reader", () => {
   it("says what Redis refused, reports it once, and goes on asking for what Redis answers", async () => {
     const lines: string[] = [];
     const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
-    const { at } = await standing({ logger });
+    const { at } = await filledPlace({ logger });
     await redis.set(`tl:{${at.namespace}/${generationOf(unborn)}}:chain`, "not a hash");
     await at.manifests.genesis(generationOf(unborn), cutAt(0), "t", "test");
     for (let asked = 0; asked < 5; asked++) {
@@ -203,7 +203,7 @@ describe("the reader", () => {
   it("takes its own error for an error of the server, not for a Redis that is silent", async () => {
     const lines: string[] = [];
     const logger = pino({ level: "error" }, { write: (line: string) => lines.push(line) });
-    const { at } = await standing({ logger });
+    const { at } = await filledPlace({ logger });
     await redis.hset(`tl:{${at.namespace}/${at.generation}}:chain`, "segments", "[{");
     for (let asked = 0; asked < 5; asked++) {
       const { status, text } = await at.ask(`/views/takings?${total}`);
@@ -215,7 +215,7 @@ describe("the reader", () => {
   });
 
   it("starts over with the newest version when files of an old one are gone", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     expect((await at.answer(total)).batchVersion).toBe(2);
     const fresh = await at.publish(3, 0, 2_000);
     // A pointer that did not get through: only the missing file shows that version 2 is old.
@@ -238,7 +238,7 @@ describe("the reader", () => {
   });
 
   it("names a view whose newest manifest cannot be read, and goes on listing and answering the others", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     const other = generationOf(unborn);
     await at.manifests.genesis(other, cutAt(0), "t", "test");
     const name = manifestDocument(other, 1);
@@ -265,7 +265,7 @@ describe("the reader", () => {
   });
 
   it("says that an earlier position is gone when the archive below it is of another topic", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     const topic = topicOf(at.namespace, sales);
     await at.data.createExclusively(entryDocument(topic, 0, { from: "1000" }), {
       ...{ from: "1000", to: "1200", file: null, records: 0, duplicates: 0, rejects: 0, control: 200, checksum: null },
@@ -281,7 +281,7 @@ describe("the reader", () => {
   });
 
   it("recomputes an earlier position whose segment cannot be read, and takes no file for damaged", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     const [first] = closedOf((await at.chain.load())?.segments ?? []);
     if (first === undefined) throw new Error("no closed segment");
     expect(await redis.del(`tl:{${at.namespace}/${at.generation}}:s:${first.id}:buckets`)).toBe(1);
@@ -296,11 +296,11 @@ describe("the reader", () => {
   });
 
   it("starts over when a publish takes its segments away between two commands", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     const gate = new RacingGate(redis);
     const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 1, timeoutMs: 10_000 });
     const batch = new BatchStates(at.data, ducks, { maxCachedCells: 1_000, limits: ANSWER_LIMITS });
-    const standings = new Standings({ manifests: at.manifests, gate, namespace: at.namespace });
+    const statuses = new ViewStatuses({ manifests: at.manifests, gate, namespace: at.namespace });
     const segments = new SegmentCache(gate, 1_000);
     const log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "serving-test" });
     const recomputations = new Recomputations({
@@ -310,8 +310,8 @@ describe("the reader", () => {
       timeoutMs: 1_000,
     });
     const { data, manifests } = at;
-    const history = new History({ data, manifests, standings, segments, recomputations });
-    const reader = new Reader({ standings, batch, segments, history, limits: ANSWER_LIMITS });
+    const history = new History({ data, manifests, statuses, segments, recomputations });
+    const reader = new Reader({ statuses, batch, segments, history, limits: ANSWER_LIMITS });
     gate.afterFirst = async () => {
       await at.publish(3, 1_000, 2_000, files);
       await at.chain.trim(cutAt(2_000));
@@ -326,7 +326,7 @@ describe("the reader", () => {
   });
 
   it("does not take a segment of another span, or one that is gone, for the one it asked for", async () => {
-    const { at } = await standing();
+    const { at } = await filledPlace();
     const chain = await at.chain.load();
     const [first] = closedOf(chain?.segments ?? []);
     if (first === undefined) throw new Error("no closed segment");
@@ -338,7 +338,7 @@ describe("the reader", () => {
   });
 
   it("gives every reader an exact prefix of the log while versions are published, segments sealed and trimmed", async () => {
-    const { at, files } = await standing();
+    const { at, files } = await filledPlace();
     let done = false;
     const reading = (async () => {
       const seen: AnswerBody[] = [];

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import type { ServingOptions } from "../../serving/main.ts";
-import { type Place, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, useServers } from "./place.ts";
 import { cutAt, takings, unborn, WHOLE } from "./takings.ts";
 
 useServers();
@@ -10,7 +10,7 @@ useServers();
 describe("a question that costs too much", () => {
   let at: Place;
   beforeAll(async () => {
-    ({ at } = await standing());
+    ({ at } = await filledPlace());
   });
 
   /** The same state behind a server with other limits. */
@@ -61,7 +61,7 @@ describe("a question that costs too much", () => {
 describe("the other routes", () => {
   let at: Place;
   beforeAll(async () => {
-    ({ at } = await standing());
+    ({ at } = await filledPlace());
   });
 
   it("document every view with its own measures and dimensions, and answer what they document", async () => {
@@ -193,7 +193,7 @@ describe("the other routes", () => {
   });
 
   it("let requests under way finish when the server closes", async () => {
-    const { at: closing } = await standing();
+    const { at: closing } = await filledPlace();
     const asked = Array.from({ length: 10 }, () => closing.ask(`/views/takings?${WHOLE}&every=1h`));
     await expect.poll(async () => (await closing.ask("/metrics")).text).toContain('route="/views/:name"');
     await closing.close();

@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
-import { type Place, redis, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, redis, useServers } from "./place.ts";
 import { cutAt, unborn } from "./takings.ts";
 
 useServers();
@@ -14,7 +14,7 @@ const UNREADABLE: readonly (readonly [string, "chain" | "applied", string, strin
 
 let at: Place;
 beforeAll(async () => {
-  ({ at } = await standing());
+  ({ at } = await filledPlace());
   await at.manifests.genesis(generationOf(unborn), cutAt(0), "t", "test");
 });
 

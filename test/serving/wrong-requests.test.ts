@@ -3,14 +3,14 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Problem } from "../../serving/common/problem.ts";
 import { anyText } from "../any-text.ts";
-import { type Place, place, standing, useServers } from "./place.ts";
+import { filledPlace, type Place, place, useServers } from "./place.ts";
 
 useServers();
 
 describe("a request that is wrong", () => {
   let at: Place;
   beforeAll(async () => {
-    ({ at } = await standing({ maxAnswerCells: 1_000 }));
+    ({ at } = await filledPlace({ maxAnswerCells: 1_000 }));
   });
 
   const view = "/views/takings?";

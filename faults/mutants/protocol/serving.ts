@@ -18,7 +18,7 @@ export const servingMutants: readonly Mutant[] = [
   {
     name: "no-tiling-check",
     what: "a read joins batch version and segments without looking whether they meet",
-    file: "serving/read/live/standings.ts",
+    file: "serving/read/live/view-status.ts",
     find: "if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };",
     replace:
       "if (!run.ok) return { ok: true, closed: chain.segments.filter(({ to " +
@@ -30,7 +30,7 @@ export const servingMutants: readonly Mutant[] = [
   {
     name: "other-topic-joined",
     what: "a read joins a batch version with live state of another topic whose positions fit",
-    file: "serving/read/live/standings.ts",
+    file: "serving/read/live/view-status.ts",
     find: "topicId !== chain.topicId",
     replace: "topicId === null",
     necessary: true,
@@ -87,8 +87,8 @@ export const servingMutants: readonly Mutant[] = [
     name: "problems-behind-tag",
     what: "an entity tag from before a problem still matches",
     file: "serving/routes/views.ts",
-    find: "standing.missing === null && standing.problems.length === 0 && hasTag(",
-    replace: "standing.missing === null && hasTag(",
+    find: "status.missing === null && status.problems.length === 0 && hasTag(",
+    replace: "status.missing === null && hasTag(",
     necessary: false,
     scenarios: [],
   },
@@ -169,7 +169,7 @@ export const servingMutants: readonly Mutant[] = [
     what:
       "live state that another release wrote is merged into answers of a " +
       "generation that this one computes otherwise",
-    file: "serving/read/live/standings.ts",
+    file: "serving/read/live/view-status.ts",
     find: "if (definition.frozen) return FROZEN;",
     replace: "",
     necessary: true,

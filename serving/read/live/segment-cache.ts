@@ -14,7 +14,7 @@ import { type StoredTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
 import type { RedisGate } from "./redis-gate.ts";
-import type { SizedSegment } from "./standings.ts";
+import type { SizedSegment } from "./view-status.ts";
 
 /** A closed segment in memory, its buckets ascending. */
 export class SegmentTile {

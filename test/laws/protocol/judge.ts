@@ -39,11 +39,11 @@ export class Judge {
   /** Is an answer the fold of the log at its own position? */
   check(answer: ReadAnswer, model: Model<Drop>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
-      throw new Error(`incomplete and not at its cut: ${this.standing(answer)}`);
+      throw new Error(`incomplete and not at its cut: ${this.describe(answer)}`);
     const wrong = this.logs(answer.cut).map((log) => this.#differences(answer, model, log));
     const [first = []] = wrong;
     if (wrong.every(({ length }) => length > 0))
-      throw new Error(`wrong: ${this.standing(answer)}\n  ${first.join("\n  ")}`);
+      throw new Error(`wrong: ${this.describe(answer)}\n  ${first.join("\n  ")}`);
   }
 
   /** The log as it is, but for a partition that is given. */
@@ -109,7 +109,7 @@ export class Judge {
     }
   }
 
-  standing({ manifest, cut, applied, missing }: ReadAnswer): string {
+  describe({ manifest, cut, applied, missing }: ReadAnswer): string {
     const state = missing === null ? "" : `, incomplete: ${missing.code}`;
     return `version ${manifest.version} at ${shownCut(cut)}, applied ${shownCut(applied)}${state}`;
   }

@@ -242,7 +242,7 @@ export class Workers {
     const gate = new protocol.RedisGate(process.redis(redis));
     const ducks = await protocol.DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
     const reader = new protocol.Reader({
-      standings: new protocol.Standings({
+      statuses: new protocol.ViewStatuses({
         manifests,
         gate,
         namespace,

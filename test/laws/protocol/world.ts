@@ -301,7 +301,7 @@ export class World {
       if (settled && (!second || isWhole(this.#judge.secondAnswers.slice(secondBefore).at(-1)))) break;
       if (this.#state.schedule.passed > limit)
         throw new Error(
-          `not live: the log ends at ${shownCut(end)}, ${last === undefined ? "no answer" : this.#judge.standing(last)}`,
+          `not live: the log ends at ${shownCut(end)}, ${last === undefined ? "no answer" : this.#judge.describe(last)}`,
         );
     }
     await this.#judge.checkVersions();

@@ -17,8 +17,8 @@ import {
 import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
-/** What state an answer is made of: a batch version, and the live state after it unless that does not fit. */
-export interface Standing {
+/** What state a view's answer is made of: a batch version, and the live state after it unless that does not fit. */
+export interface ViewStatus {
   readonly manifest: Manifest;
   readonly cut: Cut;
   /** The answer is exactly the log below these positions. */
@@ -34,7 +34,7 @@ export interface Standing {
   readonly problems: readonly Problem[];
 }
 
-export interface StandingsOptions {
+export interface ViewStatusesOptions {
   readonly manifests: Manifests;
   readonly gate: RedisGate;
   readonly namespace: string;
@@ -47,20 +47,20 @@ export interface StandingsOptions {
 const REDIS_TIMEOUT_MS = 1_000;
 
 /** The newest manifest and the chain of every view: what a read begins with. */
-export class Standings {
+export class ViewStatuses {
   readonly now: () => EpochMs;
-  readonly #options: StandingsOptions;
+  readonly #options: ViewStatusesOptions;
   readonly #chains = new Map<string, Chain>();
   readonly #liveReads = new Map<string, LiveReads>();
   readonly #newest = new Map<string, Manifest>();
 
-  constructor(options: StandingsOptions) {
+  constructor(options: ViewStatusesOptions) {
     this.#options = options;
     this.now = options.now ?? Date.now;
   }
 
-  /** Where a view stands, without its rows. Throws NOT_READY before the first manifest. */
-  async find(definition: Definition): Promise<Standing> {
+  /** The status of a view's newest answer. Throws NOT_READY before the first manifest. */
+  async find(definition: Definition): Promise<ViewStatus> {
     let missing: Missing = NO_CHAIN;
     for (const which of ["cached", "newest"] as const) {
       const manifest = await this.manifest(definition, which);
@@ -78,8 +78,8 @@ export class Standings {
     return this.of(await this.manifest(definition, "newest"), null, missing);
   }
 
-  /** The standing of an answer made of `manifest`, and of live state up to `applied` when there is some. */
-  of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): Standing {
+  /** The status of an answer made of `manifest`, and of live state up to `applied` when there is some. */
+  of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): ViewStatus {
     const cut = cutFromJson(manifest.cut);
     const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
     return {
