@@ -162,9 +162,14 @@ export class ViewTrack {
       this.#move({ kind: "attached", positions, marks, pointer: chain.pointer });
       this.#deps.logger.info({ view: this.name, positions: cutToJson(positions) }, "view attached");
     } catch (error) {
-      if (!isTidelineError(error)) throw error;
-      this.stop(error, nowMs);
+      this.#stopFor(error, nowMs);
     }
+  }
+
+  /** Stops for an error that concerns this view alone; throws any other. */
+  #stopFor(error: unknown, nowMs: number): void {
+    if (!isTidelineError(error)) throw error;
+    this.stop(error, nowMs);
   }
 
   /**
@@ -230,8 +235,7 @@ export class ViewTrack {
     try {
       await this.#requireSameLog(mine, positions);
     } catch (error) {
-      if (!isTidelineError(error)) throw error;
-      this.stop(error, nowMs);
+      this.#stopFor(error, nowMs);
       return null;
     }
     const applications = await this.#applications(batch, mine, positions).catch((error: unknown) => {
@@ -243,7 +247,9 @@ export class ViewTrack {
       offsets(mine, positions),
       mine.reduce((sum, { to, stable }) => sum + Number(stable - to), 0),
     ];
-    return applications.length === 0 ? null : () => this.#apply(applications, { nowMs, taken, left });
+    return applications.length === 0
+      ? null
+      : () => this.#apply(applications, { nowMs, taken, left }).catch((error: unknown) => this.#stopFor(error, nowMs));
   }
 
   /**
@@ -290,14 +296,12 @@ export class ViewTrack {
 
   /**
    * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch
-   * goes in parts, all its partitions together. A reply that says the batch is malformed stops this view and no other.
+   * goes in parts, all its partitions together. Throws APPLY_REFUSED when Redis calls the batch malformed.
    */
   async #apply(applications: readonly Application[], { nowMs, taken, left }: Extent): Promise<void> {
     const { chain, definition, metrics } = this.#deps;
     const replies = await chain.applyBatch(applications).catch((error: unknown) => {
-      if (!isMalformed(error)) throw error;
-      this.stop(refused(this.name, error), nowMs);
-      return [];
+      throw isMalformed(error) ? refused(this.name, error) : error;
     });
     let [openWork, cells, inParts] = [0, 0, false];
     for (const [index, reply] of replies.entries()) {
@@ -312,13 +316,7 @@ export class ViewTrack {
       inParts = reply.inParts;
     }
     if (replies.every(({ kind }) => kind !== "ok")) return;
-    try {
-      await this.#handle({ kind: "counted", live: { cells, maxCells: definition.view.maxCells, taken, left }, nowMs });
-    } catch (error) {
-      if (!isTidelineError(error)) throw error;
-      this.stop(error, nowMs);
-      return;
-    }
+    await this.#handle({ kind: "counted", live: { cells, maxCells: definition.view.maxCells, taken, left }, nowMs });
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#compaction.whenDue();
   }

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { Generation } from "../../core/definition/generation.ts";
-import { TidelineError } from "../../core/errors.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../../core/log/ledger.ts";
 import {
   type Cut,
@@ -31,6 +30,7 @@ import { cellsOfDelta } from "./group-rows.ts";
 import { mergedDeltas } from "./merged-deltas.ts";
 import type { TidelineRedis } from "./redis.ts";
 import { PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
+import { readable } from "./unreadable-state.ts";
 
 /** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
 export class Chain {
@@ -75,7 +75,9 @@ export class Chain {
       args.push(delta.sketches.length);
       for (const { field, hashes } of delta.sketches) args.push(field, hashes);
     }
-    return applyReply((await this.#redis.tideline_apply(...args)) as Reply, application.partition);
+    return this.#readable(this.#redis.tideline_apply(...args), (reply) =>
+      applyReply(reply as Reply, application.partition),
+    );
   }
 
   /**
@@ -95,10 +97,10 @@ export class Chain {
       if (staged === null) return null;
       // Whether parts were lost or positions have moved: `commit` says which.
       const { pages, cells } = staged;
-      const answer = await this.#redis.tideline_commit(
+      const answer = this.#redis.tideline_commit(
         ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
       );
-      return applyReply(answer as Reply);
+      return this.#readable(answer, (reply) => applyReply(reply as Reply));
     });
     if (reply !== null && reply.kind !== "ok") await this.#sweep();
     return reply ?? { kind: "overflow" };
@@ -145,7 +147,7 @@ export class Chain {
         cells += some;
       }
       pages += part.length;
-      const sent: Promise<unknown> = this.#redis.tideline_stage(...args);
+      const sent: Promise<unknown> = this.#readable(this.#redis.tideline_stage(...args), (reply) => reply);
       sent.catch(() => undefined); // not awaited if the part before fails
       const answer = await (waiting ?? sent);
       waiting = sent;
@@ -156,12 +158,14 @@ export class Chain {
   }
 
   /**
-   * Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for
-   * size alone.
+   * Closes the open segment at the applied positions and returns the boundary; null without a chain. Null token: for
+   * size alone. Throws LIVE_STATE_UNREADABLE.
    */
   async seal(token: string | null): Promise<Cut | null> {
-    const boundary = await this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
-    return typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null;
+    const sealed = this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
+    return this.#readable(sealed, (boundary) =>
+      typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null,
+    );
   }
 
   /**
@@ -213,10 +217,13 @@ export class Chain {
     await this.#redis.tideline_publish(this.#key("chain"), String(version));
   }
 
-  /** Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. */
+  /**
+   * Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. Throws
+   * LIVE_STATE_UNREADABLE.
+   */
   async trim(cut: Cut): Promise<void> {
     const keys = this.#keys("chain", "garbage", "applied", "staging");
-    await this.#redis.tideline_trim(...keys, JSON.stringify(cutToJson(cut)));
+    await this.#readable(this.#redis.tideline_trim(...keys, JSON.stringify(cutToJson(cut))), (dropped) => dropped);
     await this.#sweep();
   }
 
@@ -231,7 +238,8 @@ export class Chain {
       const staged = await this.#stage(id, { segments: sources }, merged, segments.length);
       if (staged === null) return null;
       const { pages, cells } = staged;
-      return this.#redis.tideline_compact(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+      const swapped = this.#redis.tideline_compact(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+      return this.#readable(swapped, (reply) => reply);
     });
     await this.#sweep();
     return answer === "OK";
@@ -250,32 +258,9 @@ export class Chain {
     args.push(this.#prefix, known?.chain.digest ?? "");
     for (const { fromMs, toMs, sketches, fields, held } of parts)
       args.push(fromMs, toMs, sketches ? 1 : 0, held ? 1 : 0, fields?.length ?? -1, ...(fields ?? []));
-    const reply = await this.#redis.tideline_readBuffer(...args);
-    if (reply === null) return null;
-    const [digest, chain, applied, fresh, last, ...read] = reply as [
-      Buffer,
-      Buffer[] | null,
-      Buffer[] | null,
-      Buffer[],
-      Buffer | null,
-      ...([Buffer, Buffer, Buffer[]][] | null)[],
-    ];
-    const freshness = pairs(fresh);
-    try {
-      const found =
-        known !== null && (chain === null || applied === null)
-          ? { ...known, chain: { ...known.chain, freshAtMs: freshAt(known.chain.applied.keys(), freshness) } }
-          : {
-              chain: decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness),
-              lastBucket: last === null ? null : Number(last.toString()),
-            };
-      return {
-        ...found,
-        parts: read.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
-      };
-    } catch (error) {
-      throw unreadable(this.#generation, error);
-    }
+    return this.#readable(this.#redis.tideline_readBuffer(...args), (reply) =>
+      reply === null ? null : decodeLook(reply as LookReply, known),
+    );
   }
 
   /**
@@ -292,11 +277,13 @@ export class Chain {
     }[] = [];
     let found = 0;
     for (let read = 0; ; ) {
-      const answer = await this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, read);
+      const page = this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, read);
+      const answer = await this.#readable(page, (reply) =>
+        reply === null ? null : decodeSegment(reply as SegmentReply),
+      );
       if (answer === null) return null;
-      const [pages, cells, ...some] = answer as [number, number, ...[Buffer, Buffer, Buffer[]][]];
-      for (const page of some) {
-        const { bucket, values, rows, sketches } = pageCells(...page);
+      const { pages, cells, some } = answer;
+      for (const { bucket, values, rows, sketches } of some) {
         found += values.length + rows.reduce((sum, [, held]) => sum + held.length, 0) + sketches.length;
         const held = buckets.at(-1);
         if (held?.bucket !== bucket)
@@ -324,12 +311,13 @@ export class Chain {
     const wanted = JSON.stringify(segments.map(segmentJson));
     const groups = new Set(fields.map((field) => splitCellField(field).group));
     const args: Argument[] = [this.#key("chain"), this.#prefix, wanted, fromMs, toMs, ...fields, ...groups];
-    const answer = (await this.#redis.tideline_keyedBuffer(...args)) as [Buffer, Buffer][][] | null;
-    if (answer === null) return null;
+    const answer = await this.#readable(this.#redis.tideline_keyedBuffer(...args), (reply) =>
+      (reply as [Buffer, Buffer][][] | null)?.map((pages) => pages.map(([page, lines]) => pageCells(page, lines, []))),
+    );
+    if (answer === undefined) return null;
     return answer.map((pages) => {
       const buckets = new Map<EpochMs, BucketCells>();
-      for (const [page, lines] of pages) {
-        const { bucket, values, rows } = pageCells(page, lines, []);
+      for (const { bucket, values, rows } of pages) {
         const held = buckets.get(bucket) ?? { values: [], rows: [] };
         buckets.set(bucket, {
           bucket,
@@ -355,18 +343,22 @@ export class Chain {
 
   /**
    * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any
-   * was, the last one below the cut. None without a chain.
+   * was, the last one below the cut. None without a chain. Throws LIVE_STATE_UNREADABLE.
    */
   async reached(): Promise<Map<number, Reached>> {
     // Positions first: a mark that is newer than its position is compared by itself.
     const applied = (await this.load())?.applied ?? new Map<number, Position>();
-    const marks = await this.#redis.hgetall(this.#key("mark"));
-    return new Map(
-      [...applied].map(([partition, to]) => {
+    return this.#readable(this.#redis.hgetall(this.#key("mark")), (marks) => {
+      const reached = [...applied].map(([partition, to]) => {
         const text = marks[String(partition)];
-        return [partition, { position: to, mark: text === undefined ? null : decodeMark(text) }];
-      }),
-    );
+        return [partition, { position: to, mark: text === undefined ? null : decodeMark(text) }] as const;
+      });
+      return new Map(reached);
+    });
+  }
+
+  #readable<R, T>(reply: Promise<R>, read: (reply: R) => T): Promise<T> {
+    return readable(this.#generation, reply, read);
   }
 
   async #sweep(): Promise<void> {
@@ -437,18 +429,35 @@ function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
   }
 }
 
-/** For a chain that is not as Tideline writes it. What an error of decoding says may have values of records. */
-function unreadable(generation: Generation, cause: unknown): TidelineError {
-  const view = generation.slice(0, generation.lastIndexOf("."));
-  return new TidelineError(
-    "LIVE_STATE_UNREADABLE",
-    `what Redis holds of "${view}" (${generation}) is not what Tideline wrote there`,
-    `Run \`tideline views reset ${view} --yes\`: it is dropped and read again from the log. See whether another ` +
-      "program writes to this Redis.",
-    { cause },
-  );
-}
-
 function segmentJson({ id, from, to }: ClosedSegment) {
   return { id, from: cutToJson(from), to: cutToJson(to) };
+}
+
+type PageReply = readonly [page: Buffer, fields: Buffer, sketches: Buffer[]];
+type LookReply = readonly [
+  digest: Buffer,
+  chain: Buffer[] | null,
+  applied: Buffer[] | null,
+  fresh: Buffer[],
+  lastBucket: Buffer | null,
+  ...parts: (PageReply[] | null)[],
+];
+type SegmentReply = readonly [pages: number, cells: number, ...some: PageReply[]];
+
+/** What `read` found; where it has no chain, the one of `known` still stands. */
+function decodeLook([digest, chain, applied, fresh, last, ...read]: LookReply, known: KnownChain | null): ChainLook {
+  const freshness = pairs(fresh);
+  const found =
+    known !== null && (chain === null || applied === null)
+      ? { ...known, chain: { ...known.chain, freshAtMs: freshAt(known.chain.applied.keys(), freshness) } }
+      : {
+          chain: decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness),
+          lastBucket: last === null ? null : Number(last.toString()),
+        };
+  return { ...found, parts: read.map((part) => part?.map((page) => pageCells(...page)) ?? null) };
+}
+
+/** What `segment` found: how many pages and cells the segment has, and some of its pages. */
+function decodeSegment([pages, cells, ...some]: SegmentReply) {
+  return { pages, cells, some: some.map((page) => pageCells(...page)) };
 }

@@ -55,7 +55,7 @@ end
 local staged = tonumber(ARGV[6])
 if tonumber(state[5]) + staged > tonumber(ARGV[3]) then return leave({'TOO_LARGE', state[5]}) end
 
-local segments, open_id, next_id = cjson.decode(state[1]), state[2], tonumber(state[3])
+local segments, open_id, next_id = segments_of(state[1]), state[2], tonumber(state[3])
 local open = segments[#segments]
 local below, filled = {}, false
 for partition, from in pairs(open.from) do below[partition] = from end

@@ -14,6 +14,18 @@ local function is_unusable(chain)
   if state[2] == READ_TOO .. ':' .. (state[1] or '') then return false end
   return state[2] ~= FORMAT .. ':' .. (state[1] or '')
 end
+-- The segments of a chain, oldest first; the last one is open. A text that Tideline did not write ends the script with
+-- an error that `unreadable-state.ts` knows.
+local function segments_of(text)
+  local is_json, segments = pcall(cjson.decode, text)
+  local is_known = is_json and type(segments) == 'table' and #segments > 0
+  for _, segment in ipairs(is_known and segments or {}) do
+    is_known = is_known and type(segment) == 'table' and segment.id and type(segment.from) == 'table'
+  end
+  if not is_known then error('tideline: unreadable segments', 0) end
+  return segments
+end
+
 local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
 local function finish(chain) redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began) end
@@ -27,7 +39,7 @@ local function has_lost_keys(segment, applied)
 end
 -- Whether a partition without an applied position had one: the open segment begins at it, or counts records behind it.
 local function has_lost_position(chain, segment, partition)
-  local segments = cjson.decode(redis.call('HGET', chain, 'segments'))
+  local segments = segments_of(redis.call('HGET', chain, 'segments'))
   if segments[#segments].from[partition] then return true end
   return redis.call('HEXISTS', segment .. 'ledger', partition .. ':records') == 1
 end
@@ -76,7 +88,7 @@ local function holds(claim, chain, applied)
     return true
   end
   local encoded = redis.call('HGET', chain, 'segments')
-  return encoded and place_of(cjson.decode(encoded), claim.segments) ~= nil
+  return encoded and place_of(segments_of(encoded), claim.segments) ~= nil
 end
 
 -- Gives a staged segment to the garbage: first it is there, then it is no longer here, so that none is forgotten in

@@ -7,7 +7,7 @@ local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 even_when_full(chain)
 local encoded = redis.call('HGET', chain, 'segments')
 local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
-local segments = encoded and cjson.decode(encoded) or {}
+local segments = encoded and segments_of(encoded) or {}
 -- Sent again after a lost reply: the merge is in the chain already, and must not go to the garbage.
 for _, segment in ipairs(segments) do
   if segment.id == id then return 'OK' end

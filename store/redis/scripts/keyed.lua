@@ -7,7 +7,7 @@
 -- it has lost cells.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return false end
-local segments, names, answer = cjson.decode(encoded), {}, {}
+local segments, names, answer = segments_of(encoded), {}, {}
 for i = 5, #ARGV do names[#names + 1] = ARGV[i] end
 for _, wanted in ipairs(cjson.decode(ARGV[2])) do
   local place = place_of(segments, {wanted})

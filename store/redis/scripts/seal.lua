@@ -5,7 +5,7 @@
 local state = redis.call('HMGET', KEYS[1], 'segments', 'next', 'nonce', 'openCells')
 if not state[1] or is_unusable(KEYS[1]) then return false end
 even_when_full(KEYS[1])
-local token, segments = ARGV[1], cjson.decode(state[1])
+local token, segments = ARGV[1], segments_of(state[1])
 if token ~= '' then
   for _, segment in ipairs(segments) do
     if segment.token == token then return cjson.encode(segment.to) end

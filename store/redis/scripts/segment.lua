@@ -7,7 +7,7 @@
 local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])
-local segments = encoded and cjson.decode(encoded) or {}
+local segments = encoded and segments_of(encoded) or {}
 local place = not is_unusable(KEYS[1]) and place_of(segments, {wanted})
 if not place then return false end
 local segment, first = ARGV[1] .. ':s:' .. wanted.id .. ':', tonumber(ARGV[3])

@@ -2,7 +2,7 @@
 -- KEYS  chain, garbage, applied, staging    ARGV  cut as JSON
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return 0 end
-local cut, segments, dropped = cjson.decode(ARGV[1]), cjson.decode(encoded), 0
+local cut, segments, dropped = cjson.decode(ARGV[1]), segments_of(encoded), 0
 local function reached(to)
   for partition, position in pairs(to) do
     local have = cut[partition] or '0'
