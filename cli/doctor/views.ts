@@ -27,8 +27,9 @@ export async function checkViews(
   for (const found of overviews) {
     findings.push(...(await checkResets(resets, found.definition)));
     const { name, stream } = found.definition.view;
-    if (found.damage !== undefined) {
-      findings.push(problem("view.version", `${name}: ${found.damage.message}`, found.damage.hint));
+    const { damage } = found;
+    if (damage !== undefined && found.status === null) {
+      findings.push(problem("view.version", `${name}: ${damage.message}`, damage.hint));
       continue;
     }
     if (found.status === null) {
@@ -47,7 +48,7 @@ export async function checkViews(
       judged(missing === null, "view.tiles", `${name}: live state tiles from version ${manifest.version}`, {
         level: "problem",
         message: `${name}: ${missing?.message}`,
-        todo: "See that `tideline speed` runs: it begins again at the newest version by itself.",
+        todo: damage?.hint ?? "See that `tideline speed` runs: it begins again at the newest version by itself.",
       }),
       checkFreshness(found, ends.get(stream.name)),
     );

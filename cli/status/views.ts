@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { ErrorCode } from "../../core/errors.ts";
 import { type Cut, type CutJson, cutToJson, positionsBetween } from "../../core/log/position.ts";
+import type { Missing } from "../../serving/common/missing.ts";
 import type { ViewOverview } from "../../serving/operations/overview.ts";
-import type { Missing } from "../../serving/read/live/view-status.ts";
 import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
 import type { Unreadable } from "../../store/definitions/generations.ts";
 import type { Config } from "../setup/config.ts";
@@ -62,8 +62,8 @@ export async function overviewsOf(
   try {
     await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => {});
     const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
-    const overviews = new ViewStatuses({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
-    const found = await viewOverviews(overviews, definitions);
+    const statuses = new ViewStatuses({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
+    const found = await viewOverviews(statuses, definitions);
     return { reachable: redis.status === "ready", overviews: found };
   } finally {
     redis.disconnect();

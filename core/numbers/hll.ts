@@ -209,12 +209,17 @@ function sigma(start: number): number {
 
 const HEADER_BYTES = 16;
 
+/** Throws RangeError for a string of Redis that is no HyperLogLog. */
+export function requireSketch(bytes: Buffer): void {
+  if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
+    throw new RangeError("not a HyperLogLog");
+}
+
 /**
  * Reads the string that Redis keeps under a HyperLogLog key (dense or sparse). Throws RangeError when it is not one.
  */
 export function registersFromRedis(bytes: Buffer): Registers {
-  if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
-    throw new RangeError("not a HyperLogLog");
+  requireSketch(bytes);
   const registers = new Registers();
   if (bytes[4] === 0) readDense(bytes, registers);
   else readSparse(bytes, registers);

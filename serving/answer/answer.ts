@@ -8,8 +8,9 @@ import type { Row } from "../../core/query/present.ts";
 import type { Query } from "../../core/query/query.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import type { Missing } from "../common/missing.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
-import type { Missing, ViewStatus } from "../read/live/view-status.ts";
+import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 

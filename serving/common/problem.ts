@@ -27,7 +27,6 @@ export type ProblemCode =
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
   | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
-  | "LIVE_STATE_UNREADABLE" // what Redis holds of the view is not what was written: an operator's matter
   | "STATE_OVERFLOW" // a sum leaves 64 bits: an operator's matter
   | "INTERNAL";
 
@@ -55,7 +54,6 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   POSITION_GONE: "This position is gone",
   TOO_SLOW: "It takes too long",
   ARCHIVE_DAMAGED: "Published state is damaged",
-  LIVE_STATE_UNREADABLE: "Live state is damaged",
   STATE_OVERFLOW: "A number is too large",
   INTERNAL: "Something went wrong in the server",
 };
@@ -253,7 +251,7 @@ const NAMED: Readonly<Record<ErrorCode, Named | null>> = {
   GENERATION_UNREADABLE: { status: 503, code: "GENERATION_UNREADABLE", retryAfterSeconds: 30 },
   GENERATION_FROZEN: { status: 409, code: "GENERATION_FROZEN" },
   ARCHIVE_DAMAGED: { status: 500, code: "ARCHIVE_DAMAGED" },
-  LIVE_STATE_UNREADABLE: { status: 500, code: "LIVE_STATE_UNREADABLE" },
+  LIVE_STATE_UNREADABLE: null,
   STATE_OVERFLOW: { status: 500, code: "STATE_OVERFLOW" },
   BAD_REQUEST: { status: 400, code: "BAD_REQUEST" },
   VIEW_UNKNOWN: { status: 404, code: "VIEW_UNKNOWN" },

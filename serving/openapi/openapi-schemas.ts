@@ -1,3 +1,4 @@
+import { MISSING_CODES } from "../common/missing.ts";
 import { PROBLEM_CODES } from "../common/problem.ts";
 
 /** Parts of the OpenAPI document that are the same whatever is defined. JSON Schema 2020-12, as OpenAPI 3.1 has it. */
@@ -47,7 +48,7 @@ const OPTIONAL_OF_FIELDS = ["json", "scale", "parts"];
 
 const missing = object(
   {
-    code: { type: "string", enum: ["GAP", "OVERLAP", "NO_CHAIN", "REDIS_SILENT", "VANISHED", "FROZEN"] },
+    code: { type: "string", enum: MISSING_CODES },
     message: text,
     partition: count,
     from: text,
@@ -210,7 +211,7 @@ export const ANSWER_HEADERS: Json = Object.fromEntries(
     ["Tideline-Batch-Version", "number of the batch version"],
     ["Tideline-Complete", "true or false"],
     ["Tideline-Notice", "EVENTS_AFTER_NOW: the view holds events after now that this answer is not about"],
-    ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT, VANISHED or FROZEN"],
+    ["Tideline-Missing", `why it is not complete: one of ${MISSING_CODES.join(", ")}`],
     ["Tideline-Problems", "codes of what keeps the answer from growing; absent when all is well, and with at"],
     ["Tideline-Freshness-Ms", "how long ago the applied position was known to be the end of the log; not with at"],
     ["Tideline-Truncated", "whether there are more rows than limit"],

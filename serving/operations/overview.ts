@@ -1,13 +1,14 @@
 import { isTidelineError, type TidelineError } from "../../core/errors.ts";
 import { cutToJson, type EpochMs } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import { liveStateUnreadable } from "../../store/redis/unreadable-state.ts";
 import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 
 export interface ViewOverview {
   readonly definition: Definition;
-  /** Null when nothing is published yet, or `damage` says why it cannot be read. */
+  /** Null when nothing is published yet, or the newest version cannot be read. */
   readonly status: ViewStatus | null;
-  /** Why it cannot be read: ARCHIVE_DAMAGED, LIVE_STATE_UNREADABLE. */
+  /** What cannot be read: the newest version (ARCHIVE_DAMAGED), or live state (LIVE_STATE_UNREADABLE). */
   readonly damage?: TidelineError;
 }
 
@@ -45,11 +46,12 @@ export function viewOverviews(statuses: ViewStatuses, definitions: Iterable<Defi
   return Promise.all(
     [...definitions].map(async (definition) => {
       try {
-        return { definition, status: await statuses.find(definition) };
+        const status = await statuses.find(definition);
+        const isUnreadable = status.missing?.code === "LIVE_STATE_UNREADABLE";
+        return { definition, status, ...(isUnreadable ? { damage: liveStateUnreadable(definition.generation) } : {}) };
       } catch (error) {
         if (isTidelineError(error, "NOT_READY")) return { definition, status: null };
-        if (isTidelineError(error, "ARCHIVE_DAMAGED", "LIVE_STATE_UNREADABLE"))
-          return { definition, status: null, damage: error };
+        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return { definition, status: null, damage: error };
         throw error;
       }
     }),

@@ -5,7 +5,6 @@ import type { Manifests } from "../../store/archive/manifests.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
 import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
-import { RedisSilent } from "./live/redis-gate.ts";
 import type { SegmentCache, SegmentTile } from "./live/segment-cache.ts";
 import type { ViewStatuses } from "./live/view-status.ts";
 import { positionGone, type Recomputations } from "./recomputations.ts";
@@ -114,8 +113,8 @@ export class History {
       const closed = await segments.all(statuses.chain(definition), definition, run);
       return { manifest, closed };
     } catch (error) {
-      if (error instanceof RedisSilent) return null;
-      throw error;
+      statuses.missingBy(error);
+      return null;
     }
   }
 }

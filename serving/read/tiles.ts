@@ -6,20 +6,13 @@ import { bucketOf } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
+import type { Missing } from "../common/missing.ts";
 import type { BatchStates } from "./batch/batch-states.ts";
 import { Vanished } from "./cells/vanished.ts";
+import { type Joined, join, type SizedSegment } from "./live/join.ts";
 import type { LiveRead } from "./live/live-reads.ts";
-import { RedisSilent } from "./live/redis-gate.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
-import {
-  type Joined,
-  join,
-  type Missing,
-  NO_CHAIN,
-  type SizedSegment,
-  silent,
-  type ViewStatuses,
-} from "./live/view-status.ts";
+import { NO_CHAIN, type ViewStatuses } from "./live/view-status.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
 
@@ -136,8 +129,7 @@ export class AnswerTiles {
       const closedName = joined.closed.map(spanName).join();
       return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
     } catch (error) {
-      if (error instanceof RedisSilent) return silent(error);
-      throw error;
+      return this.#statuses.missingBy(error);
     }
   }
 

@@ -1,5 +1,6 @@
 import { type CutJson, cutFromJson, type EpochMs, position } from "../../core/log/position.ts";
 import type { StateValue } from "../../core/measures/measure.ts";
+import { requireSketch } from "../../core/numbers/hll.ts";
 import { PICK_PLACE_DIGITS } from "../../core/state/compile.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 import type { BucketCells, BucketRow, ChainState, Segment } from "./chain-state.ts";
@@ -82,7 +83,10 @@ interface SegmentJson {
   readonly cells?: number;
 }
 
-/** A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
+/**
+ * A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. Throws
+ * SyntaxError or RangeError for values that are not as Tideline writes them.
+ */
 export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
   const packed: [string, string][] = [];
@@ -95,7 +99,11 @@ export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[])
     else if (value !== SKETCH) values.push([field, stateValue(value)]);
   }
   const sketches: [string, Buffer][] = [];
-  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] as Buffer]);
+  for (let at = 0; at < found.length; at += 2) {
+    const bytes = found[at + 1] as Buffer;
+    requireSketch(bytes);
+    sketches.push([String(found[at]), bytes]);
+  }
   // `<bucket>` or `<bucket>/<number>`
   const rows = packed.map(([group, text]): BucketRow => [group, rowValues(columns, text)]);
   return { bucket: Number.parseInt(page.toString(), 10), values, rows, sketches };

@@ -1,6 +1,8 @@
-import type { View } from "../../../core/definition/view.ts";
+import type { Generation } from "../../../core/definition/generation.ts";
+import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import type { ChainLook, ChainState, KnownChain, OpenPart } from "../../../store/redis/chain-state.ts";
+import type { BucketCells, ChainLook, ChainState, KnownChain, OpenPart } from "../../../store/redis/chain-state.ts";
+import { liveStateUnreadable } from "../../../store/redis/unreadable-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler } from "../cells/tile-cells.ts";
 
@@ -30,6 +32,7 @@ const MAX_HELD = 1_000;
  * held for as long as that state stands.
  */
 export class LiveReads {
+  readonly #generation: Generation;
   readonly #tiler: Tiler;
   readonly #ask: AskChain;
   #waiting: Waiting[] = [];
@@ -37,12 +40,16 @@ export class LiveReads {
   #known: KnownChain | null = null;
   readonly #held = new Map<string, readonly StoredTile[]>();
 
-  constructor(view: View, ask: AskChain) {
+  constructor({ view, generation }: Definition, ask: AskChain) {
+    this.#generation = generation;
     this.#tiler = new Tiler(view);
     this.#ask = ask;
   }
 
-  /** The chain, and `part` of its open segment; null without a chain. Rejects as `ask` does. */
+  /**
+   * The chain, and `part` of its open segment; null without a chain. Rejects as `ask` does, and with
+   * LIVE_STATE_UNREADABLE.
+   */
   read(part: OpenPart | null): Promise<LiveRead | null> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ part, resolve, reject });
@@ -80,13 +87,21 @@ export class LiveReads {
     for (const [index, key] of [...wanted.keys()].entries()) {
       const cells = look.parts[index];
       if (cells === null || cells === undefined) continue;
-      const tiles: StoredTile[] = [];
-      for (const bucket of cells) tiles.push(await inTurns(this.#tiler.tile(bucket), null));
-      this.#held.set(key, tiles);
+      this.#held.set(key, await this.#tiles(cells));
     }
     const { chain, lastBucket } = look;
     for (const { part, resolve } of waiting)
       resolve({ chain, lastBucket, open: part === null ? [] : (this.#held.get(keyOf(part)) ?? []) });
+  }
+
+  async #tiles(cells: readonly BucketCells[]): Promise<readonly StoredTile[]> {
+    const tiles: StoredTile[] = [];
+    try {
+      for (const bucket of cells) tiles.push(await inTurns(this.#tiler.tile(bucket), null));
+    } catch (error) {
+      throw liveStateUnreadable(this.#generation, error);
+    }
+    return tiles;
   }
 }
 

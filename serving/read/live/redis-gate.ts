@@ -16,7 +16,7 @@ const REPORT_EVERY_MS = 60_000;
  */
 export class RedisGate {
   readonly redis: TidelineRedis;
-  readonly #onSilence: (reason: RedisSilent) => void;
+  readonly #onAbsence: (reason: Error) => void;
   readonly #reportedAtMs = new Map<string, number>();
   // A Redis that refuses a command answers at once, and may answer the next one.
   readonly #breaker = circuitBreaker(handleWhen(isNoReply), {
@@ -24,10 +24,13 @@ export class RedisGate {
     breaker: new ConsecutiveBreaker(3),
   });
 
-  /** `onSilence` is called when an answer is missing, once a minute for each reason. `cause` has the client's error. */
-  constructor(redis: TidelineRedis, onSilence: (reason: RedisSilent) => void = () => {}) {
+  /**
+   * `onAbsence` is called when Redis gives no answer, or none that can be read: once a minute for each reason. `cause`
+   * has the error of the client, or of decoding.
+   */
+  constructor(redis: TidelineRedis, onAbsence: (reason: Error) => void = () => {}) {
     this.redis = redis;
-    this.#onSilence = onSilence;
+    this.#onAbsence = onAbsence;
   }
 
   /**
@@ -44,16 +47,17 @@ export class RedisGate {
       const reason = reasonOf(cause, limitMs);
       if (reason === null) throw cause;
       const silent = new RedisSilent(reason, { cause });
-      this.#report(silent);
+      this.report(silent);
       throw silent;
     }
   }
 
-  #report(silent: RedisSilent): void {
+  /** Reports why live state is absent, unless the same was reported within the last minute. */
+  report(reason: Error): void {
     const nowMs = Date.now();
-    if (nowMs - (this.#reportedAtMs.get(silent.message) ?? Number.NEGATIVE_INFINITY) < REPORT_EVERY_MS) return;
-    this.#reportedAtMs.set(silent.message, nowMs);
-    this.#onSilence(silent);
+    if (nowMs - (this.#reportedAtMs.get(reason.message) ?? Number.NEGATIVE_INFINITY) < REPORT_EVERY_MS) return;
+    this.#reportedAtMs.set(reason.message, nowMs);
+    this.#onAbsence(reason);
   }
 }
 

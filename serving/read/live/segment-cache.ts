@@ -9,12 +9,13 @@ import {
   type SegmentCells,
   splitCellField,
 } from "../../../store/redis/chain-state.ts";
+import { liveStateUnreadable } from "../../../store/redis/unreadable-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
+import type { SizedSegment } from "./join.ts";
 import type { RedisGate } from "./redis-gate.ts";
-import type { SizedSegment } from "./view-status.ts";
 
 /** A closed segment in memory, its buckets ascending. */
 export class SegmentTile {
@@ -28,7 +29,7 @@ export class SegmentTile {
     this.weight = tileWeight(buckets);
   }
 
-  static *of(view: View, { lastBucket, buckets }: Pick<SegmentCells, "lastBucket" | "buckets">): Work<SegmentTile> {
+  static *of(view: View, { lastBucket, buckets }: SegmentCells): Work<SegmentTile> {
     const tiler = new Tiler(view);
     const tiles: StoredTile[] = [];
     for (const bucket of buckets) tiles.push(yield* tiler.tile(bucket));
@@ -123,32 +124,31 @@ export class SegmentCache {
     this.#keyed = new WeightedCache(maxCells / 10, ({ weight }) => KEYED_WEIGHT + weight);
   }
 
-  /** These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
+  /**
+   * These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer,
+   * LIVE_STATE_UNREADABLE when what it has cannot be read.
+   */
   all(chain: Chain, definition: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
-    const { view, generation } = definition;
     const pieces = this.#pieces(chain, definition, segments);
-    this.#newest.set(generation, pieces);
-    return Promise.all(pieces.map((segment) => this.#whole(chain, view, generation, segment)));
+    this.#newest.set(definition.generation, pieces);
+    return Promise.all(pieces.map((segment) => this.#whole(chain, definition, segment)));
   }
 
   /** What is read in the place of segments: for one that is not held, the held ones that it was compacted from. */
-  #pieces(
-    chain: Chain,
-    { view, generation }: Definition,
-    segments: readonly ClosedSegment[],
-  ): readonly ClosedSegment[] {
+  #pieces(chain: Chain, definition: Definition, segments: readonly ClosedSegment[]): readonly ClosedSegment[] {
+    const { generation } = definition;
     const newest = this.#newest.get(generation) ?? [];
     const isHeld = (segment: ClosedSegment) => this.#tiles.holds(tileName(generation, segment));
     return segments.flatMap((segment) => {
       const pieces = isHeld(segment) ? null : tilesOfSpan(newest, segment);
       if (pieces === null || !pieces.every(isHeld)) return [segment];
-      if (pieces.length > MOST_PIECES) this.#whole(chain, view, generation, segment).catch(() => undefined);
+      if (pieces.length > MOST_PIECES) this.#whole(chain, definition, segment).catch(() => undefined);
       return pieces;
     });
   }
 
-  #whole(chain: Chain, view: View, generation: string, segment: ClosedSegment): Promise<SegmentTile> {
-    return this.#tiles.get(tileName(generation, segment), () => this.#load(chain, view, segment));
+  #whole(chain: Chain, definition: Definition, segment: ClosedSegment): Promise<SegmentTile> {
+    return this.#tiles.get(tileName(definition.generation, segment), () => this.#load(chain, definition, segment));
   }
 
   /**
@@ -172,35 +172,41 @@ export class SegmentCache {
     const asked = [part.fromMs, part.toMs, ...part.fields].join("\n");
     const nameOf = (segment: ClosedSegment) => `${tileName(generation, segment)}\n${asked}`;
     const unread = missing.filter((segment) => !this.#keyed.has(nameOf(segment)));
-    const read = unread.length === 0 ? null : this.#loadPart(chain, view, unread, part);
+    const read = unread.length === 0 ? null : this.#loadPart(chain, definition, unread, part);
     return Promise.all(
       pieces.map((segment) =>
         missing.some((one) => one === segment)
           ? this.#keyed.get(nameOf(segment), async () => (await read)?.get(segment) as SegmentTile)
-          : this.#whole(chain, view, generation, segment),
+          : this.#whole(chain, definition, segment),
       ),
     );
   }
 
   async #loadPart(
     chain: Chain,
-    view: View,
+    definition: Definition,
     segments: readonly ClosedSegment[],
     part: KeyedPart,
   ): Promise<ReadonlyMap<ClosedSegment, SegmentTile>> {
     const found = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.keyed(segments, part));
     if (found === null) throw new Vanished("segment", `one of ${segments.length} segments is gone`);
     const tiles = new Map<ClosedSegment, SegmentTile>();
-    for (const [index, segment] of segments.entries()) {
-      const buckets = found[index] ?? [];
-      tiles.set(segment, await inTurns(SegmentTile.of(view, { lastBucket: null, buckets }), null));
-    }
+    for (const [index, segment] of segments.entries())
+      tiles.set(segment, await tileOf(definition, { lastBucket: null, buckets: found[index] ?? [] }));
     return tiles;
   }
 
-  async #load(chain: Chain, view: View, segment: ClosedSegment): Promise<SegmentTile> {
+  async #load(chain: Chain, definition: Definition, segment: ClosedSegment): Promise<SegmentTile> {
     const cells = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.segment(segment));
     if (cells === null) throw new Vanished("segment", `segment ${segment.id} is gone`);
-    return inTurns(SegmentTile.of(view, cells), null);
+    return tileOf(definition, cells);
+  }
+}
+
+async function tileOf({ view, generation }: Definition, cells: SegmentCells): Promise<SegmentTile> {
+  try {
+    return await inTurns(SegmentTile.of(view, cells), null);
+  } catch (error) {
+    throw liveStateUnreadable(generation, error);
   }
 }

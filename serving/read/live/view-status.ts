@@ -1,19 +1,13 @@
-import { TidelineError } from "../../../core/errors.ts";
+import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import type { Problem } from "../../../core/failures.ts";
 import type { Manifest } from "../../../core/log/documents.ts";
 import { type Cut, cutFromJson, type EpochMs } from "../../../core/log/position.ts";
-import type { Misfit } from "../../../core/log/spans.ts";
 import type { Manifests } from "../../../store/archive/manifests.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import { Chain } from "../../../store/redis/chain.ts";
-import {
-  type ChainState,
-  type ClosedSegment,
-  closedOf,
-  type OpenPart,
-  type Segment,
-  tilesOf,
-} from "../../../store/redis/chain-state.ts";
+import type { ChainState, OpenPart } from "../../../store/redis/chain-state.ts";
+import type { Missing } from "../../common/missing.ts";
+import { join } from "./join.ts";
 import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
@@ -120,7 +114,7 @@ export class ViewStatuses {
     return manifest === null ? null : cutFromJson(manifest.cut);
   }
 
-  /** The chain as it stands; null when Redis has none or does not answer, and of a frozen definition. */
+  /** The chain as it stands; null when it has none that can be read, and of a frozen definition. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
     const read = await this.look(definition, null);
     return read === null || "code" in read ? null : read.chain;
@@ -128,16 +122,25 @@ export class ViewStatuses {
 
   /**
    * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis
-   * does not answer or the definition is frozen.
+   * does not answer, what it has cannot be read, or the definition is frozen.
    */
   async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
     if (definition.frozen) return FROZEN;
     try {
       return await this.#reads(definition).read(part);
     } catch (error) {
-      if (error instanceof RedisSilent) return silent(error);
-      throw error;
+      return this.missingBy(error);
     }
+  }
+
+  /** What is missing by an error of reading live state, which is reported. Throws any other error. */
+  missingBy(error: unknown): Missing {
+    const isUnreadable = isTidelineError(error, "LIVE_STATE_UNREADABLE");
+    if (!isUnreadable && !(error instanceof RedisSilent)) throw error;
+    // The gate has reported what it did not answer.
+    if (isUnreadable) this.#options.gate.report(error);
+    const code = isUnreadable ? "LIVE_STATE_UNREADABLE" : "REDIS_SILENT";
+    return { code, message: `${error.message}: this is the batch version alone` };
   }
 
   #reads(definition: Definition): LiveReads {
@@ -145,9 +148,7 @@ export class ViewStatuses {
     if (held !== undefined) return held;
     const { gate, redisTimeoutMs = REDIS_TIMEOUT_MS } = this.#options;
     const chain = this.chain(definition);
-    const reads = new LiveReads(definition.view, (known, parts) =>
-      gate.ask(redisTimeoutMs, () => chain.look(known, parts)),
-    );
+    const reads = new LiveReads(definition, (known, parts) => gate.ask(redisTimeoutMs, () => chain.look(known, parts)));
     this.#liveReads.set(definition.generation, reads);
     return reads;
   }
@@ -158,78 +159,6 @@ export class ViewStatuses {
     this.#chains.set(generation, held);
     return held;
   }
-}
-
-/** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
-export interface Missing {
-  readonly code: "GAP" | "OVERLAP" | "NO_CHAIN" | "REDIS_SILENT" | "VANISHED" | "FROZEN";
-  readonly message: string;
-  readonly partition?: number;
-  readonly from?: string;
-  readonly to?: string;
-}
-
-/** A closed segment, and how many cells it holds; null where Redis does not say. */
-export type SizedSegment = ClosedSegment & Pick<Segment, "cells">;
-
-export type Joined =
-  | { readonly ok: true; readonly closed: readonly SizedSegment[]; readonly applied: Cut }
-  | { readonly ok: false; readonly missing: Missing };
-
-/** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
-export function join(manifest: Manifest, chain: ChainState): Joined {
-  const known = joins.get(chain);
-  if (known?.manifest === manifest) return known.joined;
-  const joined = joinOf(manifest, chain);
-  joins.set(chain, { manifest, joined });
-  return joined;
-}
-
-/** Many questions share what one look at a chain found. */
-const joins = new WeakMap<ChainState, { readonly manifest: Manifest; readonly joined: Joined }>();
-
-function joinOf(manifest: Manifest, chain: ChainState): Joined {
-  if (isOtherTopic(manifest, chain)) return { ok: false, missing: otherTopic(manifest, chain) };
-  const run = tilesOf(cutFromJson(manifest.cut), chain);
-  if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
-  return { ok: true, closed: closedOf(run.tiles.map(({ segment }) => segment)), applied: run.to };
-}
-
-/** Positions of a topic say nothing about another one, which may have the same name. */
-function isOtherTopic({ topicId }: Manifest, chain: ChainState): boolean {
-  return topicId !== "" && chain.topicId !== "" && topicId !== chain.topicId;
-}
-
-function otherTopic({ topicId }: Manifest, chain: ChainState): Missing {
-  return {
-    code: "NO_CHAIN",
-    message:
-      `Redis has live state of another topic (id ${chain.topicId}) than the batch version (id ${topicId}); where the ` +
-      "topic was made again, the speed layer says so",
-  };
-}
-
-function missingOf({ kind, partition, expected, found }: Misfit): Missing {
-  const [from, to] = expected < found ? [expected, found] : [found, expected];
-  const span = { partition, from: from.toString(), to: to.toString() };
-  const where = `partition ${partition}, positions ${from} to ${to}`;
-  return kind === "gap"
-    ? {
-        code: "GAP",
-        message: `${where}: neither the batch version nor Redis has them; the speed layer will read them again`,
-        ...span,
-      }
-    : {
-        code: "OVERLAP",
-        message:
-          `${where}: the batch version and Redis both have them; the speed ` +
-          "layer will begin again at the batch version's cut",
-        ...span,
-      };
-}
-
-export function silent({ message }: RedisSilent): Missing {
-  return { code: "REDIS_SILENT", message: `${message}: this is the batch version alone` };
 }
 
 export const NO_CHAIN: Missing = {
