@@ -183,6 +183,34 @@ describe("a process", () => {
     expect(await readdir(join(home, "run"))).toEqual([]);
   });
 
+  it("that gives no answer is shown with the reason, once for each", async () => {
+    let tries = 0;
+    const refused = Object.assign(new Error("fetch failed"), { cause: new Error("connect ECONNREFUSED") });
+    const process_ = new LocalProcess({
+      name: "late",
+      title: "The late one",
+      home: join(folder, "late"),
+      mark: "/* late */",
+      prepare: async () => ({ command: process.execPath, args: ["-e", "/* late */ setInterval(() => {}, 1000)"] }),
+      probe: async () => {
+        tries += 1;
+        if (tries < 3) throw refused;
+        if (tries < 5) throw new Error("loading");
+      },
+      readyLimitMs: 60_000,
+      reasonAfterMs: 0,
+      graceMs: 1000,
+    });
+    const lines: string[] = [];
+    await process_.start({ ...unwatched, report: (line) => lines.push(line) });
+    await process_.stop();
+    expect(lines).toEqual([
+      "waiting until it answers",
+      "waiting until it answers: connect ECONNREFUSED",
+      "waiting until it answers: loading",
+    ]);
+  });
+
   it.each([503, 200])("that answers %i and names what fails counts as started", async (status) => {
     const port = (await freePorts()).api;
     const body = {

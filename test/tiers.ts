@@ -14,6 +14,7 @@ export const UNIT = [
   "test/access-limits.test.ts",
   "test/alerts-words.test.ts",
   "test/api-keys.test.ts",
+  "test/blocked-ports.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
   "test/dictionary.test.ts",

@@ -2,15 +2,15 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import type { UpStep } from "../../stack/bring-up.ts";
-import { eachPort, portShape, portSpecs } from "../../stack/servers/ports.ts";
+import { eachPort, type PortSpec, parsePort, portSpecs } from "../../stack/servers/ports.ts";
 import { hasOwnDefinitions } from "../setup/config.ts";
 import { type System, simulationOf } from "../setup/system.ts";
 import { parseRate } from "../terminal/parse-rate.ts";
 
-function parsePort(value: string): number {
-  const port = portShape.safeParse(value);
-  if (!port.success) throw new InvalidArgumentError("It must be a port number, 1 to 65535.");
-  return port.data;
+function portOf(text: string, spec: PortSpec): number {
+  const port = parsePort(text, spec);
+  if (typeof port !== "number") throw new InvalidArgumentError(`It must be ${port.wanted}.`);
+  return port;
 }
 
 const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean().optional(), rate: z.number() });
@@ -30,11 +30,11 @@ export function registerUp(program: Command, system: System, steps: readonly UpS
     .addOption(new Option("--rate <n>", "how much is simulated, a second").default(5).argParser(parseRate));
   for (const spec of Object.values(portSpecs)) {
     const option = new Option(`${spec.flag} <n>`, `port of ${spec.owner}`).env(spec.variable);
-    command.addOption(option.default(spec.default).argParser(parsePort));
+    command.addOption(option.default(spec.default).argParser((text: string) => portOf(text, spec)));
   }
   command.action(async (values: unknown) => {
     const { home, simulate, rate, ...flags } = flagsShape.parse(values);
-    const ports = eachPort((_, spec) => portShape.parse(flags[attribute(spec.flag)]));
+    const ports = eachPort((_, spec) => z.number().parse(flags[attribute(spec.flag)]));
     // Loaded only here: the servers' client libraries would slow down every other command.
     const { bringUp } = await import("../../stack/bring-up.ts");
     const ownDefinitions = hasOwnDefinitions(process.env);

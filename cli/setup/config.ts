@@ -3,11 +3,12 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { parseToken } from "../../core/access/api-key.ts";
+import { isBlockedUrl } from "../../core/blocked-ports.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { hostnameIn } from "../../core/hosts.ts";
 import { isPercentEncoded, type Mask, maskOf, separated, shownUrl } from "../../core/secrets.ts";
 import { parseDuration } from "../../core/time.ts";
-import { portShape, portSpecs } from "../../stack/servers/ports.ts";
+import { parsePort, portSpecs } from "../../stack/servers/ports.ts";
 import { parseBroker } from "../../store/kafka/cluster/brokers.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -35,10 +36,14 @@ function setting<T>(
 }
 
 function port(name: keyof typeof portSpecs): Setting<number> {
-  const { variable, owner, default: number } = portSpecs[name];
-  const isPort = (text: string) => /^\d+$/.test(text) && portShape.safeParse(text).success;
-  const shape = z.string().refine(isPort, "a port number, 1 to 65535").transform(Number);
-  return setting(variable, `port of ${owner}`, String(number), shape);
+  const spec = portSpecs[name];
+  const shape = z.string().transform((text, context) => {
+    const number = parsePort(text, spec);
+    if (typeof number === "number") return number;
+    context.addIssue({ code: "custom", message: number.wanted });
+    return z.NEVER;
+  });
+  return setting(spec.variable, `port of ${spec.owner}`, String(spec.default), shape);
 }
 
 /** A setting whose default follows from a port; undefined until `loadConfig` knows the port. */
@@ -81,8 +86,10 @@ function urlOf(...schemes: readonly string[]): z.ZodType<string, string> {
     const { username, password } = new URL(text);
     return isPercentEncoded(username) && isPercentEncoded(password);
   };
+  const isAsked = (text: string) => !URL.canParse(text) || !isBlockedUrl(new URL(text));
   return z
     .string()
+    .refine(isAsked, "a URL whose port browsers and fetch do not refuse")
     .refine(isWanted, `${wanted}; in user and password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F`)
     .refine(decodes, "in user and password write % as %25");
 }

@@ -66,6 +66,8 @@ export interface ProcessPlan {
   readonly readyLimitMs: number;
   /** How long it may give no answer at all; `readyLimitMs` when absent. */
   readonly answerLimitMs?: number;
+  /** After how long it is reported why it gives none; 10 seconds when absent. */
+  readonly reasonAfterMs?: number;
   readonly graceMs: number;
 }
 
@@ -82,6 +84,9 @@ interface Running {
  */
 export const SERVER_READY_LIMIT_MS = 600_000;
 
+/** A process that gives no answer for so long may not be reached at all: it is shown why. */
+const REASON_AFTER_MS = 10_000;
+const WAITING = "waiting until it answers";
 const probeEveryMs = 100;
 const probeLimitMs = 3000;
 const notRunning: Ending = { expected: true, how: "not running" };
@@ -146,8 +151,8 @@ export class LocalProcess implements ProcessHandle {
     signal.throwIfAborted();
     this.#running = await this.#launch(launch);
     try {
-      work.report("waiting until it answers");
-      await this.#untilReady(this.#running, signal);
+      work.report(WAITING);
+      await this.#untilReady(this.#running, { report: work.report, signal });
     } catch (error) {
       await this.#end();
       throw error;
@@ -185,9 +190,10 @@ export class LocalProcess implements ProcessHandle {
     return running;
   }
 
-  async #untilReady(running: Running, signal: AbortSignal): Promise<void> {
-    const { readyLimitMs, answerLimitMs = readyLimitMs } = this.#plan;
+  async #untilReady(running: Running, { report, signal }: Work): Promise<void> {
+    const { readyLimitMs, answerLimitMs = readyLimitMs, reasonAfterMs = REASON_AFTER_MS } = this.#plan;
     const beganMs = performance.now();
+    let shown = WAITING;
     for (;;) {
       signal.throwIfAborted();
       if (running.ending !== undefined) {
@@ -206,6 +212,9 @@ export class LocalProcess implements ProcessHandle {
           const limit = `does not answer after ${answerLimitMs / 1000} s`;
           throw this.#notReady(limit, await this.#tail(running), cause);
         }
+        const line = tookMs > reasonAfterMs ? `${WAITING}: ${reasonOf(cause)}` : shown;
+        if (line !== shown) report(line);
+        shown = line;
       }
       await Promise.race([sleep(probeEveryMs), running.ended]);
     }
@@ -231,4 +240,10 @@ export class LocalProcess implements ProcessHandle {
       { cause },
     );
   }
+}
+
+/** What a probe says: of a request that failed, what the connection met. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error && cause.message !== "" ? cause.message : message;
 }

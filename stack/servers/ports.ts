@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
 import getPort, { portNumbers } from "get-port";
 import { z } from "zod";
+import { isBlockedPort } from "../../core/blocked-ports.ts";
 import { TidelineError } from "../../core/errors.ts";
 
 export interface PortSpec {
@@ -9,40 +10,88 @@ export interface PortSpec {
   readonly flag: string;
   /** Who listens there, as the end of "the port of ...". */
   readonly owner: string;
+  /** Whether Tideline asks it by `fetch`, or people in a browser: both refuse some ports. */
+  readonly isFetched: boolean;
 }
 
 /** Every port that `tideline up` listens on, all of them on 127.0.0.1. */
 export const portSpecs = {
-  api: { default: 7070, variable: "TIDELINE_API_PORT", flag: "--api-port", owner: "the HTTP API" },
-  speed: { default: 7071, variable: "TIDELINE_SPEED_PORT", flag: "--speed-port", owner: "the speed layer's metrics" },
-  worker: { default: 7072, variable: "TIDELINE_WORKER_PORT", flag: "--worker-port", owner: "the worker's metrics" },
-  redis: { default: 7073, variable: "TIDELINE_REDIS_PORT", flag: "--redis-port", owner: "Redis" },
-  kafka: { default: 7074, variable: "TIDELINE_KAFKA_PORT", flag: "--kafka-port", owner: "Kafka" },
+  api: {
+    default: 7070,
+    variable: "TIDELINE_API_PORT",
+    flag: "--api-port",
+    owner: "the HTTP API",
+    isFetched: true,
+  },
+  speed: {
+    default: 7071,
+    variable: "TIDELINE_SPEED_PORT",
+    flag: "--speed-port",
+    owner: "the speed layer's metrics",
+    isFetched: true,
+  },
+  worker: {
+    default: 7072,
+    variable: "TIDELINE_WORKER_PORT",
+    flag: "--worker-port",
+    owner: "the worker's metrics",
+    isFetched: true,
+  },
+  redis: {
+    default: 7073,
+    variable: "TIDELINE_REDIS_PORT",
+    flag: "--redis-port",
+    owner: "Redis",
+    isFetched: false,
+  },
+  kafka: {
+    default: 7074,
+    variable: "TIDELINE_KAFKA_PORT",
+    flag: "--kafka-port",
+    owner: "Kafka",
+    isFetched: false,
+  },
   kafkaController: {
     default: 7075,
     variable: "TIDELINE_KAFKA_CONTROLLER_PORT",
     flag: "--kafka-controller-port",
     owner: "Kafka's controller",
+    isFetched: false,
   },
-  temporal: { default: 7076, variable: "TIDELINE_TEMPORAL_PORT", flag: "--temporal-port", owner: "Temporal" },
+  temporal: {
+    default: 7076,
+    variable: "TIDELINE_TEMPORAL_PORT",
+    flag: "--temporal-port",
+    owner: "Temporal",
+    isFetched: false,
+  },
   temporalUi: {
     default: 7077,
     variable: "TIDELINE_TEMPORAL_UI_PORT",
     flag: "--temporal-ui-port",
     owner: "Temporal's Web UI",
+    isFetched: true,
   },
   temporalMetrics: {
     default: 7078,
     variable: "TIDELINE_TEMPORAL_METRICS_PORT",
     flag: "--temporal-metrics-port",
     owner: "Temporal's metrics",
+    isFetched: false,
   },
 } as const satisfies Record<string, PortSpec>;
 
 export type PortName = keyof typeof portSpecs;
 export type Ports = Readonly<Record<PortName, number>>;
 
-export const portShape = z.coerce.number().int().min(1).max(65_535);
+const portShape = z.string().regex(/^\d+$/).transform(Number).pipe(z.number().min(1).max(65_535));
+
+/** The number of a port in a setting or flag, or what has to be there instead. */
+export function parsePort(text: string, { isFetched }: Pick<PortSpec, "isFetched">): number | { wanted: string } {
+  const { success, data } = portShape.safeParse(text);
+  if (!success) return { wanted: "a port number, 1 to 65535" };
+  return isFetched && isBlockedPort(data) ? { wanted: "a port that browsers and fetch do not refuse" } : data;
+}
 
 /** One value for every port. */
 export function eachPort(value: (name: PortName, spec: PortSpec) => number): Ports {
@@ -62,7 +111,7 @@ export function eachPort(value: (name: PortName, spec: PortSpec) => number): Por
 /**
  * Where a search for free ports begins. They lie below the range that systems hand out for outgoing connections: a port
  * from that range can be lost in the seconds before a server binds it. They lie above 10,080, the last port that fetch
- * and browsers refuse. The start is random, because test processes run side by side.
+ * and browsers refuse (`isBlockedPort`). The start is random, because test processes run side by side.
  */
 export function firstPort(): number {
   return 11_000 + Math.floor(Math.random() * 19_000);
