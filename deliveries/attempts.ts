@@ -65,18 +65,19 @@ export class Attempts {
   }
 
   /**
-   * Resolves with null when the message was taken, else with why it was not. Waits while nothing is tried, for ever if
-   * need be: `onBroken` is told so once, with what the receiver said last. Throws the signal's reason when it is
-   * aborted.
+   * Resolves with null when the message was taken, else with why it was not. `messageNow` is called before each try,
+   * because an alert may be silenced while the receiver fails; null: there is nothing to send any more. Waits while
+   * nothing is tried, for ever if need be: `onBroken` is told so once, with what the receiver said last. Throws the
+   * signal's reason when it is aborted.
    */
   async deliver(
-    sent: Sent,
+    messageNow: () => Sent | null,
     signal: AbortSignal,
     onBroken: (reason: string) => void = () => undefined,
   ): Promise<string | null> {
     for (let isTold = false; ; isTold = true) {
       try {
-        await this.#policy.execute((context) => this.#attempt(sent, context.signal), signal);
+        await this.#policy.execute((context) => this.#attempt(messageNow(), context.signal), signal);
         return null;
       } catch (error) {
         signal.throwIfAborted();
@@ -92,7 +93,8 @@ export class Attempts {
     await this.#send.close?.();
   }
 
-  async #attempt(sent: Sent, signal: AbortSignal): Promise<void> {
+  async #attempt(sent: Sent | null, signal: AbortSignal): Promise<void> {
+    if (sent === null) return;
     try {
       await this.#send(sent, signal);
     } catch (error) {

@@ -23,8 +23,8 @@ export interface HandOverDeps {
 }
 
 /**
- * Hands alerts over in the message that `messageOf` makes of those that are open now. Alerts that are silenced or
- * acknowledged are left out; without any other there is no message. Returns the dead letters of those that were not
+ * Hands alerts over in the message that `messageOf` makes of those that are open at each try. Alerts that are silenced
+ * or acknowledged are left out; without any other there is no message. Returns the dead letters of those that were not
  * taken. Throws the signal's reason when it is aborted.
  */
 export async function handOver(
@@ -33,22 +33,30 @@ export async function handOver(
   messageOf: (open: readonly [ShownAlert, ...ShownAlert[]]) => Sent,
   signal: AbortSignal,
 ): Promise<TransactionRecord[]> {
-  const { delivery, attempts, metrics, undelivered, onDone, onBroken, nowMs } = deps;
+  const { delivery, attempts, metrics, undelivered, onDone, onBroken } = deps;
   const count = (outcome: string, by: number) => metrics.alerts.inc({ delivery: delivery.name, outcome }, by);
-  const [states, now] = [deps.states(), nowMs()];
-  const open = alerts
-    .map(({ event, writtenAtMs }) => {
-      const acknowledged = states.acknowledgementOf(event.subject);
-      return { event, alert: { id: event.subject, opened: event, writtenAtMs, acknowledged } };
-    })
-    .filter(({ alert }) => states.stateOf(alert, now) === "open");
+  let open = openOf(deps, alerts);
+  const messageNow = () => {
+    open = openOf(deps, alerts);
+    const [first, ...others] = open.map(({ shown }) => shown);
+    return first === undefined ? null : messageOf([first, ...others]);
+  };
+  const reason = open.length === 0 ? null : await attempts.deliver(messageNow, signal, onBroken);
   if (open.length < alerts.length) count("silenced", alerts.length - open.length);
-  const [first, ...others] = open.map(({ alert }) => shownAlert(states, alert, now));
-  if (first === undefined) return [];
-  const reason = await attempts.deliver(messageOf([first, ...others]), signal, onBroken);
+  if (open.length === 0) return [];
   count(reason === null ? "delivered" : "failed", open.length);
   onDone(reason);
   return reason === null ? [] : open.map(({ event }) => deadLetter(delivery, undelivered, event, reason));
+}
+
+/** Those that are neither silenced nor acknowledged now. */
+function openOf({ states, nowMs }: HandOverDeps, alerts: readonly FoundAlert[]) {
+  const [known, now] = [states(), nowMs()];
+  return alerts.flatMap(({ event, writtenAtMs }) => {
+    const acknowledged = known.acknowledgementOf(event.subject);
+    const alert = { id: event.subject, opened: event, writtenAtMs, acknowledged };
+    return known.stateOf(alert, now) === "open" ? [{ event, shown: shownAlert(known, alert, now) }] : [];
+  });
 }
 
 function deadLetter({ name }: Delivery, topic: string, event: AlertEvent, reason: string): TransactionRecord {

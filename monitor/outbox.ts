@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type AlertStates, shownAlert } from "../core/alerts/alert-states.ts";
+import { type AlertStates, type ShownAlert, shownAlert } from "../core/alerts/alert-states.ts";
 import { alertOfRecord, type MessageKind, type OpenMessage, type Outcome } from "../core/alerts/own-journal.ts";
 import type { Delivery } from "../core/definition/delivery.ts";
 import { Attempts, type Pace } from "../deliveries/attempts.ts";
@@ -103,24 +103,34 @@ export class Outbox {
   }
 
   async #handOver(message: OpenMessage): Promise<void> {
-    const { states, onOutcome, onDelayed, againMs } = this.#options;
-    const known = states();
-    const acknowledged = known.acknowledgementOf(message.alert.id);
-    const alert = { ...withoutEnd(message), acknowledged };
-    const nowMs = Date.now();
-    // That it is over is told also when somebody looks after it.
-    const state = known.stateOf(message.kind === "opened" ? alert : { ...alert, acknowledged: null }, nowMs);
-    if (state === "silenced" || state === "acknowledged" || this.#isLeftOut(message)) {
-      this.#leftOut.add(message.alert.id);
-      return onOutcome(message, "silenced", null);
-    }
-    for (;;) {
-      const reason = await this.#attempts.deliver(shownAlert(known, alert, nowMs), this.#signal);
+    const { onOutcome, onDelayed, againMs } = this.#options;
+    const beganMs = Date.now();
+    let shown = this.#shown(message);
+    const messageNow = () => {
+      shown = this.#shown(message);
+      return shown;
+    };
+    while (shown !== null) {
+      const reason = await this.#attempts.deliver(messageNow, this.#signal);
+      if (shown === null) break;
       if (reason === null) return onOutcome(message, "delivered", null);
-      if (this.#isRefused || Date.now() - nowMs > GIVE_UP_MS) return onOutcome(message, "failed", reason);
+      if (this.#isRefused || Date.now() - beganMs > GIVE_UP_MS) return onOutcome(message, "failed", reason);
       onDelayed(message, reason);
       await delay(againMs, undefined, { signal: this.#signal });
     }
+    this.#leftOut.add(message.alert.id);
+    onOutcome(message, "silenced", null);
+  }
+
+  /** The alert as a message shows it now; null when it is left out. */
+  #shown(message: OpenMessage): ShownAlert | null {
+    const known = this.#options.states();
+    const alert = { ...withoutEnd(message), acknowledged: known.acknowledgementOf(message.alert.id) };
+    const nowMs = Date.now();
+    // That it is over is told also when somebody looks after it.
+    const state = known.stateOf(message.kind === "opened" ? alert : { ...alert, acknowledged: null }, nowMs);
+    const isLeftOut = state === "silenced" || state === "acknowledged" || this.#isLeftOut(message);
+    return isLeftOut ? null : shownAlert(known, alert, nowMs);
   }
 }
 

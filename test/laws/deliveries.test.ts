@@ -3,14 +3,17 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { Registry } from "prom-client";
 import { SMTPServer } from "smtp-server";
 import { afterEach, describe, expect, test } from "vitest";
-import { alertOf, openedEvent } from "../../core/alerts/alert.ts";
+import { acknowledgedEvent, alertOf, openedEvent } from "../../core/alerts/alert.ts";
 import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
-import { isFor } from "../../core/alerts/undelivered.ts";
+import { isFor, undeliveredKey } from "../../core/alerts/undelivered.ts";
 import { type Channel, checkDelivery, delivery, mail, slack, webhook } from "../../core/definition/delivery.ts";
 import { Attempts } from "../../deliveries/attempts.ts";
-import { Refused } from "../../deliveries/sender.ts";
+import { handOver } from "../../deliveries/hand-over.ts";
+import { deliveryMetrics } from "../../deliveries/metrics.ts";
+import { Refused, type Sender, type Sent } from "../../deliveries/sender.ts";
 import { senderOf } from "../../deliveries/senders.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
@@ -118,39 +121,84 @@ describe("how often it is tried", () => {
 
   test("four times at most; what is refused for good once; then it says why", async () => {
     const busy = await receiver(500);
-    expect(await new Attempts(sender(webhook({ url: busy.url })), pace).deliver(alertAbout("a"), signal)).toBe(
+    expect(await new Attempts(sender(webhook({ url: busy.url })), pace).deliver(() => alertAbout("a"), signal)).toBe(
       "answered 500",
     );
     expect(busy.received.length).toBe(4);
     const wrong = await receiver(400);
-    expect(await new Attempts(sender(webhook({ url: wrong.url })), pace).deliver(alertAbout("a"), signal)).toBe(
+    expect(await new Attempts(sender(webhook({ url: wrong.url })), pace).deliver(() => alertAbout("a"), signal)).toBe(
       "answered 400",
     );
     expect(wrong.received.length).toBe(1);
     const passing = await receiver(500, 503, 200);
-    expect(await new Attempts(sender(webhook({ url: passing.url })), pace).deliver(alertAbout("a"), signal)).toBe(null);
+    expect(await new Attempts(sender(webhook({ url: passing.url })), pace).deliver(() => alertAbout("a"), signal)).toBe(
+      null,
+    );
   });
 
   test("a receiver that fails too often is left alone for a while; alerts wait, and are not lost", async () => {
     const { url, received } = await receiver(...Array.from({ length: 10 }, () => 500), 200);
     const attempts = new Attempts(sender(webhook({ url })), pace);
     const reasons = [];
-    for (const key of ["a", "b", "c", "d"]) reasons.push(await attempts.deliver(alertAbout(key), signal));
+    for (const key of ["a", "b", "c", "d"]) reasons.push(await attempts.deliver(() => alertAbout(key), signal));
     // Two were tried four times each; the third was under way when calls ended, and was taken after the pause.
     expect(reasons).toEqual(["answered 500", "answered 500", null, null]);
     expect(received.length).toBe(12);
     expect(attempts.isBroken).toBe(false);
   });
 
+  test("what there is nothing to send of any more is not tried again", async () => {
+    const { url, received } = await receiver(500);
+    const messages = [alertAbout("a"), alertAbout("b"), null];
+    const attempts = new Attempts(sender(webhook({ url })), pace);
+    expect(await attempts.deliver(() => messages.shift() ?? null, signal)).toBe(null);
+    expect(received.length).toBe(2);
+  });
+
   test("what waits ends with its signal", async () => {
     const { url } = await receiver(500);
     const stop = new AbortController();
     const attempts = new Attempts(sender(webhook({ url })), { firstRetryMs: 1, breakMs: 60_000 });
-    for (const key of ["a", "b"]) await attempts.deliver(alertAbout(key), stop.signal);
-    const waiting = attempts.deliver(alertAbout("c"), stop.signal);
+    for (const key of ["a", "b"]) await attempts.deliver(() => alertAbout(key), stop.signal);
+    const waiting = attempts.deliver(() => alertAbout("c"), stop.signal);
     stop.abort(new Error("stopped"));
     await expect(waiting).rejects.toThrow("stopped");
   });
+});
+
+test("alerts that somebody acknowledges while the receiver fails are left out of the message, and are not undelivered", async () => {
+  const states = new AlertStates(10);
+  const [first, second] = [event("a"), event("b")];
+  const acknowledge = () =>
+    states.take({
+      event: acknowledgedEvent({ id: first.subject, rule: first.rule }, { atMs: 1, author: "ward" }),
+      writtenAtMs: 1,
+    });
+  const sent: string[][] = [];
+  const failing: Sender = async (message) => {
+    sent.push("alerts" in message ? message.alerts.map(({ key }) => key ?? "") : []);
+    if (sent.length === 2) acknowledge();
+    throw new Error("not now");
+  };
+  const registry = new Registry();
+  const letters = await handOver(
+    {
+      delivery: delivery("on-call", { to: slack({ url: "http://slack.example/" }) }),
+      undelivered: "undelivered",
+      attempts: new Attempts(failing, { firstRetryMs: 1, breakMs: 1 }),
+      states: () => states,
+      metrics: deliveryMetrics(registry, () => new Map()),
+      onDone: () => undefined,
+      onBroken: () => undefined,
+      nowMs: () => 2,
+    },
+    [first, second].map((one, offset) => ({ event: one, partition: 0, offset: BigInt(offset), writtenAtMs: 0 })),
+    (open) => ({ ...open[0], alerts: open }) as unknown as Sent,
+    signal,
+  );
+  expect(sent).toEqual([["a", "b"], ["a", "b"], ["b"], ["b"]]);
+  expect(letters.map(({ key }) => key)).toEqual([undeliveredKey("on-call", second.subject)]);
+  expect(await registry.metrics()).toMatch(/outcome="silenced"} 1\n.*outcome="failed"} 1/);
 });
 
 describe("a receiver that is away", () => {
@@ -161,10 +209,14 @@ describe("a receiver that is away", () => {
     const stop = new AbortController();
     const handed = async () => {
       for (const key of ["a", "b", "c", "d"])
-        await attempts.deliver(alertAbout(key), stop.signal, (reason) => {
-          told.push(reason);
-          stop.abort();
-        });
+        await attempts.deliver(
+          () => alertAbout(key),
+          stop.signal,
+          (reason) => {
+            told.push(reason);
+            stop.abort();
+          },
+        );
     };
     await expect(handed()).rejects.toThrow();
     expect(told).toEqual(["answered 503"]);
@@ -182,7 +234,7 @@ describe("a receiver that is away", () => {
       },
       { firstRetryMs: 1, breakMs: 1 },
     );
-    expect(await nobody.deliver(alertAbout("a"), signal)).not.toContain("pa55word");
+    expect(await nobody.deliver(() => alertAbout("a"), signal)).not.toContain("pa55word");
   });
 });
 

@@ -127,7 +127,7 @@ describe("a function of one's own", () => {
       options,
     );
     const alert = shown("a");
-    expect(await new Attempts(send, pace).deliver(alert, signal)).toBe(null);
+    expect(await new Attempts(send, pace).deliver(() => alert, signal)).toBe(null);
     expect(calls).toEqual(Array.from({ length: 3 }, () => ["a", `own.${alert.id}`, 1]));
     const group: ShownGroup = { id: "group-1", by: "rule", value: "heart-rate", alerts: [alert, shown("b")] };
     await send(group, signal);

@@ -43,9 +43,13 @@ async function handOver(answers: readonly boolean[], count: number) {
   const failed: string[] = [];
   for (let index = 0; index < count; index++) {
     const alert = alertAbout(`patient-${index}`);
-    const reason = await attempts.deliver(alert, AbortSignal.timeout(10_000), () => {
-      pauses += 1;
-    });
+    const reason = await attempts.deliver(
+      () => alert,
+      AbortSignal.timeout(10_000),
+      () => {
+        pauses += 1;
+      },
+    );
     if (reason !== null) failed.push(alert.id);
   }
   return { pauses, failed, taken };

@@ -266,6 +266,32 @@ describe("an outbox", () => {
     ]);
   });
 
+  test("does not send what was silenced while the receiver did not take it", async () => {
+    const states = new AlertStates(0);
+    const tries: string[] = [];
+    const failing = delivery("failing", {
+      send: ({ key }) => {
+        tries.push(key ?? "");
+        if (tries.length === 2) states.silence("tideline", Date.now() + 60_000);
+        throw new Error("not now");
+      },
+    });
+    const outcomes: string[] = [];
+    const outbox = new Outbox(
+      failing,
+      {
+        ...{ brokers: "", mail: { url: "", from: "" }, pace: { firstRetryMs: 1, breakMs: 1 }, againMs: 1 },
+        states: () => states,
+        onOutcome: ({ kind }, outcome) => void outcomes.push(`${kind} ${outcome}`),
+        onDelayed: () => undefined,
+      },
+      new AbortController().signal,
+    );
+    outbox.give(waitingFor(journalled(NO_OWN_ALERTS, opened, [failing], 0), "failing"), 0);
+    await outbox.ended();
+    expect([tries, outcomes]).toEqual([["lag/orders", "lag/orders"], ["opened silenced"]]);
+  });
+
   test("does not escalate what was over before, nor tell its end", async () => {
     expect(await toldLater(300_000, 900_000)).toEqual(["opened silenced", "cleared silenced"]);
   });
