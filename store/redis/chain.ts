@@ -8,11 +8,22 @@ import {
   cutToJson,
   type EpochMs,
   type Position,
-  position,
 } from "../../core/log/position.ts";
 import type { Reached } from "../kafka/read/log-check.ts";
 import type { Mark } from "../kafka/read/marks.ts";
-import { decodeChain, decodeMark, encodeMark, freshAt, pageCells, pairs } from "./chain-codec.ts";
+import { decodeMark, encodeMark } from "./chain-codec.ts";
+import {
+  applyReply,
+  bucketsOf,
+  cellsIn,
+  decodeKeyed,
+  decodeLook,
+  decodeSegmentPart,
+  type KeyedReply,
+  type LookReply,
+  type Reply,
+  type SegmentPartReply,
+} from "./chain-replies.ts";
 import {
   type Application,
   type ApplyReply,
@@ -269,34 +280,17 @@ export class Chain {
    */
   async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
     const wanted = JSON.stringify(segmentJson(segment));
-    const buckets: {
-      bucket: EpochMs;
-      values: BucketCells["values"][number][];
-      rows: BucketCells["rows"][number][];
-      sketches: BucketCells["sketches"][number][];
-    }[] = [];
-    let found = 0;
-    for (let read = 0; ; ) {
-      const page = this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, read);
-      const answer = await this.#readable(page, (reply) =>
-        reply === null ? null : decodeSegment(reply as SegmentReply),
+    const pages: BucketCells[] = [];
+    for (;;) {
+      const some = this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, pages.length);
+      const part = await this.#readable(some, (reply) =>
+        reply === null ? null : decodeSegmentPart(reply as SegmentPartReply),
       );
-      if (answer === null) return null;
-      const { pages, cells, some } = answer;
-      for (const { bucket, values, rows, sketches } of some) {
-        found += values.length + rows.reduce((sum, [, held]) => sum + held.length, 0) + sketches.length;
-        const held = buckets.at(-1);
-        if (held?.bucket !== bucket)
-          buckets.push({ bucket, values: [...values], rows: [...rows], sketches: [...sketches] });
-        else {
-          for (const one of values) held.values.push(one);
-          for (const one of rows) held.rows.push(one);
-          for (const one of sketches) held.sketches.push(one);
-        }
-      }
-      read += some.length;
-      if (read < pages && some.length > 0) continue;
-      return found === cells ? { buckets, lastBucket: buckets.at(-1)?.bucket ?? null } : null;
+      if (part === null) return null;
+      pages.push(...part.some);
+      if (pages.length < part.pages && part.some.length > 0) continue;
+      const buckets = bucketsOf(pages);
+      return cellsIn(pages) === part.cells ? { buckets, lastBucket: buckets.at(-1)?.bucket ?? null } : null;
     }
   }
 
@@ -311,23 +305,9 @@ export class Chain {
     const wanted = JSON.stringify(segments.map(segmentJson));
     const groups = new Set(fields.map((field) => splitCellField(field).group));
     const args: Argument[] = [this.#key("chain"), this.#prefix, wanted, fromMs, toMs, ...fields, ...groups];
-    const answer = await this.#readable(this.#redis.tideline_keyedBuffer(...args), (reply) =>
-      (reply as [Buffer, Buffer][][] | null)?.map((pages) => pages.map(([page, lines]) => pageCells(page, lines, []))),
+    return this.#readable(this.#redis.tideline_keyedBuffer(...args), (reply) =>
+      reply === null ? null : decodeKeyed(reply as KeyedReply),
     );
-    if (answer === undefined) return null;
-    return answer.map((pages) => {
-      const buckets = new Map<EpochMs, BucketCells>();
-      for (const { bucket, values, rows } of pages) {
-        const held = buckets.get(bucket) ?? { values: [], rows: [] };
-        buckets.set(bucket, {
-          bucket,
-          values: [...held.values, ...values],
-          rows: [...held.rows, ...rows],
-          sketches: [],
-        });
-      }
-      return [...buckets.values()];
-    });
   }
 
   /** A segment's ledger by partition. */
@@ -387,7 +367,6 @@ interface ReseedOptions {
 }
 
 type Argument = string | Buffer | number;
-type Reply = readonly [kind: string, ...details: string[]];
 
 /** A span as scripts take it: ten arguments. */
 function spanOf({ partition, from, to, mark, ledger, freshAtMs }: Application): Argument[] {
@@ -396,68 +375,6 @@ function spanOf({ partition, from, to, mark, ledger, freshAtMs }: Application): 
   return [...span, records, duplicates, rejects, counted, filtered, freshAtMs ?? ""];
 }
 
-/** What `apply` or `commit` answered; `apply` of this `partition`. */
-function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
-  const [first = "0", pointer, cells] = details;
-  switch (kind) {
-    case "OK":
-      return {
-        kind: "ok",
-        inParts: partition === undefined,
-        openWork: Number(first),
-        pointer: Number(pointer),
-        cells: Number(cells),
-      };
-    case "POSITION": {
-      const stored = partition === undefined ? details : [String(partition), first];
-      const numbers = Array.from({ length: stored.length / 2 }, (_, index) => 2 * index);
-      return {
-        kind: "position",
-        stored: new Map(numbers.map((at) => [Number(stored[at]), position(stored[at + 1] ?? "0")])),
-      };
-    }
-    // What was staged is lost with the chain that it was staged for, or with a part of Redis.
-    case "NOCHAIN":
-    case "GONE":
-      return { kind: "no-chain" };
-    case "OVERFLOW":
-      return { kind: "overflow" };
-    case "TOPIC":
-      return { kind: "other-topic", topicId: first };
-    default:
-      return { kind: "too-large", cells: Number(first) };
-  }
-}
-
 function segmentJson({ id, from, to }: ClosedSegment) {
   return { id, from: cutToJson(from), to: cutToJson(to) };
-}
-
-type PageReply = readonly [page: Buffer, fields: Buffer, sketches: Buffer[]];
-type LookReply = readonly [
-  digest: Buffer,
-  chain: Buffer[] | null,
-  applied: Buffer[] | null,
-  fresh: Buffer[],
-  lastBucket: Buffer | null,
-  ...parts: (PageReply[] | null)[],
-];
-type SegmentReply = readonly [pages: number, cells: number, ...some: PageReply[]];
-
-/** What `read` found; where it has no chain, the one of `known` still stands. */
-function decodeLook([digest, chain, applied, fresh, last, ...read]: LookReply, known: KnownChain | null): ChainLook {
-  const freshness = pairs(fresh);
-  const found =
-    known !== null && (chain === null || applied === null)
-      ? { ...known, chain: { ...known.chain, freshAtMs: freshAt(known.chain.applied.keys(), freshness) } }
-      : {
-          chain: decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness),
-          lastBucket: last === null ? null : Number(last.toString()),
-        };
-  return { ...found, parts: read.map((part) => part?.map((page) => pageCells(...page)) ?? null) };
-}
-
-/** What `segment` found: how many pages and cells the segment has, and some of its pages. */
-function decodeSegment([pages, cells, ...some]: SegmentReply) {
-  return { pages, cells, some: some.map((page) => pageCells(...page)) };
 }

@@ -1,0 +1,109 @@
+import { type EpochMs, position } from "../../core/log/position.ts";
+import { decodeChain, freshAt, pageCells, pairs } from "./chain-codec.ts";
+import type { ApplyReply, BucketCells, ChainLook, KnownChain } from "./chain-state.ts";
+
+/** What the scripts of a chain reply, as `chain.ts` gives it on. Everything throws where a reply is not as expected. */
+
+export type Reply = readonly [kind: string, ...details: string[]];
+type PageReply = readonly [page: Buffer, fields: Buffer, sketches: Buffer[]];
+export type LookReply = readonly [
+  digest: Buffer,
+  chain: Buffer[] | null,
+  applied: Buffer[] | null,
+  fresh: Buffer[],
+  lastBucket: Buffer | null,
+  ...parts: (PageReply[] | null)[],
+];
+export type SegmentPartReply = readonly [pages: number, cells: number, ...some: PageReply[]];
+export type KeyedReply = readonly (readonly (readonly [page: Buffer, fields: Buffer])[])[];
+
+/** Of `apply`, which is about this `partition`, or of `commit`. */
+export function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
+  const [first = "0", pointer, cells] = details;
+  switch (kind) {
+    case "OK":
+      return {
+        kind: "ok",
+        inParts: partition === undefined,
+        openWork: Number(first),
+        pointer: Number(pointer),
+        cells: Number(cells),
+      };
+    case "POSITION": {
+      const stored = partition === undefined ? details : [String(partition), first];
+      const numbers = Array.from({ length: stored.length / 2 }, (_, index) => 2 * index);
+      return {
+        kind: "position",
+        stored: new Map(numbers.map((at) => [Number(stored[at]), position(stored[at + 1] ?? "0")])),
+      };
+    }
+    // What was staged is lost with the chain that it was staged for, or with a part of Redis.
+    case "NOCHAIN":
+    case "GONE":
+      return { kind: "no-chain" };
+    case "OVERFLOW":
+      return { kind: "overflow" };
+    case "TOPIC":
+      return { kind: "other-topic", topicId: first };
+    default:
+      return { kind: "too-large", cells: Number(first) };
+  }
+}
+
+/** Of `read`; where the chain is still the one of `known`, the reply has none. */
+export function decodeLook(
+  [digest, chain, applied, fresh, last, ...read]: LookReply,
+  known: KnownChain | null,
+): ChainLook {
+  const freshness = pairs(fresh);
+  const found =
+    known !== null && (chain === null || applied === null)
+      ? { ...known, chain: { ...known.chain, freshAtMs: freshAt(known.chain.applied.keys(), freshness) } }
+      : {
+          chain: decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness),
+          lastBucket: last === null ? null : Number(last.toString()),
+        };
+  return { ...found, parts: read.map((part) => part?.map((page) => pageCells(...page)) ?? null) };
+}
+
+/** Of `segment`: how many pages and cells the segment has, and some of the pages. */
+export function decodeSegmentPart([pages, cells, ...some]: SegmentPartReply) {
+  return { pages, cells, some: some.map((page) => pageCells(...page)) };
+}
+
+/** Of `keyed`: the buckets of each segment. */
+export function decodeKeyed(reply: KeyedReply): readonly (readonly BucketCells[])[] {
+  return reply.map((pages) => bucketsOf(pages.map(([page, fields]) => pageCells(page, fields, []))));
+}
+
+/** Buckets of which each may be several pages, one after the other. */
+export function bucketsOf(pages: readonly BucketCells[]): BucketCells[] {
+  const buckets: Pages[] = [];
+  for (const page of pages) {
+    const held = buckets.at(-1);
+    if (held?.bucket !== page.bucket) {
+      const { bucket, values, rows, sketches } = page;
+      buckets.push({ bucket, values: [...values], rows: [...rows], sketches: [...sketches] });
+      continue;
+    }
+    for (const one of page.values) held.values.push(one);
+    for (const one of page.rows) held.rows.push(one);
+    for (const one of page.sketches) held.sketches.push(one);
+  }
+  return buckets;
+}
+
+interface Pages {
+  readonly bucket: EpochMs;
+  readonly values: BucketCells["values"][number][];
+  readonly rows: BucketCells["rows"][number][];
+  readonly sketches: BucketCells["sketches"][number][];
+}
+
+export function cellsIn(pages: readonly BucketCells[]): number {
+  return pages.reduce(
+    (sum, { values, rows, sketches }) =>
+      sum + values.length + rows.reduce((all, [, held]) => all + held.length, 0) + sketches.length,
+    0,
+  );
+}
