@@ -22,8 +22,8 @@ export interface LiveState {
 
 /** The chain and all of its open segment, of one atomic step; null without a chain. */
 export async function liveState(chain: Chain): Promise<LiveState | null> {
-  const look = await chain.look(null, [{ ...WHOLE, sketches: true, fields: null, held: false }]);
-  return look === null ? null : { chain: look.chain, open: look.parts[0] ?? [] };
+  const found = await chain.read(null, [{ ...WHOLE, sketches: true, fields: null, held: false }]);
+  return found === null ? null : { chain: found.chain, open: found.parts[0] ?? [] };
 }
 
 /** Merges tiles into an answer to a query for all of time. */

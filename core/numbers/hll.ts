@@ -28,7 +28,7 @@ function murmur64OfEightBytes(value: bigint): bigint {
 }
 
 /**
- * The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. The SQL twin is
+ * The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. In SQL it is
  * `registerSql`.
  */
 export function registerOf(hash: bigint): { register: number; rank: number } {

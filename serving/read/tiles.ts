@@ -105,11 +105,11 @@ export class AnswerTiles {
     const { fromMs } = readRange(view, query, reach);
     // Sessions are followed beyond the range, and all of the open segment has to be of one state.
     const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : ALL_OF_TIME };
-    const read = await this.#statuses.look(definition, { ...range, sketches, fields });
+    const read = await this.#statuses.readLive(definition, { ...range, sketches, fields });
     if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
     // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
     if ((read.lastBucket ?? nowMs) <= nowMs) return read;
-    return this.#statuses.look(definition, { ...range, sketches, fields: null });
+    return this.#statuses.readLive(definition, { ...range, sketches, fields: null });
   }
 
   async #live(

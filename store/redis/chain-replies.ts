@@ -1,12 +1,12 @@
 import { type EpochMs, position } from "../../core/log/position.ts";
 import { decodeChain, freshAt, pageCells, pairs } from "./chain-codec.ts";
-import type { ApplyReply, BucketCells, ChainLook, KnownChain } from "./chain-state.ts";
+import type { ApplyReply, BucketCells, ChainRead, KnownChain } from "./chain-state.ts";
 
 /** What the scripts of a chain reply, as `chain.ts` gives it on. Everything throws where a reply is not as expected. */
 
 export type Reply = readonly [kind: string, ...details: string[]];
 type PageReply = readonly [page: Buffer, fields: Buffer, sketches: Buffer[]];
-export type LookReply = readonly [
+export type ReadReply = readonly [
   digest: Buffer,
   chain: Buffer[] | null,
   applied: Buffer[] | null,
@@ -51,10 +51,10 @@ export function applyReply([kind, ...details]: Reply, partition?: number): Apply
 }
 
 /** Of `read`; where the chain is still the one of `known`, the reply has none. */
-export function decodeLook(
-  [digest, chain, applied, fresh, last, ...read]: LookReply,
+export function decodeRead(
+  [digest, chain, applied, fresh, last, ...read]: ReadReply,
   known: KnownChain | null,
-): ChainLook {
+): ChainRead {
   const freshness = pairs(fresh);
   const found =
     known !== null && (chain === null || applied === null)

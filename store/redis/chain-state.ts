@@ -150,7 +150,7 @@ export interface KnownChain {
 }
 
 /** What one atomic step found. */
-export interface ChainLook extends KnownChain {
+export interface ChainRead extends KnownChain {
   /** In the order in which parts were asked for; null for one that the asker holds. */
   readonly parts: readonly (readonly BucketCells[] | null)[];
 }

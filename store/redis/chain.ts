@@ -17,10 +17,10 @@ import {
   bucketsOf,
   cellsIn,
   decodeKeyed,
-  decodeLook,
+  decodeRead,
   decodeSegmentPart,
   type KeyedReply,
-  type LookReply,
+  type ReadReply,
   type Reply,
   type SegmentPartReply,
 } from "./chain-replies.ts";
@@ -28,7 +28,7 @@ import {
   type Application,
   type ApplyReply,
   type BucketCells,
-  type ChainLook,
+  type ChainRead,
   type ChainState,
   type ClosedSegment,
   type KeyedPart,
@@ -60,7 +60,7 @@ export class Chain {
 
   /** The chain as it stands, or null when Redis has none. Throws LIVE_STATE_UNREADABLE. */
   async load(): Promise<ChainState | null> {
-    return (await this.look(null, []))?.chain ?? null;
+    return (await this.read(null, []))?.chain ?? null;
   }
 
   /**
@@ -261,16 +261,16 @@ export class Chain {
    * found: while it still is so, little is sent, and nothing of the parts that are `held` since then. Throws
    * LIVE_STATE_UNREADABLE.
    */
-  async look(
+  async read(
     known: KnownChain | null,
     parts: readonly (OpenPart & { readonly held: boolean })[],
-  ): Promise<ChainLook | null> {
+  ): Promise<ChainRead | null> {
     const args: (string | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("fresh")];
     args.push(this.#prefix, known?.chain.digest ?? "");
     for (const { fromMs, toMs, sketches, fields, held } of parts)
       args.push(fromMs, toMs, sketches ? 1 : 0, held ? 1 : 0, fields?.length ?? -1, ...(fields ?? []));
     return this.#readable(this.#redis.tideline_readBuffer(...args), (reply) =>
-      reply === null ? null : decodeLook(reply as LookReply, known),
+      reply === null ? null : decodeRead(reply as ReadReply, known),
     );
   }
 

@@ -13,7 +13,7 @@ import {
   type Application,
   type BucketCells,
   type BucketDelta,
-  type ChainLook,
+  type ChainRead,
   cellField,
   closedOf,
   tilesOf,
@@ -200,18 +200,18 @@ class World {
   }
 
   /** The chain and all of its open segment; null without a chain. */
-  look(sketches: boolean): Promise<ChainLook | null> {
-    return this.chain.look(null, [{ fromMs: -1, toMs: 1_000_000, sketches, fields: null, held: false }]);
+  read(sketches: boolean): Promise<ChainRead | null> {
+    return this.chain.read(null, [{ fromMs: -1, toMs: 1_000_000, sketches, fields: null, held: false }]);
   }
 
   /** Reads as the serving does. Returns whether live state was part of the answer, and throws when it is wrong. */
   async isExact(): Promise<boolean> {
-    const look = await this.look(true);
-    const tiles = look === null ? null : tilesOf(this.#cut, look.chain);
-    if (look === null || tiles?.ok !== true) return false;
-    const open = look.parts[0] ?? [];
+    const read = await this.read(true);
+    const tiles = read === null ? null : tilesOf(this.#cut, read.chain);
+    if (read === null || tiles?.ok !== true) return false;
+    const open = read.parts[0] ?? [];
     const closed = closedOf(tiles.tiles.map(({ segment }) => segment));
-    const expected = Found.ofLog(this.#cut, look.chain.applied);
+    const expected = Found.ofLog(this.#cut, read.chain.applied);
     const keyed = await this.chain.keyed(closed, { fromMs: -1, toMs: 1_000_000, fields: [COUNT] });
     if (keyed !== null) {
       const byKey = new Found();
@@ -253,8 +253,8 @@ test("a sketch of the open segment that is gone makes the chain void for a reade
   await world.apply(0, 4);
   expect(await world.isExact()).toBe(true);
   await world.evict(...(await keysLike(world, OPEN_SKETCH)));
-  expect(await world.look(false)).not.toBeNull();
-  expect(await world.look(true)).toBeNull();
+  expect(await world.read(false)).not.toBeNull();
+  expect(await world.read(true)).toBeNull();
   expect(await world.chain.load()).toBeNull();
 
   const writer = new World();

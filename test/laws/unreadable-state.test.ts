@@ -53,7 +53,7 @@ async function filledChain() {
   if (first === undefined) throw new Error("no segment");
   const cut: Cut = new Map([[0, position(2)]]);
   const calls = {
-    look: () => chain.look(null, [EVERYTHING]),
+    read: () => chain.read(null, [EVERYTHING]),
     reached: () => chain.reached(),
     seal: () => chain.seal("1"),
     trim: () => chain.trim(cut),
@@ -83,13 +83,13 @@ const WRITTEN: readonly (readonly [string, string, string, string, readonly Call
           "compact",
           "segment",
           "keyed",
-          ...(text === "[]" ? [] : (["look", "reached"] as const)),
+          ...(text === "[]" ? [] : (["read", "reached"] as const)),
         ],
       ] as const,
   ),
-  ["a position", "applied", "0", "many", ["look", "reached", "seal", "apply", "apply in parts"]],
+  ["a position", "applied", "0", "many", ["read", "reached", "seal", "apply", "apply in parts"]],
   ["a mark", "mark", "0", "{", ["reached"]],
-  ["a cell of the open segment", "s:open:b:0", COUNT, "many", ["look"]],
+  ["a cell of the open segment", "s:open:b:0", COUNT, "many", ["read"]],
   ["a cell of a closed segment", "s:closed:b:0", COUNT, "many", ["segment", "keyed"]],
 ];
 

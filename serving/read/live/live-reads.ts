@@ -1,7 +1,7 @@
 import type { Generation } from "../../../core/definition/generation.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import type { BucketCells, ChainLook, ChainState, KnownChain, OpenPart } from "../../../store/redis/chain-state.ts";
+import type { BucketCells, ChainRead, ChainState, KnownChain, OpenPart } from "../../../store/redis/chain-state.ts";
 import { liveStateUnreadable } from "../../../store/redis/unreadable-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler } from "../cells/tile-cells.ts";
@@ -15,7 +15,7 @@ export interface LiveRead {
 }
 
 /** The question to Redis; it rejects when Redis does not answer. */
-export type AskChain = (known: KnownChain | null, parts: Parameters<Chain["look"]>[1]) => Promise<ChainLook | null>;
+export type AskChain = (known: KnownChain | null, parts: Parameters<Chain["read"]>[1]) => Promise<ChainRead | null>;
 
 interface Waiting {
   readonly part: OpenPart | null;
@@ -77,19 +77,19 @@ export class LiveReads {
     const wanted = new Map(waiting.flatMap(({ part }) => (part === null ? [] : [[keyOf(part), part] as const])));
     if (this.#held.size > MAX_HELD) this.#held.clear();
     const parts = [...wanted].map(([key, part]) => ({ ...part, held: this.#held.has(key) }));
-    const look = await this.#ask(this.#known, parts);
-    if (look === null || look.chain.digest !== this.#known?.chain.digest) this.#held.clear();
-    this.#known = look === null ? null : { chain: look.chain, lastBucket: look.lastBucket };
-    if (look === null) {
+    const found = await this.#ask(this.#known, parts);
+    if (found === null || found.chain.digest !== this.#known?.chain.digest) this.#held.clear();
+    this.#known = found === null ? null : { chain: found.chain, lastBucket: found.lastBucket };
+    if (found === null) {
       for (const { resolve } of waiting) resolve(null);
       return;
     }
     for (const [index, key] of [...wanted.keys()].entries()) {
-      const cells = look.parts[index];
+      const cells = found.parts[index];
       if (cells === null || cells === undefined) continue;
       this.#held.set(key, await this.#tiles(cells));
     }
-    const { chain, lastBucket } = look;
+    const { chain, lastBucket } = found;
     for (const { part, resolve } of waiting)
       resolve({ chain, lastBucket, open: part === null ? [] : (this.#held.get(keyOf(part)) ?? []) });
   }

@@ -58,7 +58,7 @@ export class ViewStatuses {
     let missing: Missing = NO_CHAIN;
     for (const which of ["cached", "newest"] as const) {
       const manifest = await this.manifest(definition, which);
-      const read = await this.look(definition, null);
+      const read = await this.readLive(definition, null);
       if (read === null || "code" in read) {
         missing = read ?? NO_CHAIN;
         break;
@@ -116,7 +116,7 @@ export class ViewStatuses {
 
   /** The chain as it stands; null when it has none that can be read, and of a frozen definition. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
-    const read = await this.look(definition, null);
+    const read = await this.readLive(definition, null);
     return read === null || "code" in read ? null : read.chain;
   }
 
@@ -124,7 +124,7 @@ export class ViewStatuses {
    * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis
    * does not answer, what it has cannot be read, or the definition is frozen.
    */
-  async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
+  async readLive(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
     if (definition.frozen) return FROZEN;
     try {
       return await this.#reads(definition).read(part);
@@ -148,7 +148,7 @@ export class ViewStatuses {
     if (held !== undefined) return held;
     const { gate, redisTimeoutMs = REDIS_TIMEOUT_MS } = this.#options;
     const chain = this.chain(definition);
-    const reads = new LiveReads(definition, (known, parts) => gate.ask(redisTimeoutMs, () => chain.look(known, parts)));
+    const reads = new LiveReads(definition, (known, parts) => gate.ask(redisTimeoutMs, () => chain.read(known, parts)));
     this.#liveReads.set(definition.generation, reads);
     return reads;
   }
