@@ -174,23 +174,24 @@ export class Reader {
     const { status, window } = tiles;
     await warmCalendar(query, window);
     const budget = new Budget(this.#limits, left);
-    const read = (part: Query, range: TimeRange, piece: Budget) =>
-      this.#cells.all(view, part, { ...tiles, range }, piece);
     const gapMs = gapOf(view, query);
     const found =
       gapMs === null
         ? await this.#buckets(view, query, tiles, { top, budget })
-        : {
-            cells: await readSessions(view, query, window, {
-              gapMs,
-              extents: await this.#cells.extents(tiles),
-              limits: this.#limits,
-              budget,
-              read,
-            }),
-            firstOnly: false,
-          };
+        : { cells: await this.#sessions(view, query, tiles, { gapMs, budget }), firstOnly: false };
     return { ...status, ...found, budget, ...window };
+  }
+
+  async #sessions(
+    view: View,
+    query: Query,
+    tiles: Tiles,
+    { gapMs, budget }: { readonly gapMs: number; readonly budget: Budget },
+  ): Promise<Reading["cells"]> {
+    const read = (part: Query, range: TimeRange, piece: Budget) =>
+      this.#cells.all(view, part, { ...tiles, range }, piece);
+    const extents = await this.#cells.extents(tiles);
+    return readSessions(view, query, tiles.window, { gapMs, extents, limits: this.#limits, budget, read });
   }
 
   /** The cells of a query whose rows are buckets: all of them, or the first ones when they are too many. */
