@@ -57,7 +57,7 @@ export const chainMutants: readonly Mutant[] = [
     name: "page-unread",
     what: "a reader of a closed segment takes the first pages of it for all",
     file: CHAIN,
-    find: "if (read < pages && some.length > 0) continue;",
+    find: "if (pages.length < part.pages && part.some.length > 0) continue;",
     replace: "",
     necessary: false,
     scenarios: [],
@@ -242,8 +242,10 @@ export const chainMutants: readonly Mutant[] = [
     name: "read-not-atomic",
     what: "a read asks for the applied positions after it has read the open segment",
     file: CHAIN,
-    find: "        ...found,\n",
-    replace: "        ...found,\n        chain: (parts.length > 0 ? await this.load() : null) ?? found.chain,\n",
+    find: "reply === null ? null : decodeRead(reply as ReadReply, known),\n    );",
+    replace:
+      "reply === null ? null : decodeRead(reply as ReadReply, known),\n    ).then(async (found) => " +
+      "found === null || parts.length === 0 ? found : { ...found, chain: (await this.load()) ?? found.chain });",
     necessary: true,
     scenarios: ["speed-kill-before-apply"],
     seed: 4,

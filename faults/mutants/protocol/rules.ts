@@ -137,7 +137,7 @@ export const ruleMutants: readonly Mutant[] = [
     name: "escalated-though-acknowledged",
     what: "an alert that somebody looks after is handed over anyway",
     file: "deliveries/hand-over.ts",
-    find: "const acknowledged = states.acknowledgementOf(event.subject);",
+    find: "const acknowledged = known.acknowledgementOf(event.subject);",
     replace: "const acknowledged = null;",
     necessary: true,
     scenarios: [],

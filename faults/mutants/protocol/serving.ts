@@ -40,7 +40,7 @@ export const servingMutants: readonly Mutant[] = [
     name: "held-too-long",
     what: "a reader keeps what it has of the open segment beyond the state that it was read of",
     file: "serving/read/live/live-reads.ts",
-    find: "if (look === null || look.chain.digest !== this.#known?.chain.digest) this.#held.clear();",
+    find: "if (found === null || found.chain.digest !== this.#known?.chain.digest) this.#held.clear();",
     replace: "",
     necessary: true,
     scenarios: ["scripts-flushed", "speed-kill-at-random"],
