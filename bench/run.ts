@@ -4,6 +4,7 @@ import { benchArchive } from "./measurements/archive.ts";
 import { benchBeside } from "./measurements/beside.ts";
 import { benchBudgets } from "./measurements/budgets.ts";
 import { benchFreshness } from "./measurements/freshness.ts";
+import { benchHistory } from "./measurements/history.ts";
 import { benchHttp } from "./measurements/http.ts";
 import { benchLive } from "./measurements/live.ts";
 import { benchManyViews } from "./measurements/many-views.ts";
@@ -42,6 +43,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   records: benchRecords,
   wide: benchWide,
   tables: benchTables,
+  history: benchHistory,
   freshness: benchFreshness,
   rules: benchRules,
   archive: benchArchive,

@@ -22,7 +22,15 @@ import { nightly } from "../tiers.ts";
 
 /** How often each of the two is killed. */
 const MOMENTS = 20;
-const VIEWS = ["heart-rate", "alert-states"];
+const VIEWS = ["heart-rate", "alert-states", "newest-readings", "patients-measured"];
+const TABLES = `
+  import { count, sql, sum, table } from "../../core/definition/builders.ts";
+  import { heartRates } from "../../systems/patients/schemas/heart-rates.ts";
+  const key = sql\`patient_id\`;
+  export const newest = table("newest-readings", { stream: heartRates, key, shards: 16 });
+  const measures = { readings: count(), beats: sum(sql\`bpm\`) };
+  export const measured = table("patients-measured", { stream: heartRates, key, measures, shards: 16 });
+`;
 const CHUNK_EVERY_MS = 500;
 const CHUNK = 24;
 const seed = Number(process.env.TIDELINE_KILLS_SEED ?? 20_261_129);
@@ -54,8 +62,13 @@ describe.runIf(nightly)("with worker and server killed", () => {
      import { delivery, mail } from "../../core/definition/builders.ts";
      export const each = delivery("each", { to: mail({ to: "ward@clinic.example" }), from: "start" });`,
     );
+    const system = join(process.cwd(), "systems/patients");
+    const tables = join(folder, "tables");
+    await mkdir(tables);
+    await writeFile(join(tables, "patients.ts"), TABLES.replaceAll("../../", "../../../"));
     tideline = await Installation.open("role-kills", {
-      TIDELINE_SYSTEM: join(process.cwd(), "systems/patients"),
+      TIDELINE_SYSTEM: system,
+      TIDELINE_VIEWS: [join(system, "views"), join(system, "tables"), tables].join(),
       TIDELINE_RULES: folder,
       TIDELINE_DELIVERIES: folder,
       TIDELINE_SMTP_URL: mailServer.url,
@@ -223,5 +236,22 @@ describe.runIf(nightly)("with worker and server killed", () => {
     const counted = (rows: Record<string, unknown>[]) => rows.reduce((sum, { readings }) => sum + Number(readings), 0);
     const days = "/views/heart-rate?by=&every=1d&from=2026-01-01";
     expect(counted(await rowsOf(days, (rows) => counted(rows) >= count))).toBe(count);
+
+    // A patient's readings lie in one partition, so that their order there is the order of the table.
+    const ofPatient = new Map<string, ReturnType<typeof readingsIn>>();
+    for (const reading of readingsIn(log))
+      ofPatient.set(reading.patient_id, [...(ofPatient.get(reading.patient_id) ?? []), reading]);
+    const patients = (rows: Record<string, unknown>[]) => rows.length >= ofPatient.size;
+    const idOf = (row: Record<string, unknown>) => String(row.patient_id);
+    const newest = await rowsOf("/tables/newest-readings?limit=100000", patients);
+    expect(new Map(newest.map((row) => [idOf(row), row.reading_id]))).toEqual(
+      new Map([...ofPatient].map(([patient, all]) => [patient, all.at(-1)?.reading_id])),
+    );
+    const isCounted = (rows: Record<string, unknown>[]) => counted(rows) >= count;
+    const measured = await rowsOf("/tables/patients-measured?limit=100000", isCounted);
+    const beats = (all: readonly { readonly bpm: number }[]) => all.reduce((total, { bpm }) => total + bpm, 0);
+    expect(new Map(measured.map((row) => [idOf(row), [row.readings, row.beats]]))).toEqual(
+      new Map([...ofPatient].map(([patient, all]) => [patient, [all.length, beats(all)]])),
+    );
   }, 900_000);
 });
