@@ -29,6 +29,8 @@ export interface BatchPlan {
   readonly components: readonly NamedComponent[];
   /** Only these cells of the answer; absent: all. */
   readonly only?: readonly CellPlace[];
+  /** Which of these each file may have, in the order of the files; absent: any of them. */
+  readonly onlyIn?: readonly (readonly CellPlace[])[];
 }
 
 /** Which cell of an answer: its bucket and group. */
@@ -287,7 +289,7 @@ function sourceSql(
   components: readonly NamedComponent[],
   piece: TimeRange | null = null,
 ): Statement {
-  const { view, fromMs, toMs, calendar, by, where, only } = plan;
+  const { view, fromMs, toMs, calendar, by, where, only, onlyIn } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
     const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
@@ -315,17 +317,19 @@ function sourceSql(
       : " ASOF JOIN (SELECT unnest([" +
         `${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS ` +
         "_calendar ON _state.bucket >= _calendar._start";
-  const within = [
-    ...(piece === null ? [] : [`_state.bucket >= ${piece.fromMs} AND _state.bucket < ${piece.toMs}`]),
-    ...(only === undefined ? [] : storedBuckets(plan, only)),
-  ];
-  const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...within, ...wanted, ...conditions].join(" AND ");
-  const source = `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`;
-  return { sql: only === undefined ? source : amongSql(source, by, only, values), values };
+  const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...wanted, ...conditions];
+  if (piece !== null) filter.push(`_state.bucket >= ${piece.fromMs} AND _state.bucket < ${piece.toMs}`);
+  const from = (some: readonly string[], more: readonly string[]) =>
+    `(SELECT ${columns} FROM ${relation(some)} AS _state${joined} WHERE ${[...filter, ...more].join(" AND ")})`;
+  if (only === undefined) return { sql: from(files, []), values };
+  const among = (some: readonly string[], cells: readonly CellPlace[]) =>
+    amongSql(from(some, storedBuckets(plan, cells)), plan, cells, values);
+  if (onlyIn === undefined) return { sql: among(files, only), values };
+  return { sql: `(${files.map((file, index) => among([file], onlyIn[index] ?? [])).join(" UNION ALL ")})`, values };
 }
 
 /** The rows of `source` that belong to some cells. Values are compared as text, which is the same for equal ones. */
-function amongSql(source: string, by: readonly string[], only: readonly CellPlace[], values: DuckDBValue[]): string {
+function amongSql(source: string, { view, by }: BatchPlan, only: readonly CellPlace[], values: DuckDBValue[]): string {
   const columns = ["_bucket", ...by.map((_, index) => `_g${index}`)];
   const text = (value: GroupValue) => (value === null ? null : String(value));
   const places = only.map(({ bucket, group }) => [bucket, ...group.map(text)]);
@@ -333,9 +337,9 @@ function amongSql(source: string, by: readonly string[], only: readonly CellPlac
   const types = Object.fromEntries(columns.map((column) => [column, column === "_bucket" ? "BIGINT" : "VARCHAR"]));
   const parameter = `$${values.push(JSON.stringify(named))}::VARCHAR`;
   const cells = `(SELECT unnest(from_json(${parameter}, ${quoteText(JSON.stringify([types]))}), recursive := true))`;
-  const equal = by.map(
-    (name, index) => `CAST(_row.${quoteName(name)} AS VARCHAR) IS NOT DISTINCT FROM _cell._g${index}`,
-  );
+  // A part of a key has a value, and by equal values DuckDB leaves out more rows before it reads the others' columns.
+  const sameAs = view.table === null ? "IS NOT DISTINCT FROM" : "=";
+  const equal = by.map((name, index) => `CAST(_row.${quoteName(name)} AS VARCHAR) ${sameAs} _cell._g${index}`);
   const same = ["_row.bucket = _cell._bucket", ...equal].join(" AND ");
   return `(SELECT _row.* FROM ${source} AS _row SEMI JOIN ${cells} AS _cell ON ${same})`;
 }

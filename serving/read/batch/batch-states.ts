@@ -219,14 +219,26 @@ export class BatchStates {
   ): Promise<readonly BucketTile[]> {
     const files = filesOf(manifest);
     if (files.length === 0 || only.length === 0) return [];
-    const load = async (left: AbortSignal | null) => ({
-      ...(await this.#cells(files, { ...plan, only }, left)),
-      rows: 0,
-    });
+    const load = async (left: AbortSignal | null) => ({ ...(await this.#among(files, plan, only, left)), rows: 0 });
     if (!isKept) return (await load(asker)).tiles;
     const places = createHash("sha256").update(JSON.stringify(only)).digest("base64url");
     const name = `${versionKey(manifest)} ${planKey(plan)} among ${places}`;
     return (await this.#answers.get(name, load, asker)).tiles;
+  }
+
+  /** The cells of `plan` at some places: of a table, each file is asked for the keys that it may have. */
+  async #among(
+    files: readonly StateFile[],
+    plan: BatchPlan,
+    only: readonly CellPlace[],
+    left: AbortSignal | null,
+  ): Promise<Omit<BatchCells, "rows">> {
+    if (plan.view.table === null || !hasOneBucket(plan)) return this.#cells(files, { ...plan, only }, left);
+    const held = this.#keys.held(files, plan.view, only);
+    const isAsked = (_: unknown, index: number) => held[index]?.length !== 0;
+    const asked = files.filter(isAsked);
+    if (asked.length === 0) return { tiles: [], weight: 0 };
+    return this.#cells(asked, { ...plan, only, onlyIn: held.filter(isAsked) }, left);
   }
 
   /** Resolves when nothing is read that no request waits for. */

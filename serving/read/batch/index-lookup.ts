@@ -5,7 +5,7 @@ import type { StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import { type BatchPlan, relation, type Statement } from "./batch-sql.ts";
 
 /** Entries of one lookup, at most: for more keys than this a scan of all rows takes no longer. */
-export const MOST_ENTRIES = 20_000;
+export const MOST_ENTRIES = 10_000;
 /** State rows that a lookup scans, at most: of files without an index. */
 const MOST_SCANNED_ROWS = 200_000;
 

@@ -6,7 +6,7 @@ import type { View } from "../../../core/definition/view.ts";
 import type { StateFile } from "../../../core/log/documents.ts";
 import { ROWS } from "../../../core/measures/measure.ts";
 import { filterParts } from "../../../core/query/filter.ts";
-import type { BatchPlan, Statement } from "./batch-sql.ts";
+import type { BatchPlan, CellPlace, Statement } from "./batch-sql.ts";
 
 /** Bits of a filter for each key of a file. A key sets two of them, so that one other key in seventy passes. */
 const BITS_A_KEY = 16;
@@ -19,6 +19,8 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const KEPT_MS = 10 * 60_000;
 /** A question for more keys than this is about most files anyway. */
 const MOST_KEYS = 1_000;
+/** For more keys than this a file is read as if it had all of them. */
+const MOST_HELD = 100;
 /** Stands between the parts of a key. */
 const BETWEEN = 31;
 
@@ -66,6 +68,16 @@ export class KeyFilters {
     return files.filter((_, index) => {
       const filter = filters[index] ?? null;
       return filter === null || hashes.some((hash) => hasAll(filter, hash));
+    });
+  }
+
+  /** Which of some keys each file may have: all of them when they are so many that most row groups are read anyway. */
+  held(files: readonly StateFile[], view: View, keys: readonly CellPlace[]): (readonly CellPlace[])[] {
+    if (keys.length > MOST_HELD) return files.map(() => keys);
+    const hashes = keys.map(({ group }) => keyHash(group.map(String)));
+    return files.map((file) => {
+      const filter = this.#filterOf(file, view);
+      return filter === null ? keys : keys.filter((_, index) => hasAll(filter, hashes[index] ?? 0n));
     });
   }
 
