@@ -104,7 +104,7 @@ beforeAll(async () => {
   pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [folder] });
   duck = await pool.connect();
   const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
-  batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS, pieceRows: 8 });
+  batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS, pieceRows: 30 });
 });
 afterAll(async () => {
   duck.closeSync();

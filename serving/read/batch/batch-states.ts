@@ -233,8 +233,8 @@ export class BatchStates {
     only: readonly CellPlace[],
     left: AbortSignal | null,
   ): Promise<Omit<BatchCells, "rows">> {
-    if (plan.view.table === null || !hasOneBucket(plan)) return this.#cells(files, { ...plan, only }, left);
-    const held = this.#keys.held(files, plan.view, only);
+    const held = plan.view.table === null || !hasOneBucket(plan) ? null : this.#keys.held(files, plan.view, only);
+    if (held === null) return this.#cells(files, { ...plan, only }, left);
     const isAsked = (_: unknown, index: number) => held[index]?.length !== 0;
     const asked = files.filter(isAsked);
     if (asked.length === 0) return { tiles: [], weight: 0 };

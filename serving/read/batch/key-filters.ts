@@ -19,7 +19,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const KEPT_MS = 10 * 60_000;
 /** A question for more keys than this is about most files anyway. */
 const MOST_KEYS = 1_000;
-/** For more keys than this a file is read as if it had all of them. */
+/** For more keys than this all files are read. */
 const MOST_HELD = 100;
 /** Stands between the parts of a key. */
 const BETWEEN = 31;
@@ -71,9 +71,9 @@ export class KeyFilters {
     });
   }
 
-  /** Which of some keys each file may have: all of them when they are so many that most row groups are read anyway. */
-  held(files: readonly StateFile[], view: View, keys: readonly CellPlace[]): (readonly CellPlace[])[] {
-    if (keys.length > MOST_HELD) return files.map(() => keys);
+  /** Which of some keys each file may have; null when they are so many that most row groups are read anyway. */
+  held(files: readonly StateFile[], view: View, keys: readonly CellPlace[]): (readonly CellPlace[])[] | null {
+    if (keys.length > MOST_HELD) return null;
     const hashes = keys.map(({ group }) => keyHash(group.map(String)));
     return files.map((file) => {
       const filter = this.#filterOf(file, view);
