@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { moveBack } from "../cli/operations/generations.ts";
+import { loadConfig } from "../cli/setup/config.ts";
 import { generationOf } from "../core/definition/generation.ts";
 import { type View, view } from "../core/definition/view.ts";
 import { position } from "../core/log/position.ts";
@@ -181,4 +183,17 @@ describe("the format of a data directory", () => {
       expect(stderr).toContain("what to do: Start the newer release. Or restore the backup");
     }
   });
+});
+
+test("one goes back to a generation that was served, be it that nothing of it was published yet", async () => {
+  const own = join(home, "back");
+  const generations = new Generations(new DataDirectory(join(own, "data")));
+  await generations.register(definitions(hourly("takings")), "test");
+  await generations.register(definitions(daily("takings")), "test");
+  const record = await generations.record("takings");
+  if (record === null) throw new Error("takings has no record");
+  await generations.move(record, generationOf(daily("takings")), { held: null, by: "test" });
+  const config = loadConfig({ TIDELINE_HOME: own });
+  await moveBack(config, "takings");
+  expect((await generations.record("takings"))?.generation).toBe(generationOf(hourly("takings")));
 });

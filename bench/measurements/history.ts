@@ -11,9 +11,10 @@ import { shopStreams } from "../../systems/shop/simulator/simulate.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
 import { type Installation, withInstallation } from "../setup/installation.ts";
 
-const EVENTS = 3_000_000;
-/** What is not archived yet when orders are asked for. */
-const TAIL = 30_000;
+/** They have three million events. */
+const ORDERS = 780_000;
+/** Orders whose events are not archived yet when they are asked for. */
+const TAIL_ORDERS = 8_000;
 const BATCH = 20_000;
 const ASKED = 10;
 const SEED = 7;
@@ -26,68 +27,82 @@ const streams = shopStreams.filter(({ name }) => name !== "user-activity");
 /**
  * The events of one order among three million in five topics, archived but for a tail: the simulated shop's, some of
  * them repeated, late or malformed. Orders that are asked for lie far apart in the log, and none is asked for twice.
+ * Fails if one of their events is missing.
  */
 export async function benchHistory(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({ temporal: true, env: { TIDELINE_SYSTEM: "systems/orders" } }, async (installation) => {
-    const orders: string[] = [];
-    const records = delivered(ofOrders(orders), SEED, DISORDER);
-    await send(installation, records, EVENTS - TAIL);
-    report(`${EVENTS} events of ${orders.length} orders`);
+    const shop = new Orders();
+    const records = delivered(shop.events(), SEED, DISORDER);
+    let sent = await send(installation, records, () => shop.placed >= ORDERS - TAIL_ORDERS);
+    report(`${sent} events of ${shop.placed} orders`);
     await installation.role("worker", "--no-schedules").start();
     await installation.role("serve", "--rate-limit", "0").start();
     for (const { name } of streams)
       await execa(process.execPath, ["cli/tideline.js", "settle", name], { env: installation.env });
     report("settled");
-    await send(installation, records, TAIL);
+    sent += await send(installation, records, () => false);
     const times: number[] = [];
-    for (let index = 0; index < ASKED; index++) {
-      const order = orders[Math.floor(((index + 0.5) * orders.length) / ASKED)] ?? "";
+    for (const [order, wanted] of shop.asked) {
       const startMs = performance.now();
       const response = await fetch(`http://127.0.0.1:${installation.ports.api}/history/order-view?key=${order}`);
-      const { events = [] } = (await response.json()) as { events?: unknown[] };
+      const { events = [] } = (await response.json()) as { events?: { event: { event_id: string } }[] };
       times.push((performance.now() - startMs) / 1_000);
-      if (events.length < 2) throw new Error(`${order} has ${events.length} events: ${response.status}`);
+      const found = new Set(events.map(({ event }) => event.event_id));
+      if (!wanted.every((id) => found.has(id)))
+        throw new Error(`${order} has ${found.size} of ${wanted.length} events`);
     }
-    const of = `of one order among ${EVENTS.toLocaleString("en-US")} of five topics`;
+    const of = `of one order among ${sent.toLocaleString("en-US")} of five topics`;
     return [
-      limit(`the events ${of}, median of ${ASKED}`, "s", 2, [quantile(times, 0.5)]),
+      limit(`the events ${of}, median of ${times.length}`, "s", 2, [quantile(times, 0.5)]),
       limit(`the events ${of}, longest`, "s", 2, [Math.max(...times)]),
     ];
   });
 }
 
-async function send({ brokers }: Installation, records: Iterator<Delivery>, count: number): Promise<void> {
+/** Sends records until there are no more, or enough; returns how many. */
+async function send({ brokers }: Installation, records: Iterator<Delivery>, isEnough: () => boolean): Promise<number> {
   const producer = await openProducer({ brokers });
+  let [sent, isDone] = [0, false];
   try {
-    for (let sent = 0; sent < count; sent += BATCH) {
+    while (!isDone && !isEnough()) {
       const batches = new Map<string, EventRecord[]>();
-      for (let index = sent; index < Math.min(count, sent + BATCH); index++) {
-        const { stream, key, value } = (records.next() as IteratorYieldResult<Delivery>).value;
+      for (let index = 0; index < BATCH && !isDone; index++) {
+        const next = records.next();
+        isDone = next.done === true;
+        if (next.done === true) break;
+        const { stream, key, value } = next.value;
         const topic = topicName("", stream.name);
         const batch = batches.get(topic) ?? [];
         batches.set(topic, batch);
         batch.push({ key, value });
+        sent += 1;
       }
       await Promise.all([...batches].map(([topic, batch]) => producer.send(topic, batch)));
     }
   } finally {
     await producer.close();
   }
+  return sent;
 }
 
-/** The events of the shop's orders without end. Adds the orders, in the order of their events. */
-function* ofOrders(orders: string[]): Generator<ShopEvent> {
-  const random = randomNumbers(seedState(SEED), 0);
-  const one = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)] as T;
-  for (let n = 0; ; n++) {
-    const cart = Array.from({ length: 1 + Math.floor(3 * random()) }, () => product(one(categories).name, random()));
-    const life = lifeOf(customerOf(one(regions), random()), cart, START_MS + n * EVERY_MS, {
-      name: n.toString(36),
-      random,
-    });
-    for (const event of life) {
-      if (event.stream.name === "order-created") orders.push(String(event.event.order_id));
-      yield event;
+class Orders {
+  placed = 0;
+  /** The ids of the events of some orders. */
+  readonly asked = new Map<string, string[]>();
+
+  *events(): Generator<ShopEvent> {
+    const random = randomNumbers(seedState(SEED), 0);
+    const one = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)] as T;
+    for (; this.placed < ORDERS; this.placed++) {
+      const cart = Array.from({ length: 1 + Math.floor(3 * random()) }, () => product(one(categories).name, random()));
+      const run = { name: this.placed.toString(36), random };
+      const life = lifeOf(customerOf(one(regions), random()), cart, START_MS + this.placed * EVERY_MS, run);
+      if (this.placed % Math.floor(ORDERS / ASKED) === TAIL_ORDERS)
+        this.asked.set(
+          String(life[0]?.event.order_id),
+          life.map(({ event }) => String(event.event_id)),
+        );
+      yield* life;
     }
   }
 }

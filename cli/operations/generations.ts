@@ -57,13 +57,16 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
   // An unreadable one is named as such.
   if (generation.includes(".")) await generations.definition(generation);
   const living = await generations.living(view, files.views.get(view) ?? null);
-  const record = await generations.record(view);
-  if (record === null) throw unknown(view);
+  const records = await generations.records(view);
+  const record = records.at(-1);
+  if (record === undefined) throw unknown(view);
   if (!living.some(({ definition }) => definition.generation === generation)) {
     const names = living.map(({ definition }) => definition.generation).join(", ");
     throw new TidelineError("BAD_REQUEST", `${generation} is not kept`, `There are: ${names}.`);
   }
-  if (((await manifests.newest(generation))?.version ?? 0) === 0)
+  // One that was served answers from live state until its first version.
+  const wasServed = records.some((earlier) => earlier.generation === generation);
+  if (!wasServed && ((await manifests.newest(generation))?.version ?? 0) === 0)
     throw new TidelineError(
       "NOT_READY",
       `${generation} has no version yet`,
