@@ -11,7 +11,7 @@ import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
-import { markAfter } from "../store/kafka/read/marks.ts";
+import { type Mark, markAfter } from "../store/kafka/read/marks.ts";
 import type { Chain } from "../store/redis/chain.ts";
 import { type Application, tilesOf } from "../store/redis/chain-state.ts";
 import { healthyChain, only } from "./healthy-chain.ts";
@@ -232,13 +232,14 @@ export class ViewTrack {
       return held !== undefined && from <= held && held < to;
     });
     if (phase.kind !== "live" || mine.length === 0) return null;
+    let marks: ReadonlyMap<number, Mark>;
     try {
-      await this.#requireSameLog(mine, positions);
+      marks = await this.#requireSameLog(mine, positions);
     } catch (error) {
       this.#stopFor(error, nowMs);
       return null;
     }
-    const applications = await this.#applications(batch, mine, positions).catch((error: unknown) => {
+    const applications = await this.#applications(batch, mine, { positions, marks }).catch((error: unknown) => {
       this.stop(sqlFailed(this.name, error, OF_SQL), nowMs);
       return [];
     });
@@ -254,24 +255,35 @@ export class ViewTrack {
 
   /**
    * Whether a batch continues what was applied. Records that replace lost ones have a later leader epoch, so it is
-   * enough to compare the log when the epoch has changed. Throws LOG_TRUNCATED.
+   * enough to compare the log when the epoch has changed. Returns the marks at the positions of the batch, wherever the
+   * view may be by then: that is where Redis takes it or not. Throws LOG_TRUNCATED.
    */
-  async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<void> {
+  async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<ReadonlyMap<number, Mark>> {
     const compared = this.#compared;
-    if (compared === null) return;
-    if (mine.some(({ partition }) => !this.#state.marks.has(partition)))
-      this.#move({ kind: "reached", reached: await this.#deps.chain.reached(), positions });
+    const marks = new Map(this.#state.marks);
+    if (compared === null) return marks;
+    if (mine.some(({ partition }) => !marks.has(partition))) {
+      const reached = await this.#deps.chain.reached();
+      for (const [partition, { position, mark }] of reached)
+        if (mark !== null && position === at(positions, partition)) marks.set(partition, mark);
+      this.#move({ kind: "reached", reached, positions });
+    }
     for (const { partition, leaderEpoch } of mine) {
-      const mark = this.#state.marks.get(partition);
+      const mark = marks.get(partition);
       if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
       // Those of the last attach may be days old, and the log deleted up to a later offset since.
       const bounds = await compared.log.bounds(compared.topic, [partition]);
       await requireReached({ ...compared, bounds }, [[partition, { position: at(positions, partition), mark }]]);
     }
+    return marks;
   }
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
-  async #applications(batch: DecodedBatch, mine: readonly FetchedPartition[], positions: Cut): Promise<Application[]> {
+  async #applications(
+    batch: DecodedBatch,
+    mine: readonly FetchedPartition[],
+    { positions, marks }: { readonly positions: Cut; readonly marks: ReadonlyMap<number, Mark> },
+  ): Promise<Application[]> {
     const { view } = this.#deps.definition;
     const events = eventsFrom("events", positions, mine);
     const states = await batch.states(view, events);
@@ -284,7 +296,7 @@ export class ViewTrack {
         partition,
         from: at(positions, partition),
         to,
-        mark: markAfter(fetched, topicId, this.#state.marks.get(partition) ?? null),
+        mark: markAfter(fetched, topicId, marks.get(partition) ?? null),
         ledger: ledgerOf(ledgers.get(partition), counted),
         deltas,
         maxCells: view.maxCells,
