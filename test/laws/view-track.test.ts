@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { at, type Position, position } from "../../core/log/position.ts";
@@ -214,6 +214,49 @@ test("an answer that puts a view's position back while a batch is prepared loses
   await apply(await tracked.prepare(await fetch(0n, 9n)));
   expect(await tracked.applied()).toBe(9n);
   expect(await tracked.counted()).toEqual([9n]);
+  await tracked.close();
+});
+
+test("a batch is compared with the log where it begins, also when the view is put back while Redis is asked", async () => {
+  let meanwhile = async () => {};
+  class Asked extends Chain {
+    override async reached(): ReturnType<Chain["reached"]> {
+      await meanwhile();
+      return super.reached();
+    }
+  }
+  const own = `${randomUUID()}.ticks`;
+  const place = { topic: own, folder: "compared" };
+  await ensureTopics(brokers, [{ name: own, partitions: 1 }]);
+  const records = Array.from({ length: 3 }, (_, n) => ({ key: `k${n}`, value: Buffer.from("{}") }));
+  await produce(brokers, own, records);
+  const tracked = await Tracked.open({ ...place, chain: new Asked(redis, own, generation) });
+  const other = () => Tracked.open({ ...place, chain: new Chain(redis, own, generation) });
+  const asItWas = await copyOf(redis, own);
+  const [first, second] = [await tracked.fetch(), await other()];
+  const inFlight = [await (await tracked.prepare(first)).applying];
+  await second.apply(first);
+  await produce(brokers, own, records);
+  const next = await tracked.fetch();
+  inFlight.push(await (await tracked.prepare(next)).applying);
+  // Another process was faster: the view stands where Redis does, and does not know the record before.
+  await inFlight[0]?.();
+  expect(tracked.position()).toBe(3n);
+
+  // Redis comes back as it was, which the view learns from an answer, and others bring it to where the batch begins.
+  const bounds = vi.spyOn(log, "bounds");
+  let before = 0;
+  meanwhile = async () => {
+    await asItWas();
+    await inFlight[1]?.();
+    expect(tracked.position()).toBe(0n);
+    await (await other()).apply(first);
+    before = bounds.mock.calls.length;
+  };
+  await tracked.decoder.forget([0]);
+  await (await tracked.prepare(Object.assign(next, { leaderEpoch: next.leaderEpoch + 1 }))).applying;
+  expect(bounds.mock.calls.length).toBe(before + 1);
+  bounds.mockRestore();
   await tracked.close();
 });
 

@@ -72,6 +72,17 @@ export const speedMutants: readonly Mutant[] = [
     rewritten: true,
   },
   {
+    name: "epoch-where-the-view-is",
+    what: "a batch is not compared with the log when the view is put back while Redis is asked where it is",
+    file: TRACK,
+    find: "if (mark !== null && position === at(positions, partition)) marks.set(partition, mark);",
+    replace:
+      "if (mark !== null && [positions, this.#state.positions].every((held) => position === at(held, partition))) " +
+      "marks.set(partition, mark);",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "continuation-read-below",
     what: "after a log was accepted, it is read from below where it was",
     file: TRACK,
