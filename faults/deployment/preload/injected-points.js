@@ -48,6 +48,9 @@ if (order !== undefined && isMainThread) {
     });
     return create.call(Worker, { ...options, interceptors: { ...options.interceptors, activity: [watch] } });
   };
+  // The bundle of the program has a worker of its own, which nothing outside of it reaches: this process loads modules.
+  const exists = fs.existsSync;
+  fs.existsSync = (path) => basename(String(path)) !== "program.cjs" && exists(path);
   const link = fs.promises.link;
   fs.promises.link = (from, to) => around(basename(dirname(String(to))), () => link(from, to));
   syncBuiltinESMExports();
