@@ -23,9 +23,9 @@ export interface HandOverDeps {
 }
 
 /**
- * Hands alerts over in the message that `messageOf` makes of those that are open at each try. Alerts that are silenced
- * or acknowledged are left out; without any other there is no message. Returns the dead letters of those that were not
- * taken. Throws the signal's reason when it is aborted.
+ * Sends alerts to a receiver. Each try sends a message (`messageOf`) of the alerts that are still to be told: those
+ * that were silenced or acknowledged meanwhile are left out, and nothing is sent when none is left. Returns a dead
+ * letter for each alert that the receiver did not take. Throws the signal's reason when it is aborted.
  */
 export async function handOver(
   deps: HandOverDeps,

@@ -51,8 +51,8 @@ export const ArchiveEntry = z.object({
 export type ArchiveEntry = z.infer<typeof ArchiveEntry>;
 
 /**
- * An entry that stands for whole successive entries, created exclusively under its span. They go some time after it was
- * made.
+ * An entry that stands for whole successive entries, created exclusively under its span. They are deleted some time
+ * after a sweep first found it.
  */
 export const MergedEntry = ArchiveEntry.extend({ createdAtMs: z.int() });
 export type MergedEntry = z.infer<typeof MergedEntry>;

@@ -209,7 +209,7 @@ function sigma(start: number): number {
 
 const HEADER_BYTES = 16;
 
-/** Throws RangeError for a string of Redis that is no HyperLogLog. */
+/** Throws RangeError where these bytes, as Redis returned them, are not a HyperLogLog. */
 export function requireSketch(bytes: Buffer): void {
   if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
     throw new RangeError("not a HyperLogLog");

@@ -40,7 +40,7 @@ const PIECE_ROWS = 4_000_000;
 export interface BatchStatesOptions {
   readonly maxCachedCells: number;
   readonly limits: BudgetLimits;
-  /** About so many stored rows are grouped at a time where the first cells of an order are looked for. */
+  /** A query for the first cells in some order groups about this many stored rows at a time. */
   readonly pieceRows?: number;
 }
 

@@ -71,7 +71,10 @@ export class KeyFilters {
     });
   }
 
-  /** Which of some keys each file may have; null when they are so many that most row groups are read anyway. */
+  /**
+   * For each file, those of `keys` that it may contain. Null for more than `MOST_HELD` keys: they lie in most row
+   * groups, so that nothing would be saved.
+   */
   held(files: readonly StateFile[], view: View, keys: readonly CellPlace[]): (readonly CellPlace[])[] | null {
     if (keys.length > MOST_HELD) return null;
     const hashes = keys.map(({ group }) => keyHash(group.map(String)));
