@@ -249,21 +249,29 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
         await new Promise((resolve) => setTimeout(resolve, 200));
       }
     })();
-    const sending = simulate("--from", noon, "--rate", "0.05", "--count", "300", "--seed", "2");
-    await speed.kill("SIGKILL");
-    const refreshing = tideline.refresh("revenue", "trending-products", "visits");
-    await tideline.kill("worker");
-    await tideline.emptyRedis();
-    await Promise.all([speed.start(), tideline.restart("worker")]);
-    await Promise.all([sending, refreshing]);
-    await tideline.emptyRedis();
-    await everythingIsExact();
-    working = false;
+    try {
+      const sending = simulate("--from", noon, "--rate", "0.05", "--count", "300", "--seed", "2");
+      await speed.kill("SIGKILL");
+      const refreshing = tideline.refresh("revenue", "trending-products", "visits");
+      await tideline.kill("worker");
+      await tideline.emptyRedis();
+      await Promise.all([speed.start(), tideline.restart("worker")]);
+      await Promise.all([sending, refreshing]);
+      await tideline.emptyRedis();
+      await everythingIsExact();
+      // How many answers fit into the time depends on the machine; that each question has one does not.
+      await until(
+        "every question is answered",
+        async () => new Set([...answers.values()].map(([question]) => question)).size,
+        (answered) => answered === asked.length,
+      );
+    } finally {
+      working = false;
+    }
     await watching;
     const read = await logs();
     for (const [question, answer] of answers.values())
       await expectExact(question, answer, read.get(question.stream) ?? new Map());
-    expect(answers.size).toBeGreaterThan(20);
     expect([...answers.values()].some(([, { complete, batchVersion }]) => complete && batchVersion >= 1)).toBe(true);
   }, 300_000);
 });

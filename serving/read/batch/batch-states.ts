@@ -3,17 +3,13 @@ import type { DuckDBValue } from "@duckdb/node-api";
 import { isTidelineError } from "../../../core/errors.ts";
 import type { Manifest, StateFile } from "../../../core/log/documents.ts";
 import type { EpochMs } from "../../../core/log/position.ts";
-import type { Item, StateValue } from "../../../core/measures/measure.ts";
-import { Registers } from "../../../core/numbers/hll.ts";
-import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../../../core/query/budget.ts";
+import { Budget, type BudgetLimits } from "../../../core/query/budget.ts";
 import { piecesOf, type RowExtent, rowsRead } from "../../../core/query/extents.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
-import { STEP, type Work } from "../../../core/query/work.ts";
-import { type GroupValue, groupKey, groupValue } from "../../../core/state/cells.ts";
-import { below, type GroupTree } from "../../../core/state/group-tree.ts";
+import { groupKey, groupValue } from "../../../core/state/cells.ts";
 import type { DataDirectory } from "../../../store/files/files.ts";
 import { inTurns } from "../../common/turns.ts";
-import { type BucketTile, type GroupCells, groupWeight } from "../cells/tile-cells.ts";
+import type { BucketTile } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
 import {
@@ -24,13 +20,13 @@ import {
   itemsSql,
   lastBucketSql,
   ofForm,
-  packedRegister,
   type Statement,
   sketchesSql,
   topSql,
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
+import { type BatchCells, GatheredCells } from "./gathered-cells.ts";
 import { lookupsOf, MOST_ENTRIES, type NamedFile } from "./index-lookup.ts";
 import { KeyFilters } from "./key-filters.ts";
 
@@ -275,7 +271,7 @@ export class BatchStates {
     left: AbortSignal | null,
   ): Promise<Omit<BatchCells, "rows">> {
     const budget = new Budget(this.#limits, left);
-    const gathered = new Gathered(plan, budget);
+    const gathered = new GatheredCells(plan, budget);
     const read = (sql: typeof valuesSql, onChunk: OnChunk) =>
       this.#read(
         files,
@@ -329,110 +325,6 @@ function extentsIn(read: ReadonlyMap<string, readonly RowExtent[]> | null, path:
 
 function filesOf({ files }: Manifest): StateFile[] {
   return files.filter(({ rows }) => rows > 0);
-}
-
-/** What was read of a version: cells, and how many stored rows they were made of. */
-export interface BatchCells {
-  readonly tiles: readonly BucketTile[];
-  readonly rows: number;
-  /** What the tiles cost in a cache, in cells. */
-  readonly weight: number;
-}
-
-/** A cell while its rows come in. */
-interface Gathering {
-  readonly bucket: EpochMs;
-  readonly group: readonly GroupValue[];
-  values: [component: string, value: StateValue][];
-  readonly items: [component: string, item: Item, value: bigint][];
-  readonly sketches: [component: string, registers: Registers][];
-}
-
-/** Rows of all statements by cell. Everything that is held counts. */
-class Gathered {
-  readonly #cells: Gathering[] = [];
-  /** By bucket, then by the values of the dimensions. */
-  readonly #root: GroupTree<Gathering> = { next: null, held: null };
-  readonly #plan: BatchPlan;
-  readonly #budget: Budget;
-
-  constructor(plan: BatchPlan, budget: Budget) {
-    this.#plan = plan;
-    this.#budget = budget;
-  }
-
-  *addValues(columns: DuckDBValue[][]): Work<void> {
-    const first = 1 + this.#plan.by.length;
-    const wanted = ofForm(this.#plan, "integer", "pick");
-    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      this.#cell(columns, row).values = wanted.flatMap(({ key }, index): [string, StateValue][] => {
-        const value = columns[first + index]?.[row];
-        return typeof value === "bigint" || typeof value === "string" ? [[key, value]] : [];
-      });
-      yield wanted.length;
-    }
-  }
-
-  *addItems(columns: DuckDBValue[][]): Work<void> {
-    const first = 1 + this.#plan.by.length;
-    const [components, items, labels, values] = columns.slice(first, first + 4);
-    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      this.#budget.spend("items", 1);
-      const item = labels?.[row] ?? Number(items?.[row]);
-      this.#cell(columns, row).items.push([String(components?.[row]), item as Item, values?.[row] as bigint]);
-      yield 1;
-    }
-  }
-
-  *addSketches(columns: DuckDBValue[][]): Work<void> {
-    const component = 1 + this.#plan.by.length;
-    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      const registers = this.#registers(this.#cell(columns, row), String(columns[component]?.[row]));
-      const text = String(columns[component + 1]?.[row]);
-      const beforeBytes = registers.sizeBytes;
-      for (let index = 0; index < text.length; index += 2) {
-        const { register, rank } = packedRegister(text, index);
-        registers.offer(register, rank);
-      }
-      this.#budget.spend("sketchBytes", registers.sizeBytes - beforeBytes);
-      yield text.length / REGISTERS_A_MERGE;
-    }
-  }
-
-  #registers({ sketches }: Gathering, component: string): Registers {
-    const held = sketches.find(([key]) => key === component);
-    if (held !== undefined) return held[1];
-    const registers = new Registers();
-    sketches.push([component, registers]);
-    return registers;
-  }
-
-  /** The cells by bucket, and their weight. Yields cells. */
-  *tiles(): Work<Omit<BatchCells, "rows">> {
-    const buckets = new Map<EpochMs, GroupCells[]>();
-    let [weight, seen] = [0, 0];
-    for (const { bucket, ...cells } of this.#cells) {
-      const groups = buckets.get(bucket) ?? [];
-      if (groups.push(cells) === 1) buckets.set(bucket, groups);
-      weight += groupWeight(cells);
-      seen += 1;
-      if (seen % STEP === 0) yield STEP;
-    }
-    return { tiles: [...buckets].map(([bucket, groups]) => ({ bucket, groups })), weight: weight + buckets.size };
-  }
-
-  #cell(columns: DuckDBValue[][], row: number): Gathering {
-    const bucket = Number(columns[0]?.[row]);
-    let level = below(this.#root, bucket);
-    for (let index = 1; index <= this.#plan.by.length; index++) level = below(level, groupValue(columns[index]?.[row]));
-    if (level.held !== null) return level.held;
-    this.#budget.spend("cells", 1);
-    const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
-    const cell: Gathering = { bucket, group, values: [], items: [], sketches: [] };
-    level.held = cell;
-    this.#cells.push(cell);
-    return cell;
-  }
 }
 
 const versionKeys = new WeakMap<Manifest, string>();
