@@ -1,7 +1,7 @@
 import type { SESSION_COLUMNS, View } from "../../core/definition/view.ts";
 import type { Problem } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
-import { type CutJson, cutToJson } from "../../core/log/position.ts";
+import { type Cut, type CutJson, cutToJson } from "../../core/log/position.ts";
 import { dimensionScales } from "../../core/measures/decimals.ts";
 import { canBeCut, partialColumn } from "../../core/query/partial.ts";
 import type { Row } from "../../core/query/present.ts";
@@ -180,7 +180,20 @@ export function answerFields(
 
 /** The token of where a view or an answer stands. */
 export function asOfToken({ generation }: Definition, { manifest, cut, applied }: ViewStatus): string {
-  return encodeAsOf({ generation, version: manifest.version, cut, applied });
+  return token({ generation, version: manifest.version, cut, applied });
+}
+
+const newest = new WeakMap<Cut, { readonly asOf: AsOf; readonly token: string }>();
+
+/** The token of a position; all questions that one look at Redis answered share it. */
+function token(asOf: AsOf): string {
+  const { generation, version, cut, applied } = asOf;
+  const held = newest.get(applied);
+  const isSame = held?.asOf.generation === generation && held.asOf.version === version && held.asOf.cut === cut;
+  if (isSame) return held.token;
+  const made = encodeAsOf(asOf);
+  newest.set(applied, { asOf, token: made });
+  return made;
 }
 
 /** What every answer says beside its rows: for the body of JSON, and the headers of all. */
@@ -191,7 +204,7 @@ export function answerStatus(definition: Definition, status: ViewStatus, at: AsO
   const { version, cut, applied } = at ?? { ...status, version: manifest.version };
   const { generation } = definition;
   return {
-    asOf: encodeAsOf({ generation, version, cut, applied }),
+    asOf: token({ generation, version, cut, applied }),
     position: { generation, version, cut: cutToJson(cut), applied: cutToJson(applied) },
     batchVersion: version,
     freshnessMs: at === null ? status.freshnessMs : null,

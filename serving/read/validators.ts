@@ -1,9 +1,15 @@
 import { createHash } from "node:crypto";
 import type { Query } from "../../core/query/query.ts";
 
-/** A query as text: the same for the same question. */
+const known = new WeakMap<Query, string>();
+
+/** A query as text: the same for the same question. Computed once for each query. */
 export function queryKey(query: Query): string {
-  return JSON.stringify(query, (_, value: unknown) => (value instanceof Map ? [...value] : value));
+  const held = known.get(query);
+  if (held !== undefined) return held;
+  const key = JSON.stringify(query, (_, value: unknown) => (value instanceof Map ? [...value] : value));
+  known.set(query, key);
+  return key;
 }
 
 /**

@@ -28,6 +28,8 @@ export function quantile(
       throw new RangeError(`at is a list of numbers above 0 and up to 1, not ${String(at)}`);
     const scale = chosenScale(input, options, scaleOf);
     const divisions = Math.ceil(1 / (2 * error) - 1e-9);
+    // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
+    const parts = at.map((p) => ({ name: partName(p), ...(fractionOfText(String(p)) ?? wholeNumber(0n)) }));
     return {
       kind: "quantile",
       spec: { kind: "quantile", of: input.text, error, at, unit, ...scaleSpec(options.scale) },
@@ -51,12 +53,18 @@ export function quantile(
           given: `(${input.text}) IS NOT NULL`,
         },
       ],
-      parts: at.map(partName),
+      parts: parts.map(({ name }) => name),
       present: (state) => {
         const bins = [...state.items("bins")].sort(([a], [b]) => Number(a) - Number(b));
+        const total = bins.reduce((sum, [, count]) => sum + count, 0n);
         const units = 10 ** scale;
         const placed = (value: number | null) => (value === null ? null : value / units);
-        return Object.fromEntries(at.map((p) => [partName(p), placed(valueAt(bins, p, divisions))]));
+        return Object.fromEntries(
+          parts.map(({ name, over, under }) => {
+            const rank = ceiling({ over: over * total, under });
+            return [name, placed(valueAt(bins, rank, divisions))];
+          }),
+        );
       },
       plain: {
         columns: Object.fromEntries(
@@ -86,11 +94,8 @@ function binSql(value: string, divisions: number): string {
   );
 }
 
-function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): number | null {
-  const total = bins.reduce((sum, [, count]) => sum + count, 0n);
-  // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
-  const { over, under } = fractionOfText(String(p)) ?? wholeNumber(0n);
-  const rank = ceiling({ over: over * total, under });
+/** The middle of the bin that has the value of this rank; null when there are not so many. `bins` ascend. */
+function valueAt(bins: readonly (readonly [Item, bigint])[], rank: bigint, divisions: number): number | null {
   let seen = 0n;
   for (const [bin, count] of bins) {
     seen += count;

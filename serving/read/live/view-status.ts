@@ -74,7 +74,7 @@ export class ViewStatuses {
 
   /** The status of an answer made of `manifest`, and of live state up to `applied` when there is some. */
   of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): ViewStatus {
-    const cut = cutFromJson(manifest.cut);
+    const cut = cutOf(manifest);
     const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
     return {
       manifest,
@@ -159,6 +159,15 @@ export class ViewStatuses {
     this.#chains.set(generation, held);
     return held;
   }
+}
+
+const cuts = new WeakMap<Manifest, Cut>();
+
+/** A version's cut: the same value each time, so that what is known of it is known again. */
+function cutOf(manifest: Manifest): Cut {
+  const cut = cuts.get(manifest) ?? cutFromJson(manifest.cut);
+  cuts.set(manifest, cut);
+  return cut;
 }
 
 export const NO_CHAIN: Missing = {
