@@ -55,8 +55,6 @@ export const UNIT = [
   "test/tiers.test.ts",
   "test/laws/alert-lag.test.ts",
   "test/laws/answers.test.ts",
-  "test/laws/calendar.test.ts",
-  "test/laws/csv.test.ts",
   "test/laws/decimals.test.ts",
   "test/laws/failures.test.ts",
   "test/laws/measures.test.ts",
@@ -65,7 +63,6 @@ export const UNIT = [
   "test/laws/proof-of-tables.test.ts",
   "test/laws/group-keys.test.ts",
   "test/laws/half-failing-receiver.test.ts",
-  "test/laws/ids-of-fields.test.ts",
   "test/laws/quick-json.test.ts",
   "test/laws/joined-failure.test.ts",
   "test/laws/joined-history.test.ts",
@@ -81,6 +78,9 @@ export const UNIT = [
 
 /** The longest first. */
 export const MODULES = [
+  "test/laws/ids-of-fields.test.ts",
+  "test/laws/calendar.test.ts",
+  "test/laws/csv.test.ts",
   "test/laws/avro-columns.test.ts",
   "test/laws/kept-statements.test.ts",
   "test/archive-compaction.test.ts",
