@@ -398,11 +398,17 @@ describe("an index of a table", () => {
     expect(await data.has(unnamed.file)).toBe(false);
   });
 
-  test.each(["missing", "damaged"])("that is %s is noticed as a state file is", async (how) => {
+  test("that is missing is as none: a release without indexes has deleted it", async () => {
     const file = await one(view, many(200));
-    const index = file.index?.file ?? "";
-    if (how === "missing") await data.remove(index);
-    else await flipBit(data.path(index));
+    await data.remove(file.index?.file ?? "");
+    const reader = readerOf(manifestOf([file]), []);
+    expect((await rowsOfTable(view, reader, byName(view, "rare"))).rows).toHaveLength(2);
+    expect(scanned).toBe(1);
+  });
+
+  test("that is damaged is noticed as a state file is", async () => {
+    const file = await one(view, many(200));
+    await flipBit(data.path(file.index?.file ?? ""));
     const reader = readerOf(manifestOf([file]), []);
     await expect(rowsOfTable(view, reader, byName(view, "rare"))).rejects.toThrow(Vanished);
     await expect(rowsOfTable(view, reader, plan(view, { keys: null }))).resolves.toMatchObject({ truncated: false });

@@ -188,7 +188,7 @@ export class BatchStates {
     left: AbortSignal,
   ): Promise<readonly CellPlace[] | null> {
     const budget = new Budget(this.#limits, left);
-    for (const { files: looked, statement } of lookupsOf(files, plan, order)) {
+    for (const { files: looked, statement } of lookupsOf(await this.#withIndexes(files), plan, order)) {
       const found = new Map<string, CellPlace>();
       let entries = 0;
       await this.#read(looked, statement, function* (columns) {
@@ -204,6 +204,16 @@ export class BatchStates {
       if (entries <= MOST_ENTRIES) return [...found.values()];
     }
     return null;
+  }
+
+  /** The files, without the indexes that are gone: a release that does not know indexes deletes them. */
+  #withIndexes(files: readonly StateFile[]): Promise<StateFile[]> {
+    return Promise.all(
+      files.map(async ({ index, ...file }) => {
+        const isThere = index !== undefined && (await this.#data.has(index.file));
+        return isThere ? { ...file, index } : file;
+      }),
+    );
   }
 
   /** The cells of `plan` at some places. They are kept if `isKept`. `asker` as for `cells`. Throws as `cells`. */
