@@ -234,8 +234,7 @@ async function corrupt(here: Place, select: (rows: string) => string, kept = 0):
     stores,
     duck,
     { view: target.view, select: select(rows) },
-    states,
-    versionPrefix(held.version + 1),
+    { folder: states, prefix: versionPrefix(held.version + 1) },
   );
   duck.closeSync();
   const files = [...(file === null ? [] : [file]), ...whole];

@@ -41,7 +41,9 @@ test("a settlement has small files merged by a run of its own, and the view hold
       for (let part = 0; part < FILES; part++) {
         const select = `SELECT * FROM read_parquet('${whole}') WHERE bucket // 3600000 % ${FILES} = ${part}`;
         const folder = here.manifests.stateFolder(generation);
-        parts.push(await writeStates(stores, duck, { view, select }, folder, versionPrefix(first.version + 1)));
+        parts.push(
+          await writeStates(stores, duck, { view, select }, { folder, prefix: versionPrefix(first.version + 1) }),
+        );
       }
       return parts.filter((part) => part !== null);
     });

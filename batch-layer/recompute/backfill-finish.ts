@@ -149,7 +149,7 @@ async function exchange(
     const prefix = versionPrefix(newest.version + 1);
     const folder = stores.manifests.stateFolder(generation);
     const file = await namingOverflow(duck, view, `(${rows})`, () =>
-      writeStates(stores, duck, { view, select: merged }, folder, prefix),
+      writeStates(stores, duck, { view, select: merged }, { folder, prefix }),
     );
     return file === null ? kept : [file, ...kept];
   });

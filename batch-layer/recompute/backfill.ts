@@ -176,7 +176,12 @@ export async function statesOf(
     const { relation } = await archivedEvents(stores, duck, target, pin.topicId, from, to, wanted);
     if (relation === null) return null;
     const events = `(SELECT * FROM ${relation} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
-    return writeStates(stores, duck, { view, select: stateSql(view, events) }, folderOf(generation, name), prefix);
+    return writeStates(
+      stores,
+      duck,
+      { view, select: stateSql(view, events) },
+      { folder: folderOf(generation, name), prefix },
+    );
   });
 }
 

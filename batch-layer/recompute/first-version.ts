@@ -52,8 +52,8 @@ export async function publishFirstVersion(
   const made = newest.version === 1 && newest.createdBy === createdBy;
   if (newest.version > 0) return made;
   const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
-  const folder = stores.manifests.stateFolder(generation);
-  const joined = await joinParts(stores, view, files, folder, versionPrefix(1), watch);
+  const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(1) };
+  const joined = await joinParts(stores, view, files, place, watch);
   const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
   const to = cutFromJson(cut);
   const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };

@@ -140,8 +140,8 @@ export async function finishRebuild(
       ledger = addLedgers(ledger, extra.ledger);
       covered = cut;
     }
-    const folder = stores.manifests.stateFolder(generation);
-    return { files: await joinParts(stores, view, files, folder, versionPrefix(version + 1), watch), ledger };
+    const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(version + 1) };
+    return { files: await joinParts(stores, view, files, place, watch), ledger };
   });
   return {
     version: published.version,

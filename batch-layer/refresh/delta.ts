@@ -51,7 +51,7 @@ export async function deltaOf(
   const { relation, counts } = events;
   if (relation === null) return { file: null, ledgers: new Map(), entries: counts };
   const ledgers = await readLedgers(duck, ledgerSql(view, relation));
-  const file = await writeStates(stores, duck, { view, select: stateSql(view, relation) }, folder, prefix);
+  const file = await writeStates(stores, duck, { view, select: stateSql(view, relation) }, { folder, prefix });
   return { file, ledgers, entries: counts };
 }
 

@@ -9,7 +9,7 @@ import { COMPACT_LIMITS, type CompactLimits, filesToCompact } from "./compact-pl
 import { namingOverflow } from "./merge-overflow.ts";
 import { nextManifest, stands, versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
-import { removeStates } from "./state-index.ts";
+import { removeStates, type StatePlace } from "./state-index.ts";
 
 export interface Compaction {
   readonly version: number;
@@ -41,7 +41,7 @@ export async function compact(
   if (small.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
   const last = begun.version + VERSIONS_MEANWHILE;
   const merged = await withDuck(stores, watch, (duck) =>
-    mergeStates(stores, duck, view, small, manifests.stateFolder(generation), versionPrefix(last)),
+    mergeStates(stores, duck, view, small, { folder: manifests.stateFolder(generation), prefix: versionPrefix(last) }),
   );
   let newest: Manifest | null = begun;
   while (newest !== null && newest.version < last && names(newest, small)) {
@@ -67,8 +67,7 @@ export async function mergeStates(
   duck: Duck,
   view: View,
   files: readonly StateFile[],
-  folder: string,
-  prefix: string,
+  place: StatePlace,
 ): Promise<StateFile | null> {
   if (files.length === 0) return null;
   await stores.data.requireIntact(files);
@@ -77,5 +76,5 @@ export async function mergeStates(
     files.map(({ file }) => file),
   );
   const merged = mergeSql(view, rows, cellColumns(view), "stored");
-  return namingOverflow(duck, view, rows, () => writeStates(stores, duck, { view, select: merged }, folder, prefix));
+  return namingOverflow(duck, view, rows, () => writeStates(stores, duck, { view, select: merged }, place));
 }

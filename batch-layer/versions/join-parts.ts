@@ -3,26 +3,25 @@ import type { StateFile } from "../../core/log/documents.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
 import { mergeStates } from "./compact.ts";
-import { withIndex } from "./state-index.ts";
+import { type StatePlace, withIndex } from "./state-index.ts";
 
 /**
- * The files of a version from those of its parts: their merge, or the only one itself under a name in `folder`, where
+ * The files of a version from those of its parts: their merge, or the only one itself under a name at `place`, where
  * it stays when the parts go. Throws ARCHIVE_DAMAGED when a part is not what was written.
  */
 export async function joinParts(
   stores: BatchStores,
   view: View,
   parts: readonly StateFile[],
-  folder: string,
-  prefix: string,
+  place: StatePlace,
   watch: Watch,
 ): Promise<StateFile[]> {
   const [only] = parts;
   if (only !== undefined && parts.length === 1) {
     await stores.data.requireIntact([only]);
-    const linked = { ...only, file: await stores.data.linked(only.file, folder, prefix) };
-    return [await withDuck(stores, watch, (duck) => withIndex(stores, duck, view, linked, { folder, prefix }))];
+    const linked = { ...only, file: await stores.data.linked(only.file, place.folder, place.prefix) };
+    return [await withDuck(stores, watch, (duck) => withIndex(stores, duck, view, linked, place))];
   }
-  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, parts, folder, prefix));
+  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, parts, place));
   return merged === null ? [] : [merged];
 }

@@ -6,7 +6,7 @@ import { cellColumns } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
-import { withIndex } from "./state-index.ts";
+import { type StatePlace, withIndex } from "./state-index.ts";
 
 /** State rows that are to be written, and the view that they are of. */
 export interface StateRows {
@@ -15,18 +15,17 @@ export interface StateRows {
 }
 
 /**
- * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it; and the
+ * Writes state rows to a fresh Parquet file at `place`, in the order that readers choose by, and checks it; and the
  * index of its table. Null when there are none. The files are not part of anything until a manifest names them.
  */
 export async function writeStates(
   stores: BatchStores,
   duck: Duck,
   { view, select }: StateRows,
-  folder: string,
-  prefix: string,
+  place: StatePlace,
 ): Promise<StateFile | null> {
   const { data } = stores;
-  const file = await data.attempt(folder, prefix, "parquet");
+  const file = await data.attempt(place.folder, place.prefix, "parquet");
   try {
     const [written] = await numbersOf(
       duck,
@@ -41,7 +40,7 @@ export async function writeStates(
         "It was not published; see whether the disk is full or failing.",
       );
     const states = { file, rows, ...(await data.settle(file)) };
-    if (rows > 0) return await withIndex(stores, duck, view, states, { folder, prefix });
+    if (rows > 0) return await withIndex(stores, duck, view, states, place);
   } catch (error) {
     await data.remove(file);
     throw error;

@@ -8,6 +8,12 @@ import type { DataDirectory } from "../../store/files/files.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
 
+/** Where a state file is written, and how its name begins. */
+export interface StatePlace {
+  readonly folder: string;
+  readonly prefix: string;
+}
+
 /**
  * A state file with an index of the columns that its table declares. As it is when there are none, and outside of the
  * folder whose files manifests name. Throws what DuckDB throws; no index is left then.
@@ -17,7 +23,7 @@ export async function withIndex(
   duck: Duck,
   view: View,
   states: StateFile,
-  { folder, prefix }: { readonly folder: string; readonly prefix: string },
+  { folder, prefix }: StatePlace,
 ): Promise<StateFile> {
   const columns = view.table?.indexes ?? [];
   const indexes = indexFolderOf(folder);

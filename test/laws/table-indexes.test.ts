@@ -186,9 +186,9 @@ async function eventsTable(events: readonly Event[], from: number): Promise<void
   );
 }
 
-const STATES = "views/g/states";
+const PLACE = { folder: "views/g/states", prefix: "test" };
 function written(view: View): Promise<StateFile | null> {
-  return writeStates(stores(), duck, { view, select: stateSql(view, "events") }, STATES, "test");
+  return writeStates(stores(), duck, { view, select: stateSql(view, "events") }, PLACE);
 }
 
 /** The state of the table `events` as the open segment has it. */
@@ -291,7 +291,7 @@ describe.each(Object.keys(KINDS) as Kind[])("where on the indexed columns of a t
             if (file !== null) states.push(file);
           }
           const parts = states.splice(0, merged);
-          const compacted = await mergeStates(stores(), duck, indexed, parts, STATES, "test");
+          const compacted = await mergeStates(stores(), duck, indexed, parts, PLACE);
           const manifest = manifestOf(compacted === null ? states : [compacted, ...states]);
           await eventsTable(live, events.length);
           const reader = readerOf(manifest, await liveTiles(indexed));
@@ -369,11 +369,11 @@ describe("an index of a table", () => {
     const part = async (into: string) => {
       await eventsTable(many(50), 0);
       const rows = { view, select: stateSql(view, "events") };
-      return (await writeStates(all, duck, rows, into, "000000001")) as StateFile;
+      return (await writeStates(all, duck, rows, { folder: into, prefix: "000000001" })) as StateFile;
     };
     const ofRun = await part("views/h/rebuilds/run");
     expect(ofRun.index).toBeUndefined();
-    const files = await joinParts(all, view, [ofRun], folder, "000000001", UNWATCHED);
+    const files = await joinParts(all, view, [ofRun], { folder, prefix: "000000001" }, UNWATCHED);
     expect(files).toMatchObject([{ index: { columns: ["name"], rows: 50 } }]);
     expect(await indexed()).toHaveLength(1);
 
