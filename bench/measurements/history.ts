@@ -40,7 +40,9 @@ export async function benchHistory(report: (line: string) => void): Promise<Figu
     for (const { name } of streams)
       await execa(process.execPath, ["cli/tideline.js", "settle", name], { env: installation.env });
     report("settled");
+    await installation.role("speed").start();
     sent += await send(installation, records, () => false);
+    await applied(installation, sent);
     const times: number[] = [];
     for (const [order, wanted] of shop.asked) {
       const startMs = performance.now();
@@ -57,6 +59,20 @@ export async function benchHistory(report: (line: string) => void): Promise<Figu
       limit(`the events ${of}, longest`, "s", 2, [Math.max(...times)]),
     ];
   });
+}
+
+/** Waits until the tables stand behind all records of the five topics. */
+async function applied({ ports }: Installation, sent: number): Promise<void> {
+  for (;;) {
+    const response = await fetch(`http://127.0.0.1:${ports.api}/tables`);
+    const { tables } = (await response.json()) as {
+      tables: { stream?: string; applied?: Record<string, string> | null }[];
+    };
+    const ofStream = new Map(tables.map(({ stream, applied }) => [stream, Object.values(applied ?? {})]));
+    const positions = streams.flatMap(({ name }) => ofStream.get(name) ?? []);
+    if (positions.reduce((sum, one) => sum + Number(one), 0) >= sent) return;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
 }
 
 /** Sends records until there are no more, or enough; returns how many. */
