@@ -58,7 +58,7 @@ export function* presenting(
   const sorted = yield* sorting(candidates, (a, b) => compareKeys(a.keys, b.keys, order));
   const picked = sorted.slice(0, query.limit);
   const present = (cell: Cell): Row => {
-    const row = Object.fromEntries([...columns].map(([name, { shown }]) => [name, shown(cell)]));
+    const row = Object.fromEntries([...columns].map(([name, column]) => [name, fieldOf(cell, name, column)]));
     budget.spend("items", listedIn(row));
     // Sorted as numbers: the text of a zone's time goes back when summer time ends.
     const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
@@ -68,6 +68,16 @@ export function* presenting(
     ? yield* slidRows(view, query, cells, window, { picked, present })
     : yield* cellRows(picked, present);
   return { rows, truncated: sorted.length > query.limit };
+}
+
+function fieldOf(cell: Cell, name: string, { shown, isOfState = false }: Column): PresentedField {
+  if (!isOfState || cell.presented === undefined) return shown(cell);
+  cell.presented ??= new Map();
+  const held = cell.presented.get(name);
+  if (held !== undefined) return held;
+  const value = shown(cell);
+  cell.presented.set(name, value);
+  return value;
 }
 
 /** How many bins and top items a row shows. */
@@ -105,6 +115,8 @@ export function componentsOfMeasures(view: View, measures: Iterable<string>): Se
 interface Column {
   readonly shown: (cell: Cell) => PresentedField;
   readonly sortedBy?: (cell: Cell) => PresentedField;
+  /** Whether it follows from the cell's state: it is computed once for a cell that does not change any more. */
+  readonly isOfState?: boolean;
 }
 
 function columnsOf(view: View, query: Query): Map<string, Column> {
@@ -122,6 +134,7 @@ function columnsOf(view: View, query: Query): Map<string, Column> {
     const key = measure?.sortKey;
     columns.set(name, {
       shown: (cell) => measure?.present(stateOf(cell, name)) ?? null,
+      isOfState: true,
       ...(key === undefined ? {} : { sortedBy: (cell: Cell) => key(stateOf(cell, name)) }),
     });
   }

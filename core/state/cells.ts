@@ -1,7 +1,14 @@
 import { componentKey, componentsOf } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { EpochMs } from "../log/position.ts";
-import { type CellState, type Item, MERGE, pickedValue, type StateValue } from "../measures/measure.ts";
+import {
+  type CellState,
+  type Item,
+  MERGE,
+  type PresentedField,
+  pickedValue,
+  type StateValue,
+} from "../measures/measure.ts";
 import { Registers } from "../numbers/hll.ts";
 import { PICK_PLACE_DIGITS } from "./compile.ts";
 
@@ -16,6 +23,8 @@ export interface Cell {
   readonly values: Map<string, StateValue>;
   readonly items: Map<string, Map<Item, bigint>>;
   readonly registers: Map<string, Registers>;
+  /** What measures of it were presented as; null before any was, absent while it may still change. */
+  presented?: Map<string, PresentedField> | null;
 }
 
 /**
@@ -74,6 +83,7 @@ export class CellTable {
 
   /** The cells by their coordinates, for `adopt`: nothing may be merged here any more. */
   held(): ReadonlyMap<string, Cell> {
+    for (const cell of this.#cells.values()) cell.presented = null;
     return this.#adopted.size === 0 ? this.#cells : new Map([...this.#adopted, ...this.#cells]);
   }
 

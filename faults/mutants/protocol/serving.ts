@@ -57,6 +57,16 @@ export const servingMutants: readonly Mutant[] = [
     seed: 1,
   },
   {
+    name: "presented-kept",
+    what: "a cell that is merged into shows what it showed before",
+    file: "core/state/cells.ts",
+    find: "const cell = adopted === undefined ? emptyCell(bucket, group) : copyOf(adopted);",
+    replace: "const cell = adopted === undefined ? emptyCell(bucket, group) : { ...adopted, ...copyOf(adopted) };",
+    necessary: true,
+    scenarios: [],
+    seed: 1,
+  },
+  {
     name: "answered-once",
     what: "an answer that is held is given again until the next version",
     file: "serving/read/tiles.ts",
