@@ -17,6 +17,7 @@ import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { poolForTests } from "./duck.ts";
 import { Installation } from "./installation.ts";
+import { patiently } from "./patiently.ts";
 
 /** `tideline check` over a log with planted differences: it finds these, and no others. */
 
@@ -108,7 +109,7 @@ async function folder(name: string, changes: Changes): Promise<string> {
 beforeAll(async () => {
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2 }] });
+  await patiently(() => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2 }] }));
   await admin.disconnect();
   const next = [0, 0];
   const messages = sent.map(({ partition, ...order }, index) => {

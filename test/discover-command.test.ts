@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { Installation } from "./installation.ts";
+import { patiently } from "./patiently.ts";
 import { produce } from "./produce.ts";
 
 /** `tideline discover`, as people run it. */
@@ -35,10 +36,12 @@ let tideline: Installation;
 beforeAll(async () => {
   const admin = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: [topic, empty, foreign].map((name) => ({ topic: name, numPartitions: 3 })),
-  });
+  await patiently(() =>
+    admin.createTopics({
+      waitForLeaders: true,
+      topics: [topic, empty, foreign].map((name) => ({ topic: name, numPartitions: 3 })),
+    }),
+  );
   await admin.disconnect();
   await produce(
     brokers,

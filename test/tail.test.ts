@@ -22,6 +22,7 @@ import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { poolForTests } from "./duck.ts";
 import { Installation } from "./installation.ts";
+import { patiently } from "./patiently.ts";
 
 /** `tideline tail` and GET /streams/:name/records over records that nobody would write on purpose. */
 
@@ -103,7 +104,7 @@ beforeAll(async () => {
   const admin = kafka.admin();
   await admin.connect();
   const topics = [topic, plain].map((name) => ({ topic: name, numPartitions: 3 }));
-  await admin.createTopics({ waitForLeaders: true, topics });
+  await patiently(() => admin.createTopics({ waitForLeaders: true, topics }));
   await admin.disconnect();
   await send(
     topic,

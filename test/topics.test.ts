@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ConfigResourceTypes, Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { Installation, until } from "./installation.ts";
+import { patiently } from "./patiently.ts";
 import { produce } from "./produce.ts";
 
 /** A stream over a topic that belongs to somebody else. */
@@ -34,7 +35,9 @@ beforeAll(async () => {
     { name: "retention.ms", value: "86400000" },
     { name: "max.message.bytes", value: "1048588" },
   ];
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 3, configEntries }] });
+  await patiently(() =>
+    admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 3, configEntries }] }),
+  );
   tideline = await Installation.open("topics", { TIDELINE_SCHEMAS: folder, TIDELINE_VIEWS: folder });
 });
 

@@ -1,3 +1,4 @@
+import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import type { Deployment } from "../deployment/deployment.ts";
 import type { Scenario, World } from "../deployment/scenario.ts";
 import { positionsOf } from "../model/judge.ts";
@@ -117,8 +118,8 @@ export const topicRecreated: Scenario = {
     await withAdmin(deployment, async (admin) => {
       await admin.deleteTopics({ topics: [topic] });
       await world.until("the topic is gone", async () => !(await admin.listTopics()).includes(topic));
-      await admin.createTopics({ topics: [{ topic, numPartitions: ticks.partitions }], waitForLeaders: true });
     });
+    await ensureTopics(deployment.brokers, [{ name: topic, partitions: ticks.partitions }]);
     world.say("topic made again");
     const seed = world.random(1_000_000);
     const source = world.keep(new Source({ brokers: deployment.brokers, topic, seed, rate: 0 }));
