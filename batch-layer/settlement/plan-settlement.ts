@@ -82,8 +82,10 @@ export function failureOf(generation: Generation, error: unknown): SettlementFai
     const { code, message, hint } = error;
     return { generation, code, message, hint };
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return { generation, code: "UNEXPECTED", message, hint: "The worker's log has more. Please report this." };
+  // Clients end their messages with a full stop, and ours have none.
+  const message = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
+  const hint = "Run `tideline doctor`, which checks the servers; the log of `tideline worker` has the whole error.";
+  return { generation, code: "UNEXPECTED", message, hint };
 }
 
 /** The least cut at or above all of them: how far the archive has to go. */
