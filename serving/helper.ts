@@ -87,7 +87,7 @@ type Started = z.infer<typeof Started>;
 /**
  * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of
  * its own, so that neither long computations nor collecting their garbage delay a short request. It is started when it
- * is first needed, again when it has ended, and ended when it is idle.
+ * is first needed or likely to be, again when it has ended, and ended when it is idle.
  */
 export class Helper {
   readonly #options: HelperOptions;
@@ -102,6 +102,7 @@ export class Helper {
   /** Questions that took long. */
   readonly #long = new KnownRanges();
   #running: Running | null = null;
+  #wasExpected = false;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;
   #idle: NodeJS.Timeout | null = null;
@@ -132,6 +133,16 @@ export class Helper {
 
   rememberLarge(question: AskedRange): void {
     this.#large.add(question);
+  }
+
+  /** Starts it, if it never was: the first large question need not wait for that. */
+  expect(): void {
+    if (this.#wasExpected || this.#running !== null) return;
+    this.#wasExpected = true;
+    const use = this.#use();
+    this.#start()
+      .at.catch(() => undefined)
+      .finally(use.end);
   }
 
   /**

@@ -101,6 +101,9 @@ export interface RunningServing {
 /** A server that has a helper recomputes at most this many records itself: some milliseconds of decoding. */
 const SMALL_RECOMPUTED_RECORDS = 10_000;
 
+/** Of a version with so many state rows, some questions are too large for the server. */
+const LARGE_ROWS = 500_000;
+
 /** How long a closing server waits for requests under way. */
 const CLOSE_PATIENCE_MS = 15_000;
 
@@ -139,6 +142,9 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     gate,
     namespace,
     problemsOf: (generation) => problems.of(generation),
+    onNewest: ({ files }) => {
+      if (files.reduce((sum, { rows }) => sum + rows, 0) >= LARGE_ROWS) helper?.expect();
+    },
   });
   const segments = new SegmentCache(gate, maxCachedCells);
   const log = new LogReader({ brokers: options.kafkaBrokers, clientId: "tideline-serve" });
@@ -267,6 +273,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await Promise.all([problems.start(), ownAlerts.start()]);
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;
+    for (const { definition } of views.values()) statuses.manifest(definition, "newest").catch(() => undefined);
     const close = async () => {
       const late = setTimeout(() => app.server.closeAllConnections(), CLOSE_PATIENCE_MS).unref();
       await app.close().finally(() => clearTimeout(late));

@@ -95,6 +95,19 @@ test("everything else is answered by the server, and no helper is started for it
   expect(children).toEqual([]);
 });
 
+test("a helper that is expected to be needed is there for the first question, and is started ahead only once", async () => {
+  await app.close();
+  open({ idleMs: 300 });
+  helper.expect();
+  helper.expect();
+  const { body } = await ask("/views/large");
+  expect(children).toHaveLength(1);
+  expect(body.pid).toBe(children[0]?.pid);
+  await expect.poll(() => children[0]?.exitCode ?? null).not.toBeNull();
+  helper.expect();
+  expect(children).toHaveLength(1);
+});
+
 test("proofs are the helper's", async () => {
   expect((await ask("/proof/revenue?sample=3")).body).toMatchObject({ url: "/proof/revenue?sample=3" });
 });

@@ -36,6 +36,8 @@ export interface ViewStatusesOptions {
   readonly now?: () => EpochMs;
   /** What keeps the answers of a generation from growing; nothing by default. */
   readonly problemsOf?: (generation: string) => readonly Problem[];
+  /** Told of each version that is newer than those that were known. */
+  readonly onNewest?: (manifest: Manifest) => void;
 }
 
 const REDIS_TIMEOUT_MS = 1_000;
@@ -104,6 +106,7 @@ export class ViewStatuses {
       );
     }
     this.#newest.set(generation, newest);
+    if (newest.version !== known?.version) this.#options.onNewest?.(newest);
     return newest;
   }
 
