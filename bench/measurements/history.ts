@@ -13,8 +13,9 @@ import { type Installation, withInstallation } from "../setup/installation.ts";
 
 /** They have three million events. */
 const ORDERS = 780_000;
-/** Orders whose events are not archived yet when they are asked for. */
-const TAIL_ORDERS = 8_000;
+/** This many are archived when they are asked for; what follows is the end of the log, some 33,000. */
+const ARCHIVED = 3_060_000;
+const FIRST_ASKED = 8_000;
 const BATCH = 20_000;
 const ASKED = 10;
 const SEED = 7;
@@ -33,7 +34,7 @@ export async function benchHistory(report: (line: string) => void): Promise<Figu
   return withInstallation({ temporal: true, env: { TIDELINE_SYSTEM: "systems/orders" } }, async (installation) => {
     const shop = new Orders();
     const records = delivered(shop.events(), SEED, DISORDER);
-    let sent = await send(installation, records, () => shop.placed >= ORDERS - TAIL_ORDERS);
+    let sent = await send(installation, records, ARCHIVED);
     report(`${sent} events of ${shop.placed} orders`);
     await installation.role("worker", "--no-schedules").start();
     await installation.role("serve", "--rate-limit", "0").start();
@@ -41,7 +42,7 @@ export async function benchHistory(report: (line: string) => void): Promise<Figu
       await execa(process.execPath, ["cli/tideline.js", "settle", name], { env: installation.env });
     report("settled");
     await installation.role("speed").start();
-    sent += await send(installation, records, () => false);
+    sent += await send(installation, records, Number.POSITIVE_INFINITY);
     await applied(installation, sent);
     const times: number[] = [];
     for (const [order, wanted] of shop.asked) {
@@ -76,11 +77,11 @@ async function applied({ ports }: Installation, sent: number): Promise<void> {
 }
 
 /** Sends records until there are no more, or enough; returns how many. */
-async function send({ brokers }: Installation, records: Iterator<Delivery>, isEnough: () => boolean): Promise<number> {
+async function send({ brokers }: Installation, records: Iterator<Delivery>, most: number): Promise<number> {
   const producer = await openProducer({ brokers });
   let [sent, isDone] = [0, false];
   try {
-    while (!isDone && !isEnough()) {
+    while (!isDone && sent < most) {
       const batches = new Map<string, EventRecord[]>();
       for (let index = 0; index < BATCH && !isDone; index++) {
         const next = records.next();
@@ -113,7 +114,7 @@ class Orders {
       const cart = Array.from({ length: 1 + Math.floor(3 * random()) }, () => product(one(categories).name, random()));
       const run = { name: this.placed.toString(36), random };
       const life = lifeOf(customerOf(one(regions), random()), cart, START_MS + this.placed * EVERY_MS, run);
-      if (this.placed % Math.floor(ORDERS / ASKED) === TAIL_ORDERS)
+      if (this.placed % Math.floor(ORDERS / ASKED) === FIRST_ASKED)
         this.asked.set(
           String(life[0]?.event.order_id),
           life.map(({ event }) => String(event.event_id)),
