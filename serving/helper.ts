@@ -102,7 +102,8 @@ export class Helper {
   /** Questions that took long. */
   readonly #long = new KnownRanges();
   #running: Running | null = null;
-  #wasExpected = false;
+  /** Or is not to be any more. */
+  #wasStarted = false;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;
   #idle: NodeJS.Timeout | null = null;
@@ -137,12 +138,12 @@ export class Helper {
 
   /** Starts it, if it never was: the first large question need not wait for that. */
   expect(): void {
-    if (this.#wasExpected || this.#running !== null) return;
-    this.#wasExpected = true;
-    const use = this.#use();
-    this.#start()
-      .at.catch(() => undefined)
-      .finally(use.end);
+    if (this.#wasStarted) return;
+    const { at } = this.#start();
+    at.then(
+      () => this.#endWhenIdle(),
+      () => undefined,
+    );
   }
 
   /**
@@ -169,6 +170,7 @@ export class Helper {
 
   /** Ends every helper; resolves when they are gone. */
   async close(): Promise<void> {
+    this.#wasStarted = true;
     this.end();
     const late = setTimeout(() => this.#children.forEach((child) => void child.kill("SIGKILL")), CLOSE_LIMIT_MS);
     await Promise.all([...this.#children].map((child) => once(child, "exit")));
@@ -253,9 +255,15 @@ export class Helper {
     if (this.#idle !== null) clearTimeout(this.#idle);
     const end = () => {
       this.#inUse -= 1;
-      if (this.#inUse === 0) this.#idle = setTimeout(() => this.end(), this.#options.idleMs ?? IDLE_MS).unref();
+      this.#endWhenIdle();
     };
     return { end };
+  }
+
+  #endWhenIdle(): void {
+    if (this.#inUse > 0) return;
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => this.end(), this.#options.idleMs ?? IDLE_MS).unref();
   }
 
   #drop(running: Running): void {
@@ -264,6 +272,7 @@ export class Helper {
   }
 
   #start(): Running {
+    this.#wasStarted = true;
     const { start, logger } = this.#options;
     const child = start();
     const running = { child, at: whereOf(child) };

@@ -12,12 +12,12 @@ import type { Finding } from "../store/check/findings.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { Generations } from "../store/definitions/generations.ts";
 import { DataDirectory } from "../store/files/files.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { poolForTests } from "./duck.ts";
 import { Installation } from "./installation.ts";
-import { patiently } from "./patiently.ts";
 
 /** `tideline check` over a log with planted differences: it finds these, and no others. */
 
@@ -107,10 +107,7 @@ async function folder(name: string, changes: Changes): Promise<string> {
 }
 
 beforeAll(async () => {
-  const admin = kafka.admin();
-  await admin.connect();
-  await patiently(() => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2 }] }));
-  await admin.disconnect();
+  await ensureTopics(brokers, [{ name: topic, partitions: 2 }]);
   const next = [0, 0];
   const messages = sent.map(({ partition, ...order }, index) => {
     const offset = next[partition] ?? 0;

@@ -1,9 +1,8 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { Installation } from "./installation.ts";
-import { patiently } from "./patiently.ts";
 import { produce } from "./produce.ts";
 
 /** `tideline discover`, as people run it. */
@@ -34,15 +33,10 @@ const click = (index: number) => ({
 let tideline: Installation;
 
 beforeAll(async () => {
-  const admin = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).admin();
-  await admin.connect();
-  await patiently(() =>
-    admin.createTopics({
-      waitForLeaders: true,
-      topics: [topic, empty, foreign].map((name) => ({ topic: name, numPartitions: 3 })),
-    }),
+  await ensureTopics(
+    brokers,
+    [topic, empty, foreign].map((name) => ({ name, partitions: 3 })),
   );
-  await admin.disconnect();
   await produce(
     brokers,
     topic,

@@ -100,6 +100,8 @@ test("a helper that is expected to be needed is there for the first question, an
   open({ idleMs: 300 });
   helper.expect();
   helper.expect();
+  expect(children).toHaveLength(1);
+  expect(helper.inUse).toBe(0);
   const { body } = await ask("/views/large");
   expect(children).toHaveLength(1);
   expect(body.pid).toBe(children[0]?.pid);

@@ -13,6 +13,7 @@ import type { Stream } from "../core/contract/stream.ts";
 import { type RunningServing, startServing } from "../serving/main.ts";
 import { type Definitions, loadDefinitions } from "../store/definitions/definitions.ts";
 import { DataDirectory } from "../store/files/files.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { followTopic } from "../store/records/follow.ts";
 import { type LogStart, parseLogStart, spanFrom } from "../store/records/log-start.ts";
@@ -22,7 +23,6 @@ import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { poolForTests } from "./duck.ts";
 import { Installation } from "./installation.ts";
-import { patiently } from "./patiently.ts";
 
 /** `tideline tail` and GET /streams/:name/records over records that nobody would write on purpose. */
 
@@ -101,11 +101,10 @@ async function send(
 beforeAll(async () => {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "orders.ts"), file);
-  const admin = kafka.admin();
-  await admin.connect();
-  const topics = [topic, plain].map((name) => ({ topic: name, numPartitions: 3 }));
-  await patiently(() => admin.createTopics({ waitForLeaders: true, topics }));
-  await admin.disconnect();
+  await ensureTopics(
+    brokers,
+    [topic, plain].map((name) => ({ name, partitions: 3 })),
+  );
   await send(
     topic,
     sent.map((one, index) => ({ ...one, timestamp: String(FIRST_MS + index * 1_000) })),

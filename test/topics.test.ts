@@ -2,8 +2,8 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigResourceTypes, Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { Installation, until } from "./installation.ts";
-import { patiently } from "./patiently.ts";
 import { produce } from "./produce.ts";
 
 /** A stream over a topic that belongs to somebody else. */
@@ -31,13 +31,8 @@ beforeAll(async () => {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "orders.ts"), file);
   await admin.connect();
-  const configEntries = [
-    { name: "retention.ms", value: "86400000" },
-    { name: "max.message.bytes", value: "1048588" },
-  ];
-  await patiently(() =>
-    admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 3, configEntries }] }),
-  );
+  const config = { "retention.ms": "86400000", "max.message.bytes": "1048588" };
+  await ensureTopics(brokers, [{ name: topic, partitions: 3, config }]);
   tideline = await Installation.open("topics", { TIDELINE_SCHEMAS: folder, TIDELINE_VIEWS: folder });
 });
 

@@ -84,8 +84,7 @@ export function failureOf(generation: Generation, error: unknown): SettlementFai
   }
   // Clients end their messages with a full stop, and ours have none.
   const message = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
-  const hint = "Run `tideline doctor`, which checks the servers; the log of `tideline worker` has the whole error.";
-  return { generation, code: "UNEXPECTED", message, hint };
+  return { generation, code: "UNEXPECTED", message, hint: "Run `tideline doctor`, which checks the servers." };
 }
 
 /** The least cut at or above all of them: how far the archive has to go. */

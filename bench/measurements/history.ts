@@ -64,7 +64,8 @@ export async function benchHistory(report: (line: string) => void): Promise<Figu
 
 /** Waits until the tables stand behind all records of the five topics. */
 async function applied({ ports }: Installation, sent: number): Promise<void> {
-  for (;;) {
+  const endMs = performance.now() + 300_000;
+  while (performance.now() < endMs) {
     const response = await fetch(`http://127.0.0.1:${ports.api}/tables`);
     const { tables } = (await response.json()) as {
       tables: { stream?: string; applied?: Record<string, string> | null }[];
@@ -74,6 +75,7 @@ async function applied({ ports }: Installation, sent: number): Promise<void> {
     if (positions.reduce((sum, one) => sum + Number(one), 0) >= sent) return;
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
+  throw new Error("the tables do not reach the end of the log within five minutes");
 }
 
 /** Sends records until there are no more, or enough; returns how many. */

@@ -2,7 +2,7 @@ import { componentKey } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { EpochMs } from "../log/position.ts";
 import { shownGroupValue } from "../measures/decimals.ts";
-import type { Presented, PresentedField } from "../measures/measure.ts";
+import type { Measure, Presented, PresentedField } from "../measures/measure.ts";
 import { comparePresented } from "../measures/order.ts";
 import { type Cell, type GroupValue, stateOf } from "../state/cells.ts";
 import { bucketOf } from "../time.ts";
@@ -70,8 +70,13 @@ export function* presenting(
   return { rows, truncated: sorted.length > query.limit };
 }
 
-function fieldOf(cell: Cell, name: string, { shown, isOfState = false }: Column): PresentedField {
-  if (!isOfState || cell.presented === undefined) return shown(cell);
+/** Quantiles and distinct counts: a few numbers of many items or registers. */
+function isKept({ parts, components }: Measure): boolean {
+  return parts !== "list" && components.some(({ form }) => form === "items" || form === "registers");
+}
+
+function fieldOf(cell: Cell, name: string, { shown, isKept = false }: Column): PresentedField {
+  if (!isKept || cell.presented === undefined) return shown(cell);
   cell.presented ??= new Map();
   const held = cell.presented.get(name);
   if (held !== undefined) return held;
@@ -115,8 +120,8 @@ export function componentsOfMeasures(view: View, measures: Iterable<string>): Se
 interface Column {
   readonly shown: (cell: Cell) => PresentedField;
   readonly sortedBy?: (cell: Cell) => PresentedField;
-  /** Whether it follows from the cell's state: it is computed once for a cell that does not change any more. */
-  readonly isOfState?: boolean;
+  /** Whether it is small and dear to compute: it is kept for a cell that does not change any more. */
+  readonly isKept?: boolean;
 }
 
 function columnsOf(view: View, query: Query): Map<string, Column> {
@@ -134,7 +139,7 @@ function columnsOf(view: View, query: Query): Map<string, Column> {
     const key = measure?.sortKey;
     columns.set(name, {
       shown: (cell) => measure?.present(stateOf(cell, name)) ?? null,
-      isOfState: true,
+      isKept: measure !== undefined && isKept(measure),
       ...(key === undefined ? {} : { sortedBy: (cell: Cell) => key(stateOf(cell, name)) }),
     });
   }

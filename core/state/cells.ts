@@ -23,7 +23,7 @@ export interface Cell {
   readonly values: Map<string, StateValue>;
   readonly items: Map<string, Map<Item, bigint>>;
   readonly registers: Map<string, Registers>;
-  /** What measures of it were presented as; null before any was, absent while it may still change. */
+  /** What some measures of it were presented as; null before any was, absent while it may still change. */
   presented?: Map<string, PresentedField> | null;
 }
 

@@ -183,16 +183,16 @@ export function asOfToken({ generation }: Definition, { manifest, cut, applied }
   return token({ generation, version: manifest.version, cut, applied });
 }
 
-const newest = new WeakMap<Cut, { readonly asOf: AsOf; readonly token: string }>();
+const tokens = new WeakMap<Cut, { readonly asOf: AsOf; readonly token: string }>();
 
 /** The token of a position; all questions that one look at Redis answered share it. */
 function token(asOf: AsOf): string {
   const { generation, version, cut, applied } = asOf;
-  const held = newest.get(applied);
+  const held = tokens.get(applied);
   const isSame = held?.asOf.generation === generation && held.asOf.version === version && held.asOf.cut === cut;
   if (isSame) return held.token;
   const made = encodeAsOf(asOf);
-  newest.set(applied, { asOf, token: made });
+  tokens.set(applied, { asOf, token: made });
   return made;
 }
 

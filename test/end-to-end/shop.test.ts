@@ -255,6 +255,11 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       const refreshing = tideline.refresh("revenue", "trending-products", "visits");
       await tideline.kill("worker");
       await tideline.emptyRedis();
+      await until(
+        "a question is answered meanwhile",
+        async () => answers.size,
+        (given) => given > 0,
+      );
       await Promise.all([speed.start(), tideline.restart("worker")]);
       await Promise.all([sending, refreshing]);
       await tideline.emptyRedis();

@@ -6,6 +6,8 @@ import { topK } from "../../core/measures/kinds/top-k.ts";
 import type { CellState } from "../../core/measures/measure.ts";
 import { compareText } from "../../core/measures/order.ts";
 import { Registers } from "../../core/numbers/hll.ts";
+import { presentRows } from "../../core/query/present.ts";
+import { planQuery } from "../../core/query/query.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
 import { anyText } from "../any-text.ts";
 import { everything } from "../views.ts";
@@ -114,17 +116,17 @@ function shownOf(table: CellTable) {
     .sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
+const planned = planQuery(everything, {});
+if (!planned.ok) throw new Error(JSON.stringify(planned.problems));
+const ALL = planned.query;
+
 function shown(cell: Cell) {
-  const present = Object.entries(everything.measures).map(([name, measure]) => [
-    name,
-    measure.present(stateOf(cell, name)),
-  ]);
   return {
     key: JSON.stringify([cell.bucket, cell.group]),
     items: Object.fromEntries([...cell.items].sort().map(([name, held]) => [name, [...held].sort().map(String)])),
     values: Object.fromEntries([...cell.values].sort().map(([name, value]) => [name, value.toString()])),
     registers: Object.fromEntries([...cell.registers].sort().map(([name, set]) => [name, set.entries()])),
-    presented: Object.fromEntries(present),
+    presented: presentRows(everything, ALL, [cell]).rows,
   };
 }
 
@@ -181,8 +183,12 @@ describe("every measure's state is a commutative monoid, to the bit", () => {
         const first = new CellTable(everything);
         mergeInto(first, a);
         const [before, size] = [shownOf(first), first.size];
+        const held = first.held();
+        const unchanged = new CellTable(everything);
+        unchanged.adopt(held);
+        expect(shownOf(unchanged)).toEqual(before);
         const table = new CellTable(everything);
-        table.adopt(first.held());
+        table.adopt(held);
         mergeInto(table, b);
         expect(shownOf(table)).toEqual(merged(a, b));
         expect(table.size).toBe(table.cells().length);

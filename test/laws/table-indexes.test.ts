@@ -398,7 +398,7 @@ describe("an index of a table", () => {
     expect(await data.has(unnamed.file)).toBe(false);
   });
 
-  test("that is missing is as none: a release without indexes has deleted it", async () => {
+  test("that is missing is as none: a newer version may have named its file without it", async () => {
     const file = await one(view, many(200));
     await data.remove(file.index?.file ?? "");
     const reader = readerOf(manifestOf([file]), []);

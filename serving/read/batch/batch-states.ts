@@ -206,7 +206,7 @@ export class BatchStates {
     return null;
   }
 
-  /** The files, without the indexes that are gone: a release that does not know indexes deletes them. */
+  /** The files, without the indexes that are gone: a newer version may have the same file without its index. */
   #withIndexes(files: readonly StateFile[]): Promise<StateFile[]> {
     return Promise.all(
       files.map(async ({ index, ...file }) => {

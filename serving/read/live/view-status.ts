@@ -36,7 +36,7 @@ export interface ViewStatusesOptions {
   readonly now?: () => EpochMs;
   /** What keeps the answers of a generation from growing; nothing by default. */
   readonly problemsOf?: (generation: string) => readonly Problem[];
-  /** Told of each version that is newer than those that were known. */
+  /** Told of the first version that is known, and of each newer one. */
   readonly onNewest?: (manifest: Manifest) => void;
 }
 
@@ -76,7 +76,7 @@ export class ViewStatuses {
 
   /** The status of an answer made of `manifest`, and of live state up to `applied` when there is some. */
   of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): ViewStatus {
-    const cut = cutOf(manifest);
+    const cut = cutOfManifest(manifest);
     const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
     return {
       manifest,
@@ -167,7 +167,7 @@ export class ViewStatuses {
 const cuts = new WeakMap<Manifest, Cut>();
 
 /** A version's cut: the same value each time, so that what is known of it is known again. */
-function cutOf(manifest: Manifest): Cut {
+function cutOfManifest(manifest: Manifest): Cut {
   const cut = cuts.get(manifest) ?? cutFromJson(manifest.cut);
   cuts.set(manifest, cut);
   return cut;
