@@ -19,7 +19,7 @@ import { World } from "./protocol/world.ts";
  * most TIDELINE_RUNS worlds.
  */
 
-const { TIDELINE_MUTANTS: asked, TIDELINE_SEED: firstSeed, TIDELINE_RUNS: worlds = "200" } = process.env;
+const { TIDELINE_MUTANTS: asked, TIDELINE_SEED: firstSeed, TIDELINE_RUNS: worlds = "400" } = process.env;
 const inReach = mutants.filter(({ name, necessary, seed, slow }) =>
   asked === undefined
     ? seed !== undefined && (nightly || slow !== true)
