@@ -102,7 +102,7 @@ export class Helper {
   /** Questions that took long. */
   readonly #long = new KnownRanges();
   #running: Running | null = null;
-  /** Or is not to be any more. */
+  /** Also true when it is closed: then it is not to be started ahead. */
   #wasStarted = false;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;

@@ -101,7 +101,7 @@ export interface RunningServing {
 /** A server that has a helper recomputes at most this many records itself: some milliseconds of decoding. */
 const SMALL_RECOMPUTED_RECORDS = 10_000;
 
-/** Of a version with so many state rows, some questions are too large for the server. */
+/** From this many state rows on, some questions about a version are likely to be too large for the server. */
 const LARGE_ROWS = 500_000;
 
 /** How long a closing server waits for requests under way. */

@@ -94,7 +94,7 @@ function binSql(value: string, divisions: number): string {
   );
 }
 
-/** The middle of the bin that has the value of this rank; null when there are not so many. `bins` ascend. */
+/** The middle of the bin that holds the value of this rank; null for fewer values than that. `bins` are ascending. */
 function valueAt(bins: readonly (readonly [Item, bigint])[], rank: bigint, divisions: number): number | null {
   let seen = 0n;
   for (const [bin, count] of bins) {
