@@ -3,12 +3,11 @@ import {
   allHandlersFinished,
   condition,
   defineUpdate,
+  deprecatePatch,
   isCancellation,
-  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
-  sleep,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities, NamedFailure, NamedSettled } from "../activities/activities.ts";
@@ -42,8 +41,6 @@ export interface SettleStreamResult {
  */
 export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
 
-/** How long runs of the release before wait between two rounds. */
-const BETWEEN_ROUNDS_MS = 15_000;
 /** A run that was asked for so many rounds takes no further wishes: its history would grow without end. */
 export const MOST_ROUNDS = 50;
 /** The type of the failure of an update that a run refuses because it is ending. */
@@ -85,9 +82,9 @@ export async function settleStream({ stream, views }: SettleStreamInput): Promis
   });
   await condition(() => wishes.length > 0, FIRST_WISH_MS);
   while (wishes.length > 0) {
+    // Runs of the release before have this mark. The condition and the line can go in the next release.
     const hasPublished = "views" in outcome && outcome.views.some(({ published }) => published);
-    // What readers still need stays by its age. The line, its constant and the condition can go in the next release.
-    if (hasPublished && !patched("rounds-at-once")) await sleep(BETWEEN_ROUNDS_MS);
+    if (hasPublished) deprecatePatch("rounds-at-once");
     const taken = wishes.splice(0);
     begun += 1;
     const all = taken.some((wish) => wish.views === null);
