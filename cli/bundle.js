@@ -19,6 +19,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { bundleFolder, isCodeKept, keepCode, loadBundle } from "./bundled.js";
 import { compiledProgram } from "./compiled.js";
+import { ownModule } from "./own-imports.js";
 
 /** Packages that load native parts, or files beside their own, by names that only they know. */
 const EXTERNAL = [
@@ -108,9 +109,7 @@ const optionsFor = (folder, files) => ({
 });
 
 function setup(builder) {
-  builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path }) => ({
-    path: join(root, path === "tideline" ? "core/definition/builders.ts" : `${path.slice("tideline/".length)}.ts`),
-  }));
+  builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path }) => ({ path: join(root, ownModule(path)) }));
   builder.onLoad({ filter: /\.ts$/ }, ({ path }) => ({ contents: inPlace(path), loader: "ts" }));
   builder.onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => ({ contents: packaged(path), loader: "js" }));
 }

@@ -4,6 +4,7 @@ import { createRequire, isBuiltin } from "node:module";
 import { basename, dirname, extname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import { ownModule } from "./own-imports.js";
 
 /**
  * A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may
@@ -67,8 +68,7 @@ function setUp(builder, root) {
     kind === "entry-point" ? undefined : { path: path.replace(/\.ts$/, ".js"), external: true },
   );
   builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path, resolveDir }) => {
-    const file = path === "tideline" ? "core/definition/builders.js" : `${path.slice("tideline/".length)}.js`;
-    const from = relative(resolveDir, join(root, file));
+    const from = relative(resolveDir, join(root, ownModule(path).replace(/\.ts$/, ".js")));
     return { path: from.startsWith(".") ? from : `./${from}`, external: true };
   });
   // Node reads a CommonJS module's text for the names of its exports before it runs it for an `import`. A `require`

@@ -16,6 +16,7 @@ const COMPILER = [
   "cli/compile.js",
   "cli/bundle.js",
   "cli/bundled.js",
+  "cli/own-imports.js",
 ];
 
 /** The program's TypeScript files, as paths from `root`. */

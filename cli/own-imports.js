@@ -10,12 +10,21 @@ export function initialize(data) {
 }
 
 /**
- * What a definition imports as `tideline` is the Tideline that runs it: package.json's `exports` as seen from here, and
- * as it was compiled. And a .ts file is a module, also where no package.json says so.
+ * The source file that `tideline` or `tideline/schemas/<name>` stands for, below the program's root; null for other
+ * names. The package itself has another name, because `tideline` in the npm registry is somebody else's.
+ */
+export function ownModule(specifier) {
+  if (specifier === "tideline") return "core/definition/builders.ts";
+  return specifier.startsWith("tideline/schemas/") ? `${specifier.slice("tideline/".length)}.ts` : null;
+}
+
+/**
+ * What a definition imports as `tideline` is the Tideline that runs it, as it was compiled. And a .ts file is a module,
+ * also where no package.json says so.
  */
 export async function resolve(specifier, context, next) {
-  const ours = specifier === "tideline" || specifier.startsWith("tideline/");
-  const found = await next(specifier, ours ? { ...context, parentURL: import.meta.url } : context);
+  const own = ownModule(specifier);
+  const found = await next(own === null ? specifier : new URL(`../${own}`, import.meta.url).href, context);
   const compiled = program === null ? null : compiledUrl(program, found.url);
   if (compiled !== null) return { ...found, url: compiled, format: "module" };
   return /\.ts(\?|$)/.test(found.url) ? { ...found, format: "module" } : found;
