@@ -1,4 +1,4 @@
-import type { PartitionStates } from "../speed-layer/states/gathering.ts";
+import type { PartitionStates } from "../speed-layer/states/deltas.ts";
 import { cellsOfDelta } from "../store/redis/group-rows.ts";
 
 /** States of a batch in an order of their own, with sketches as the hashes they hold, to compare two of them. */

@@ -1,5 +1,6 @@
 import type { Row } from "../../core/query/present.ts";
-import type { AnswerField, AnswerPosition } from "../../serving/answer/answer.ts";
+import type { AnswerPosition } from "../../serving/answer/answer.ts";
+import type { AnswerField } from "../../serving/answer/answer-fields.ts";
 import { printable } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { draw } from "../terminal/sheet.ts";

@@ -1,40 +1,19 @@
-import type { SESSION_COLUMNS, View } from "../../core/definition/view.ts";
 import type { Problem } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { type Cut, type CutJson, cutToJson } from "../../core/log/position.ts";
-import { dimensionScales } from "../../core/measures/decimals.ts";
-import { canBeCut, partialColumn } from "../../core/query/partial.ts";
 import type { Row } from "../../core/query/present.ts";
 import type { Query } from "../../core/query/query.ts";
+import { STEP, type Work } from "../../core/query/work.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Missing } from "../common/missing.ts";
-import { NUMBERS, type Numbers } from "../common/numbers.ts";
+import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
+import { tooLong } from "../common/problem.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
-
-/** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
-export interface AnswerField {
-  readonly kind: "time" | "dimension" | "measure";
-  readonly type: string;
-  readonly unit: string;
-  readonly exact: boolean;
-  /** Relative standard error; 0 when exact. */
-  readonly error: number;
-  readonly note: string;
-  /** What its values are, or those of its parts. */
-  readonly values: "integer" | "decimal" | "double" | "text" | "boolean" | "instant" | "other";
-  /**
-   * The type that they have in JSON, all of them, whatever their size; null where there is none. Absent for values that
-   * are neither.
-   */
-  readonly json?: "number" | "string" | "boolean";
-  /** How many decimal places its exact decimals have. */
-  readonly scale?: number;
-  /** Of a measure that presents several values: their names, or "list". */
-  readonly parts?: readonly string[] | "list";
-}
+import type { DescribedView } from "../views/served-views.ts";
+import { type AnswerField, answerFields } from "./answer-fields.ts";
 
 /** Where an answer stands in the log. */
 export interface AnswerPosition {
@@ -83,99 +62,6 @@ function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: numb
   const every = calendar === null ? formatDuration(everyMs) : calendar.unit === "all" ? "all" : `1 ${calendar.unit}`;
   const window = calendar === null ? formatDuration(windowMs) : every;
   return { from: isoOf(fromMs), to: isoOf(toMs), every, window, zone };
-}
-
-const TIME: AnswerField = {
-  kind: "time",
-  type: "instant",
-  unit: "ISO 8601, UTC",
-  exact: true,
-  error: 0,
-  note: "start of the bucket",
-  values: "instant",
-  json: "string",
-};
-
-const PARTIAL: AnswerField = {
-  ...TIME,
-  type: "boolean",
-  values: "boolean",
-  json: "boolean",
-  unit: "",
-  note: "true where from and to leave out a part of the bucket's time, else absent",
-};
-
-const SESSION_FIELDS: Readonly<Record<(typeof SESSION_COLUMNS)[number], AnswerField>> = {
-  ended: { ...TIME, note: "the session's last event; bucket is its first" },
-  duration_ms: {
-    ...TIME,
-    kind: "measure",
-    type: "duration",
-    unit: "ms",
-    note: "from the first event to the last",
-    values: "integer",
-  },
-};
-
-/** What values are, and as what they come in JSON. */
-export function written(
-  values: AnswerField["values"],
-  scale: number,
-  numbers: Numbers,
-): Pick<AnswerField, "values" | "json" | "scale"> {
-  if (values === "other") return { values };
-  const isExact = values === "integer" || values === "decimal";
-  const json = isExact
-    ? NUMBERS[numbers]
-    : values === "double"
-      ? "number"
-      : values === "boolean"
-        ? "boolean"
-        : "string";
-  return { values, json, ...(values === "decimal" ? { scale } : {}) };
-}
-
-function sessionFields(numbers: Numbers): typeof SESSION_FIELDS {
-  const { ended, duration_ms } = SESSION_FIELDS;
-  return { ended, duration_ms: { ...duration_ms, ...written("integer", 0, numbers) } };
-}
-
-/** What of a query decides which columns its answer has. */
-export type AnswerColumns = Pick<Query, "by" | "measures" | "everyMs" | "calendar">;
-
-/** The columns of an answer. */
-export function answerFields(
-  view: View,
-  types: ColumnTypes,
-  { by, measures, ...cut }: AnswerColumns,
-  numbers: Numbers = "number",
-): Record<string, AnswerField> {
-  const dimensions = by.map((name): [string, AnswerField] => {
-    const scale = dimensionScales(view).get(name) ?? 0;
-    const type = scale > 0 ? "decimal" : (types.get(name) ?? "text");
-    const shared = {
-      kind: "dimension",
-      unit: "",
-      exact: true,
-      error: 0,
-      note: "null where the event has none",
-    } as const;
-    return [name, { ...shared, type, ...written(type, scale, numbers) }];
-  });
-  const measured = measures.flatMap((name): [string, AnswerField][] => {
-    const measure = view.measures[name];
-    if (measure === undefined) return [];
-    const { kind, unit, accuracy, parts, scale } = measure;
-    const values = measure.values === "picked" ? (types.get(name) ?? "text") : measure.values;
-    const described = { kind: "measure", type: kind, unit, ...accuracy, ...written(values, scale, numbers) } as const;
-    return [[name, { ...described, ...(parts === undefined ? {} : { parts }) }]];
-  });
-  return {
-    bucket: TIME,
-    ...(view.sessions === null ? {} : sessionFields(numbers)),
-    ...Object.fromEntries([...dimensions, ...measured]),
-    ...(canBeCut(view, cut) ? { [partialColumn(view)]: PARTIAL } : {}),
-  };
 }
 
 /** The token of where a view or an answer stands. */
@@ -292,4 +178,60 @@ export function viewSummary(
     ...(status === null || status.missing === null ? {} : { missing: status.missing }),
     ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
   };
+}
+
+/**
+ * A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that
+ * does.
+ */
+export interface RenderedAnswer {
+  readonly answer: ReadAnswer;
+  /** All of the JSON before the age, and all after it. */
+  readonly before: string;
+  readonly after: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Null for an answer that is not complete, or comes with problems: it says so, and is not to be held on to. */
+export function* renderAnswer(
+  { definition, types }: DescribedView,
+  query: Query,
+  answer: ReadAnswer,
+  { headers, numbers }: { readonly headers: RenderedAnswer["headers"]; readonly numbers: Numbers },
+): Work<RenderedAnswer | null> {
+  const whole = answerBody(definition, types, query, answer, { at: null, numbers });
+  const { freshnessMs, complete, missing, problems, ...rest } = whole;
+  if (missing !== undefined || problems !== undefined || freshnessMs === null) return null;
+  const before = `${(yield* answerJson(rest, numbers)).slice(0, -1)},"freshnessMs":`;
+  return { answer, before, after: `,"complete":${complete}}`, headers };
+}
+
+/** This many rows become text between two yields. */
+const STEP_ROWS = 50;
+
+/** What an answer's text may have, in characters: half of what a JavaScript string can hold. */
+const MOST_CHARACTERS = 256_000_000;
+
+/** The body of an answer, or some of its fields, as JSON. Throws TOO_LARGE for a text that is too long to be held. */
+export function* answerJson(
+  { view, rows, ...rest }: Pick<AnswerBody, "view" | "rows" | "fields" | "notices">,
+  numbers: Numbers,
+): Work<string> {
+  const columns = numberColumns(rest.fields);
+  const pieces: string[] = [];
+  let [characters, isRounded] = [0, false];
+  for (let at = 0; at < rows.length; at += STEP_ROWS) {
+    const { json, hasLong } = rowsJson(rows.slice(at, at + STEP_ROWS), columns, numbers);
+    characters += json.length;
+    if (characters > MOST_CHARACTERS) throw tooLong(MOST_CHARACTERS);
+    isRounded ||= hasLong && numbers === "number";
+    pieces.push(json);
+    yield STEP;
+  }
+  const noticed = isRounded ? { ...rest, notices: [...(rest.notices ?? []), LONG_NUMBERS] } : rest;
+  return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(noticed).slice(1)}`;
+}
+
+export function renderedBody({ before, after }: RenderedAnswer, freshnessMs: number): string {
+  return `${before}${freshnessMs}${after}`;
 }

@@ -7,7 +7,7 @@ import { canBeCut, partialColumn } from "../../core/query/partial.ts";
 import type { Row } from "../../core/query/present.ts";
 import { fieldJson, numberText } from "../common/numbers.ts";
 import { turn } from "../common/turns.ts";
-import type { AnswerColumns } from "./answer.ts";
+import type { AnswerColumns } from "./answer-fields.ts";
 
 interface Column {
   readonly header: string;

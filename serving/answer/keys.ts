@@ -9,7 +9,8 @@ import { type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Reading } from "../read/reading.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { type AnswerNotice, answerFields, LONG_NUMBERS } from "./answer.ts";
+import { type AnswerNotice, LONG_NUMBERS } from "./answer.ts";
+import { answerFields } from "./answer-fields.ts";
 
 /** A value that a dimension has, and how many events (or lines) have it. */
 export interface Key {

@@ -10,8 +10,7 @@ import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
 import { queryKey } from "../read/validators.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { answerBody, answerStatus, asOfToken } from "./answer.ts";
-import { answerJson } from "./rendered-answer.ts";
+import { answerBody, answerJson, answerStatus, asOfToken } from "./answer.ts";
 
 /**
  * One event of a live stream:

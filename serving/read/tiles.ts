@@ -9,10 +9,9 @@ import type { ChainState } from "../../store/redis/chain-state.ts";
 import type { Missing } from "../common/missing.ts";
 import type { BatchStates } from "./batch/batch-states.ts";
 import { Vanished } from "./cells/vanished.ts";
-import { type Joined, join, type SizedSegment } from "./live/join.ts";
 import type { LiveRead } from "./live/live-reads.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
-import { NO_CHAIN, type ViewStatuses } from "./live/view-status.ts";
+import { type Joined, join, NO_CHAIN, type SizedSegment, type ViewStatuses } from "./live/view-status.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
 

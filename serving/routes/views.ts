@@ -4,11 +4,20 @@ import { type Failure, failureKey, type Problem, problemOf } from "../../core/fa
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import { isListed } from "../access/access.ts";
-import { answerBody, answerNotices, answerStatus, asOfToken, viewSummary } from "../answer/answer.ts";
+import {
+  answerBody,
+  answerJson,
+  answerNotices,
+  answerStatus,
+  asOfToken,
+  type RenderedAnswer,
+  renderAnswer,
+  renderedBody,
+  viewSummary,
+} from "../answer/answer.ts";
 import { csvOf } from "../answer/csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
 import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
-import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../answer/rendered-answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { remembered } from "../common/remembered.ts";

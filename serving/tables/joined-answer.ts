@@ -1,6 +1,7 @@
 import { type AsOf, encodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
 import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
-import { type AnswerField, answerStatus, written } from "../answer/answer.ts";
+import { answerStatus } from "../answer/answer.ts";
+import { type AnswerField, written } from "../answer/answer-fields.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { DescribedJoin } from "../views/described-join.ts";

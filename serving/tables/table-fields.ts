@@ -1,7 +1,7 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
 import { bare } from "../../core/contract/fields.ts";
 import type { View } from "../../core/definition/view.ts";
-import { type AnswerField, answerFields, written } from "../answer/answer.ts";
+import { type AnswerField, answerFields, written } from "../answer/answer-fields.ts";
 import type { Numbers } from "../common/numbers.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 

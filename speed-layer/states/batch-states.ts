@@ -1,9 +1,15 @@
 import type { View } from "../../core/definition/view.ts";
 import { isShareable, type SharedColumns, type SharedSingles, sharedSingles } from "../../core/state/shared-singles.ts";
 import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
-import { type BatchLedger, type BatchSize, batchLedgers, statesByPartition } from "./deltas.ts";
-import type { PartitionStates } from "./gathering.ts";
-import { type Chunks, mergedSingles } from "./single-events.ts";
+import {
+  type BatchLedger,
+  type BatchSize,
+  batchLedgers,
+  type Chunks,
+  mergedSingles,
+  type PartitionStates,
+  statesByPartition,
+} from "./deltas.ts";
 
 /** What a decoded batch adds, for any of the views that read it. Both take the relation of the batch's events. */
 export interface BatchStates {

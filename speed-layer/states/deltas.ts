@@ -1,15 +1,22 @@
 import type { DuckDBValue } from "@duckdb/node-api";
-import { componentsOf } from "../../core/definition/components.ts";
+import { componentsOf, type NamedComponent } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import { ROWS, type StateValue } from "../../core/measures/measure.ts";
-import { groupKeyWith, groupValue } from "../../core/state/cells.ts";
-import { batchLedgerSql, countedSql, partialItemsSql, partialSql, wide } from "../../core/state/compile.ts";
-import { singleLedgerSql } from "../../core/state/single-events.ts";
+import { MERGE, ROWS, type StateValue } from "../../core/measures/measure.ts";
+import { groupKey, groupKeyWith, groupValue } from "../../core/state/cells.ts";
+import {
+  batchLedgerSql,
+  countedSql,
+  partialItemsSql,
+  partialSql,
+  singleCountedSql,
+  singleLedgerSql,
+  singlesSql,
+  wide,
+} from "../../core/state/compile.ts";
+import { below, type GroupTree } from "../../core/state/group-tree.ts";
 import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
-import { cellField } from "../../store/redis/chain-state.ts";
-import { Gathering, type PartitionStates, packHashes } from "./gathering.ts";
-import { statesOfSingles } from "./single-events.ts";
+import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "../../store/redis/chain-state.ts";
 
 /**
  * DuckDB groups the events of a large batch. Those of a small one are merged here, which costs less. The states are the
@@ -102,4 +109,181 @@ function summed(rows: readonly (readonly DuckDBValue[])[]): Map<number, BatchLed
 export function ledgerOf(batch: BatchLedger | undefined, counted: number): Ledger {
   const { records, duplicates, rejects } = batch ?? { records: 0, duplicates: 0, rejects: 0 };
   return { records, duplicates, rejects, counted, filtered: records - duplicates - rejects - counted };
+}
+
+/** The rows of a statement, in chunks of columns. */
+export type Chunks = Iterable<readonly (readonly DuckDBValue[])[]>;
+
+/** As `statesByPartition`, from a row for each event, merged here: for small batches. */
+async function statesOfSingles(
+  statements: KeptStatements,
+  view: View,
+  events: string,
+): Promise<Map<number, PartitionStates>> {
+  const gathered = mergedSingles(view, await statements.columns(singlesSql(view, events)));
+  if (view.each !== null) {
+    for (const [partition, counted] of await statements.rows(singleCountedSql(view, events)))
+      gathered.count(Number(partition), Number(counted));
+  }
+  return gathered.partitions;
+}
+
+/** The states of the rows of a view's `singlesSql`. With `each` the events are still to be counted. */
+export function mergedSingles(view: View, chunks: Chunks): Gathering {
+  const gathered = new Gathering(Object.keys(view.by).length);
+  const merging = new Merging();
+  const components = placed(view);
+  for (const chunk of chunks) {
+    for (const { row, partition, delta, key } of gathered.cells(chunk)) {
+      for (const { component, column } of components) {
+        const value = gathered.after(chunk, column, row);
+        if (value === null) continue;
+        if (component.form === "registers") merging.addHash(delta, cellField(component.key, key), value as bigint);
+        else if (component.form !== "items")
+          merging.add(delta, component, cellField(component.key, key), value as StateValue | number);
+        else {
+          const item = groupValue(gathered.after(chunk, column - 1, row));
+          const field = cellField(component.key, groupKeyWith(key, item));
+          merging.add(delta, component, field, value as bigint | number);
+        }
+        if (component.key === ROWS.name && view.each === null) gathered.count(partition, 1);
+      }
+    }
+  }
+  merging.finish();
+  return gathered;
+}
+
+interface Placed {
+  readonly component: NamedComponent;
+  readonly column: number;
+}
+
+/** Of each view that was asked for: a small batch is worth no more than a look-up. */
+const placedOf = new WeakMap<View, readonly Placed[]>();
+
+/** Each component with the place of its value among the columns behind the dimensions; its item stands before it. */
+function placed(view: View): readonly Placed[] {
+  const known = placedOf.get(view);
+  if (known !== undefined) return known;
+  let next = 0;
+  const made = componentsOf(view).map((component) => {
+    next += component.form === "items" ? 2 : 1;
+    return { component, column: next - 1 };
+  });
+  placedOf.set(view, made);
+  return made;
+}
+
+/** The cells of deltas, by field, until each is written once. */
+class Merging {
+  readonly #values = new Map<Building, Map<string, { merge: NamedComponent["merge"]; value: StateValue }>>();
+  readonly #hashes = new Map<Building, Map<string, Set<bigint>>>();
+
+  add(delta: Building, { merge }: NamedComponent, field: string, one: StateValue | number): void {
+    const value = typeof one === "number" ? BigInt(one) : one;
+    const cells = this.#values.get(delta) ?? new Map();
+    this.#values.set(delta, cells);
+    const held = cells.get(field);
+    cells.set(field, { merge, value: held === undefined ? value : MERGE[merge](held.value, value) });
+  }
+
+  addHash(delta: Building, field: string, hash: bigint): void {
+    const sketches = this.#hashes.get(delta) ?? new Map<string, Set<bigint>>();
+    this.#hashes.set(delta, sketches);
+    const held = sketches.get(field) ?? new Set();
+    sketches.set(field, held.add(hash));
+  }
+
+  finish(): void {
+    for (const [{ values }, cells] of this.#values)
+      for (const [field, { merge, value }] of cells) values.push({ merge, field, value: stored(value) });
+    for (const [{ sketches }, held] of this.#hashes)
+      for (const [field, hashes] of held) sketches.push({ field, hashes: packHashes([...hashes]) });
+  }
+}
+
+/** Throws where DuckDB's cast to BIGINT would. */
+function stored(value: StateValue): StateValue {
+  if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value)
+    throw new RangeError(`a sum of ${value} is out of the range of 64 bits`);
+  return value;
+}
+
+/** What a batch adds to one bucket, while it is gathered. */
+interface Building {
+  readonly values: BucketDelta["values"][number][];
+  readonly rows: { readonly columns: readonly RowColumn[]; readonly rows: GroupRow[] };
+  readonly sketches: BucketDelta["sketches"][number][];
+}
+
+/** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
+export interface PartitionStates {
+  readonly deltas: readonly BucketDelta[];
+  readonly counted: number;
+}
+
+/** Rows (partition, bucket, dimensions, state) of several statements, gathered by partition and bucket. */
+class Gathering {
+  readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
+  readonly #buckets = new Map<number, Map<number, Building>>();
+  readonly #dimensions: number;
+  readonly #columns: readonly RowColumn[];
+  readonly #keys: GroupTree<string> = { next: null, held: null };
+
+  /** `columns`: what the rows of a group have; none where it has cells alone. */
+  constructor(dimensions: number, columns: readonly RowColumn[] = []) {
+    this.#dimensions = dimensions;
+    this.#columns = columns;
+  }
+
+  /** Where each row of a chunk belongs; `key` stands for its group. */
+  *cells(chunk: readonly (readonly DuckDBValue[])[]) {
+    const [partitions = [], buckets = []] = chunk;
+    const dimensions = chunk.slice(2, 2 + this.#dimensions);
+    for (let row = 0; row < partitions.length; row++) {
+      const [partition, bucket] = [Number(partitions[row]), Number(buckets[row])];
+      let level = this.#keys;
+      for (const values of dimensions) level = below(level, groupValue(values[row]));
+      level.held ??= groupKey(dimensions.map((values) => groupValue(values[row])));
+      yield { row, partition, delta: this.#delta(partition, bucket), key: level.held };
+    }
+  }
+
+  /** A row's value in a column that is neither bucket nor dimension. */
+  after(chunk: readonly (readonly DuckDBValue[])[], index: number, row: number): DuckDBValue {
+    return chunk[2 + this.#dimensions + index]?.[row] ?? null;
+  }
+
+  count(partition: number, events: number): void {
+    this.#of(partition).counted += events;
+  }
+
+  #delta(partition: number, bucket: number): Building {
+    const buckets = this.#buckets.get(partition) ?? new Map<number, Building>();
+    this.#buckets.set(partition, buckets);
+    const held = buckets.get(bucket);
+    if (held !== undefined) return held;
+    const delta: Building = { values: [], rows: { columns: this.#columns, rows: [] }, sketches: [] };
+    buckets.set(bucket, delta);
+    this.#of(partition).deltas.push({ bucket, ...delta });
+    return delta;
+  }
+
+  #of(partition: number) {
+    const held = this.partitions.get(partition) ?? { deltas: [], counted: 0 };
+    this.partitions.set(partition, held);
+    return held;
+  }
+}
+
+/** Eight little-endian bytes each, as PFADD gets them. */
+function packHashes(hashes: readonly bigint[]): Buffer {
+  const packed = Buffer.allocUnsafe(hashes.length * 8);
+  // A seventh of what `writeBigUInt64LE` costs, and a micro-batch may have a hash for each of its events.
+  const view = new DataView(packed.buffer, packed.byteOffset);
+  hashes.forEach((hash, index) => {
+    view.setBigUint64(index * 8, hash, true);
+  });
+  return packed;
 }

@@ -9,7 +9,7 @@ import { componentsOf } from "../../core/definition/components.ts";
 import { LINE, type View } from "../../core/definition/view.ts";
 import { indexProblems } from "../../core/query/table-index.ts";
 import { countedSql, linesSql, partialItemsSql, partialSql, stateSql } from "../../core/state/compile.ts";
-import { singlesSql } from "../../core/state/single-events.ts";
+import { singlesSql } from "../../core/state/compile.ts";
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 

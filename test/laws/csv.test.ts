@@ -21,7 +21,7 @@ import {
 } from "../../core/definition/builders.ts";
 import type { Row } from "../../core/query/present.ts";
 import { planQuery } from "../../core/query/query.ts";
-import { answerFields } from "../../serving/answer/answer.ts";
+import { answerFields } from "../../serving/answer/answer-fields.ts";
 import { csvOf } from "../../serving/answer/csv.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";

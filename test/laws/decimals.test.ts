@@ -13,7 +13,7 @@ import { planQuery, type Query } from "../../core/query/query.ts";
 import { finish } from "../../core/query/work.ts";
 import { CellTable, mergeStateRow } from "../../core/state/cells.ts";
 import { stateColumns, stateSql } from "../../core/state/compile.ts";
-import { answerFields } from "../../serving/answer/answer.ts";
+import { answerFields } from "../../serving/answer/answer-fields.ts";
 import { keysOf, keysOrder, keysQuery } from "../../serving/answer/keys.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { topSql } from "../../serving/read/batch/batch-sql.ts";

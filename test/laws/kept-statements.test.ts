@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { componentsOf } from "../../core/definition/components.ts";
 import { batchLedgerSql, partialItemsSql, partialSql } from "../../core/state/compile.ts";
-import { singleLedgerSql, singlesSql } from "../../core/state/single-events.ts";
+import { singleLedgerSql, singlesSql } from "../../core/state/compile.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { KeptStatements, RefilledTable } from "../../store/duckdb/kept-statements.ts";

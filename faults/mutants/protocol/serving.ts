@@ -18,7 +18,7 @@ export const servingMutants: readonly Mutant[] = [
   {
     name: "no-tiling-check",
     what: "a read joins batch version and segments without looking whether they meet",
-    file: "serving/read/live/join.ts",
+    file: "serving/read/live/view-status.ts",
     find: "if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };",
     replace:
       "if (!run.ok) return { ok: true, closed: chain.segments.filter(({ to " +
@@ -30,7 +30,7 @@ export const servingMutants: readonly Mutant[] = [
   {
     name: "other-topic-joined",
     what: "a read joins a batch version with live state of another topic whose positions fit",
-    file: "serving/read/live/join.ts",
+    file: "serving/read/live/view-status.ts",
     find: "topicId !== chain.topicId",
     replace: "topicId === null",
     necessary: true,

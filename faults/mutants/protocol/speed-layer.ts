@@ -177,7 +177,7 @@ export const speedMutants: readonly Mutant[] = [
   {
     name: "singles-replaced",
     what: "of the events of a small batch that fall into one cell the last one's value is taken",
-    file: "speed-layer/states/single-events.ts",
+    file: "speed-layer/states/deltas.ts",
     find: "value: held === undefined ? value : MERGE[merge](held.value, value)",
     replace: "value",
     necessary: true,
@@ -186,7 +186,7 @@ export const speedMutants: readonly Mutant[] = [
   {
     name: "single-ungiven",
     what: "in a small batch an event that has no value for a measure counts as one that has",
-    file: "core/state/single-events.ts",
+    file: "core/state/compile.ts",
     find: "given === undefined ? value :",
     replace: "given !== null ? value :",
     necessary: true,
