@@ -264,8 +264,21 @@ const folders = {
 
 const everyRoom = `^(${[...Object.keys(rooms), "test"].join("|")})/`;
 
-/** Files of `test` that import nothing of it, for the fault harness to use. */
-const TEST_TOOLS = "^test/(flip-bit|odd-keys|oracle|patiently)\\.ts$";
+/** Fixtures of tests that the fault harness uses, too. */
+const TEST_TOOLS = "^test/fixtures/(events/flip-bit|events/odd-keys|oracles/oracle|servers/patiently)\\.ts$";
+
+/** What a folder of tests may import of `test`: itself, fixtures, the files at the root of `test`, and its corpus. */
+const testRules = [
+  { from: "fixtures", to: ["fixtures/[^/]+"] },
+  { from: "end-to-end", to: ["bad-input", "end-to-end", "fixtures/[^/]+", "releases"] },
+  { from: "(?!fixtures|end-to-end)([^/]+)", to: ["$1", "fixtures/[^/]+"] },
+].map(({ from, to }) => ({
+  name: `test/${from}-imports`,
+  comment: "tests import fixtures and files of their own folder",
+  severity: "error",
+  from: { path: `^test/${from}/` },
+  to: { path: "^test/", pathNot: ["^test/[^/]+$", ...to.map((folder) => `^test/${folder}/`)] },
+}));
 
 const roomRules = Object.entries(rooms).map(([room, allowed]) => ({
   name: `${room}-imports`,
@@ -324,6 +337,7 @@ export default {
     ...roomRules,
     ...folderRules,
     ...clientRules,
+    ...testRules,
     {
       name: "core-is-pure",
       comment: "no I/O, clock or environment in core",
@@ -355,7 +369,13 @@ export default {
       from: {},
       to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
     },
-    { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
+    {
+      name: "resolvable",
+      comment: "what definitions import as tideline is found by cli/own-modules.js",
+      severity: "error",
+      from: {},
+      to: { couldNotResolve: true, pathNot: ["^tideline$", "^tideline/schemas/"] },
+    },
   ],
   options: {
     doNotFollow: { path: "node_modules" },

@@ -120,7 +120,7 @@ export function partialItemsSql(view: View, component: NamedComponent, events: s
 /**
  * How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask.
  */
-function countedSql(view: View, events: string): string {
+export function countedSql(view: View, events: string): string {
   return `SELECT _partition AS partition, count(*) AS counted FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
 }
 

@@ -1,7 +1,6 @@
 import { countedCondition } from "../definition/counted.ts";
 import type { View } from "../definition/view.ts";
-import { VALID } from "./compile.ts";
-import { singleExpressions } from "./compile.ts";
+import { singleExpressions, VALID } from "./compile.ts";
 
 /**
  * One statement in the place of the `singlesSql` of several views over the same events. A statement costs about a

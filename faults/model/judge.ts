@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { GroupValue } from "../../core/state/cells.ts";
-import { differenceOf, type OracleRow, rowKey, sketchBytes } from "../../test/oracle.ts";
+import { differenceOf, type OracleRow, rowKey, sketchBytes } from "../../test/fixtures/oracles/oracle.ts";
 import type { Answer, Asked } from "./answer.ts";
 import type { Oracle } from "./oracle.ts";
 import { type TableQuestion, tableDifferences } from "./table-question.ts";

@@ -1,5 +1,5 @@
 import type { GroupValue } from "../../core/state/cells.ts";
-import { type Model, type OracleRow, type Placed, rowKey, rowOf } from "../../test/oracle.ts";
+import { type Model, type OracleRow, type Placed, rowKey, rowOf } from "../../test/fixtures/oracles/oracle.ts";
 
 export type Positions = ReadonlyMap<number, bigint>;
 

@@ -1,5 +1,5 @@
 import type { GroupValue } from "../../core/state/cells.ts";
-import type { Model } from "../../test/oracle.ts";
+import type { Model } from "../../test/fixtures/oracles/oracle.ts";
 import {
   type Latest,
   latestOf,

@@ -1,6 +1,6 @@
 import { copyFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { flipBit } from "../../test/flip-bit.ts";
+import { flipBit } from "../../test/fixtures/events/flip-bit.ts";
 import type { Deployment } from "../deployment/deployment.ts";
 import { archivedFiles, newestManifest } from "../deployment/published.ts";
 import type { Scenario, World } from "../deployment/scenario.ts";

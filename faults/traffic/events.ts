@@ -1,4 +1,4 @@
-import { ODD_KEYS } from "../../test/odd-keys.ts";
+import { ODD_KEYS } from "../../test/fixtures/events/odd-keys.ts";
 import { PLACES, type Tick } from "../model/view-models.ts";
 import { Chance } from "./chance.ts";
 

@@ -1,5 +1,5 @@
 import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
-import { patiently } from "../../test/patiently.ts";
+import { patiently } from "../../test/fixtures/servers/patiently.ts";
 import { Chance } from "./chance.ts";
 import { Events, type RawRecord } from "./events.ts";
 

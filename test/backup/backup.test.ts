@@ -8,7 +8,7 @@ import { backUp } from "../../store/backup/back-up.ts";
 import { BackupFolder } from "../../store/backup/backup-folder.ts";
 import { checkPoints, restore } from "../../store/backup/restore.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { flipBit } from "../flip-bit.ts";
+import { flipBit } from "../fixtures/events/flip-bit.ts";
 import { contents, GENERATION, NEVER, options, place, requireWhole, useFolder } from "./place.ts";
 
 useFolder();

@@ -11,7 +11,7 @@ import { Archive } from "../../store/archive/archive.ts";
 import { indexFolderOf, Manifests } from "../../store/archive/manifests.ts";
 import { BackupFolder } from "../../store/backup/backup-folder.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { entry } from "../archived-log.ts";
+import { entry } from "../fixtures/events/archived-log.ts";
 
 /** The folder, between the hooks of `useFolder`. */
 export let home: string;

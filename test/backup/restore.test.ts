@@ -17,7 +17,7 @@ import { announceRole, findRoles, runningRoles } from "../../store/files/running
 import { FileRegistry, SchemaDocument } from "../../store/registry/registry-files.ts";
 import { foundSchemas } from "../../store/registry/registry-found.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { flipBit } from "../flip-bit.ts";
+import { flipBit } from "../fixtures/events/flip-bit.ts";
 import { contents, GENERATION, home, NEVER, options, place, TOPIC, useFolder } from "./place.ts";
 
 useFolder();

@@ -1,7 +1,7 @@
 import avsc from "avsc";
 import fc from "fast-check";
 import type { AvroSchema } from "../../core/codec/avro/avro.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import type { Line, Reading } from "./judge.ts";
 
 /** A record that a careless or hostile producer sends. */

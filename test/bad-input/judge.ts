@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import avsc from "avsc";
 import type { GroupValue } from "../../core/state/cells.ts";
-import type { Model } from "../oracle.ts";
+import type { Model } from "../fixtures/oracles/oracle.ts";
 
 /** What `schemas/readings.ts` says, in plain TypeScript: no zod, no SQL. */
 

@@ -10,9 +10,19 @@ import { at, position } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
-import { patiently } from "../patiently.ts";
-import { archivedRows, archiveTo, entriesOf, folder, kafka, log, place, send, useServers } from "./place.ts";
-import { DEDUP_WINDOW, positions, sale } from "./sales.ts";
+import { DEDUP_WINDOW, positions, sale } from "../fixtures/events/turnover.ts";
+import {
+  archivedRows,
+  archiveTo,
+  entriesOf,
+  folder,
+  kafka,
+  log,
+  place,
+  send,
+  useServers,
+} from "../fixtures/servers/batch-place.ts";
+import { patiently } from "../fixtures/servers/patiently.ts";
 
 useServers();
 

@@ -8,8 +8,16 @@ import type { Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { cutFromJson } from "../../core/log/position.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
-import { archiveTo, newestOf, place, rebuildAll, refreshTo, send, useServers } from "./place.ts";
-import { positions, sale } from "./sales.ts";
+import { positions, sale } from "../fixtures/events/turnover.ts";
+import {
+  archiveTo,
+  newestOf,
+  place,
+  rebuildAll,
+  refreshTo,
+  send,
+  useServers,
+} from "../fixtures/servers/batch-place.ts";
 
 useServers();
 

@@ -14,9 +14,18 @@ import { Archive } from "../../store/archive/archive.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { lostOffset } from "../../store/kafka/read/log-check.ts";
 import { type Mark, markFromJson } from "../../store/kafka/read/marks.ts";
-import { patiently } from "../patiently.ts";
-import { archivedRows, archiveTo, entriesOf, kafka, place, refreshTo, send, useServers } from "./place.ts";
-import { positions, sale } from "./sales.ts";
+import { positions, sale } from "../fixtures/events/turnover.ts";
+import {
+  archivedRows,
+  archiveTo,
+  entriesOf,
+  kafka,
+  place,
+  refreshTo,
+  send,
+  useServers,
+} from "../fixtures/servers/batch-place.ts";
+import { patiently } from "../fixtures/servers/patiently.ts";
 
 useServers();
 

@@ -9,7 +9,7 @@ import type { ArchiveEntry, StateFile } from "../../core/log/documents.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
 import { at, type Cut } from "../../core/log/position.ts";
 import { tile } from "../../core/log/spans.ts";
-import { positions } from "./sales.ts";
+import { positions } from "../fixtures/events/turnover.ts";
 
 describe("the archive's plan", () => {
   const bigOffset = fc.bigInt({ min: 0n, max: 2_000_000n });

@@ -12,8 +12,8 @@ import { LiveResets } from "../../store/archive/live-resets.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { closedOf } from "../../store/redis/chain-state.ts";
 import { openRedis } from "../../store/redis/redis.ts";
-import { newestOf, place, refreshTo, send, useServers } from "./place.ts";
-import { positions, sale } from "./sales.ts";
+import { positions, sale } from "../fixtures/events/turnover.ts";
+import { newestOf, place, refreshTo, send, useServers } from "../fixtures/servers/batch-place.ts";
 
 useServers();
 

@@ -13,9 +13,17 @@ import { at, cutFromJson, cutToJson } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { Manifests, manifestDocument } from "../../store/archive/manifests.ts";
-import { flipBit } from "../flip-bit.ts";
-import { archiveTo, newestOf, place, rebuildAll, refreshTo, send, useServers } from "./place.ts";
-import { positions, sale, turnover } from "./sales.ts";
+import { flipBit } from "../fixtures/events/flip-bit.ts";
+import { positions, sale, turnover } from "../fixtures/events/turnover.ts";
+import {
+  archiveTo,
+  newestOf,
+  place,
+  rebuildAll,
+  refreshTo,
+  send,
+  useServers,
+} from "../fixtures/servers/batch-place.ts";
 
 useServers();
 

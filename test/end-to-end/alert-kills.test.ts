@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
-import { HIGH_RULE, readings, wantedIds } from "../heart-rate-readings.ts";
-import { Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { produce } from "../produce.ts";
+import { HIGH_RULE, readings, wantedIds } from "../fixtures/events/heart-rate-readings.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** How often the process that runs rules and deliveries is killed. */

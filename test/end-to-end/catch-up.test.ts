@@ -18,12 +18,12 @@ import { type SpeedLayer, startSpeedLayer } from "../../speed-layer/main.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, type Model, rowKey } from "../oracle.ts";
-import { produce } from "../produce.ts";
-import { addLive, answerBuilder, liveState } from "../served-cells.ts";
-import { everythingModel, type Tick, ticks } from "../views.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { everythingModel, type Tick, ticks } from "../fixtures/events/views.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { differenceOf, expectedRows, type Model, rowKey } from "../fixtures/oracles/oracle.ts";
+import { addLive, answerBuilder, liveState } from "../fixtures/oracles/served-cells.ts";
+import { until } from "../fixtures/servers/installation.ts";
 
 /** A view that is new, far behind one that is live: it reads in a lane of its own, and holds nobody up. */
 

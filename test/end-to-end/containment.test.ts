@@ -1,8 +1,8 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { Installation, until } from "../installation.ts";
-import { produce } from "../produce.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
 
 const header = `
 import { count } from "../../core/measures/kinds/count.ts";

@@ -1,7 +1,7 @@
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { flightsFile } from "../../systems/shop/flights/flights.ts";
-import { type Answer, Installation, until } from "../installation.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 /** Quantiles by origin and day, and the routes with the most delay: against plain DuckDB over the source file. */
 

@@ -5,8 +5,8 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { flightsFile } from "../../systems/shop/flights/flights.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { sketchBytes } from "../oracle.ts";
+import { sketchBytes } from "../fixtures/oracles/oracle.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** The data set has three million flights; every night they are all replayed. */

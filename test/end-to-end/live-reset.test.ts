@@ -3,9 +3,9 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { LiveResets } from "../../store/archive/live-resets.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING } from "../revenue-model.ts";
+import { messyOrders, produce } from "../fixtures/events/produce.ts";
+import { EVERYTHING } from "../fixtures/oracles/revenue-model.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 /**
  * Live state that differs from the archive is read again from the log: after three settlements by itself, or by a

@@ -5,11 +5,11 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
-import { someOf } from "../exact.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, type Model, type OracleLog, rowKey } from "../oracle.ts";
-import { produce } from "../produce.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { someOf } from "../fixtures/oracles/exact.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { differenceOf, expectedRows, type Model, type OracleLog, rowKey } from "../fixtures/oracles/oracle.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 /**
  * A view and its stream's contract change under load: what is served is exact before, during and after, and again when

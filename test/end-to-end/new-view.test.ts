@@ -2,11 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { countedEvents } from "../oracle.ts";
-import { messyOrders, produce } from "../produce.ts";
-import { revenueModel } from "../revenue-model.ts";
+import { messyOrders, produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { countedEvents } from "../fixtures/oracles/oracle.ts";
+import { revenueModel } from "../fixtures/oracles/revenue-model.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
 
 /** A view that the repository has never seen, as somebody would write it: one file, in a folder of their own. */
 const source = `

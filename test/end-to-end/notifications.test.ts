@@ -2,9 +2,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { readRulePositions } from "../../store/alerts/read-positions.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
-import { Installation, until } from "../installation.ts";
-import { header, type MailServer, openMailServer } from "../mail-server.ts";
-import { produce, type RawRecord } from "../produce.ts";
+import { produce, type RawRecord } from "../fixtures/events/produce.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
+import { header, type MailServer, openMailServer } from "../fixtures/servers/mail-server.ts";
 
 const brokers = () => inject("kafkaBrokers");
 

@@ -2,12 +2,12 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { deadLetterTopic } from "../../store/kafka/cluster/topics.ts";
-import { someOf } from "../exact.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { countedEvents, type OracleLog } from "../oracle.ts";
-import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact, revenueModel } from "../revenue-model.ts";
+import { messyOrders, produce } from "../fixtures/events/produce.ts";
+import { someOf } from "../fixtures/oracles/exact.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { countedEvents, type OracleLog } from "../fixtures/oracles/oracle.ts";
+import { EVERYTHING, expectExact, revenueModel } from "../fixtures/oracles/revenue-model.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 const brokers = inject("kafkaBrokers");
 

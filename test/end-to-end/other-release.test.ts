@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { type Replacement, testBuild } from "../../faults/mutants/test-build.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, type Model, rowKey } from "../oracle.ts";
-import { produce } from "../produce.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { differenceOf, expectedRows, type Model, rowKey } from "../fixtures/oracles/oracle.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 import { nightly } from "../tiers.ts";
 
 /** A release that computes views otherwise starts on the state of the one before. */

@@ -1,8 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { Installation, until } from "../installation.ts";
-import { KafkaProxy } from "../kafka-proxy.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
+import { KafkaProxy } from "../fixtures/servers/kafka-proxy.ts";
 
 const ROLES = ["speed", "worker", "serve"] as const;
 

@@ -7,11 +7,11 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { AlertEvent } from "../../core/alerts/alert.ts";
 import { eventData } from "../../core/event-stream.ts";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
-import { HIGH_RULE, readings, readingsIn, wantedIds } from "../heart-rate-readings.ts";
-import { Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { header, type MailServer, openMailServer } from "../mail-server.ts";
-import { produce } from "../produce.ts";
+import { HIGH_RULE, readings, readingsIn, wantedIds } from "../fixtures/events/heart-rate-readings.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
+import { header, type MailServer, openMailServer } from "../fixtures/servers/mail-server.ts";
 import { nightly } from "../tiers.ts";
 
 /**

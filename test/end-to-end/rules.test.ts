@@ -5,9 +5,9 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import type { AlertEvent } from "../../core/alerts/alert.ts";
 import type { ShownAlert } from "../../core/alerts/alert-states.ts";
 import { eventData } from "../../core/event-stream.ts";
-import { Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { produce, type RawRecord } from "../produce.ts";
+import { produce, type RawRecord } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
 
 const rules = `
 import { rule, sql } from "../../core/definition/builders.ts";

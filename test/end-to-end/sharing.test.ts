@@ -2,10 +2,10 @@ import getPort from "get-port";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
-import { Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact } from "../revenue-model.ts";
+import { messyOrders, produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { EVERYTHING, expectExact } from "../fixtures/oracles/revenue-model.ts";
+import { Installation, until } from "../fixtures/servers/installation.ts";
 
 let tideline: Installation;
 let redis: Redis;

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
-import { expectRows, positionOf, reaches } from "../exact.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
+import { produce, type RawRecord } from "../fixtures/events/produce.ts";
+import { expectRows, positionOf, reaches } from "../fixtures/oracles/exact.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
 import {
   calendar,
   expectedRows,
@@ -15,10 +15,10 @@ import {
   type OracleRow,
   type RowStart,
   sliding,
-} from "../oracle.ts";
-import { produce, type RawRecord } from "../produce.ts";
-import { EVERYTHING } from "../revenue-model.ts";
-import { type SchemaIds, shopModels } from "../shop-models.ts";
+} from "../fixtures/oracles/oracle.ts";
+import { EVERYTHING } from "../fixtures/oracles/revenue-model.ts";
+import { type SchemaIds, shopModels } from "../fixtures/oracles/shop-models.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 /**
  * Every view of the shop against the oracle: Avro and JSON, both versions, duplicates, late and malformed records;

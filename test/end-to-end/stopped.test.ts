@@ -5,10 +5,10 @@ import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
-import { type Answer, Installation, until } from "../installation.ts";
-import { readLog } from "../log-oracle.ts";
-import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact } from "../revenue-model.ts";
+import { messyOrders, produce } from "../fixtures/events/produce.ts";
+import { readLog } from "../fixtures/oracles/log-oracle.ts";
+import { EVERYTHING, expectExact } from "../fixtures/oracles/revenue-model.ts";
+import { type Answer, Installation, until } from "../fixtures/servers/installation.ts";
 
 /**
  * Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays

@@ -15,8 +15,8 @@ import { ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
 import { report } from "../../systems/shop/report/report.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
 import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../../workflows/shared/names.ts";
-import { produce } from "../produce.ts";
-import { DATE, definitions, sale, sales } from "../sales.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { DATE, definitions, sale, sales } from "../fixtures/events/sales.ts";
 
 /**
  * Runs each workflow on real servers and keeps its history beside this file, for the replay test: `npm run histories`,

@@ -11,7 +11,7 @@ import { createServers } from "../../stack/servers/servers.ts";
 import { ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
 import { partitionOf } from "../../store/kafka/produce/partitioner.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../../store/kafka/produce/producer.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import { brokers, freshNamespace, kafkajsPartition, type Read, readAll, run, seed, until, useKafka } from "./topics.ts";
 
 useKafka();

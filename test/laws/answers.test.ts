@@ -7,8 +7,8 @@ import { cutBuckets, partialColumn } from "../../core/query/partial.ts";
 import { bucketStarts, planQuery, type Query } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { parseParameters } from "../../serving/request/parameters.ts";
-import { anyText } from "../any-text.ts";
-import { everything, ticks } from "../views.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { everything, ticks } from "../fixtures/events/views.ts";
 
 /** How questions are read and answers are marked: pure functions, without a server. */
 

@@ -19,8 +19,8 @@ import {
 import { sql } from "../../core/contract/sql.ts";
 import { type Stream, stream } from "../../core/contract/stream.ts";
 import { Decoder, type Rejected } from "../../store/decode/decoder.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf } from "../fixtures/servers/fetched.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** A writer's schema with bytes that it may write, sound ones and others. */

@@ -17,9 +17,9 @@ import {
 import { sql } from "../../core/contract/sql.ts";
 import { stream } from "../../core/contract/stream.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf } from "../fetched.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf } from "../fixtures/servers/fetched.ts";
 
 const common = {
   id: text({ max: 12 }),

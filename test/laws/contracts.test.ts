@@ -18,8 +18,8 @@ import { checkStream, type Stream, stream } from "../../core/contract/stream.ts"
 import { StreamDocument, streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { eventColumns } from "../../store/decode/events.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 const time = instant({ from: "2000-01-01T00:00:00Z", to: "2050-01-01T00:00:00Z" });
 const roles = { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 } as const;

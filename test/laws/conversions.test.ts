@@ -8,8 +8,8 @@ import { checkStream, type Fields, stream } from "../../core/contract/stream.ts"
 import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Each conversion is exact or refused, and scanner, SQL and zod agree on which. */
 

@@ -25,7 +25,7 @@ import { answerFields } from "../../serving/answer/answer-fields.ts";
 import { csvOf } from "../../serving/answer/csv.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 
 /**
  * An answer as CSV, read by another library and by DuckDB, has the rows of the answer as JSON, whatever text is in

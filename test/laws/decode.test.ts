@@ -6,9 +6,9 @@ import { stream } from "../../core/contract/stream.ts";
 import { position } from "../../core/log/position.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** A contract with a field of every kind. */
 const sample = stream("sample", {

@@ -15,7 +15,7 @@ import { Attempts } from "../../deliveries/attempts.ts";
 import { senderOf } from "../../deliveries/senders.ts";
 import { type AlertRecord, piecesOf } from "../../rules/partition-writer.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 
 const other = rule("other", { on: heartRate.on, when: heartRate.when, quiet: "1 day", severity: "critical" });
 const event = (key: string, of = heartRate) =>

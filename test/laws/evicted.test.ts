@@ -20,8 +20,8 @@ import {
 } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { everything } from "../views.ts";
-import { watched } from "../watched-redis.ts";
+import { everything } from "../fixtures/events/views.ts";
+import { watched } from "../fixtures/servers/watched-redis.ts";
 
 /**
  * A Redis with an eviction policy deletes any key at any moment. What is read then is refused, or exact; and the state

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type GroupValue, groupKey, groupKeyWith } from "../../core/state/cells.ts";
 import { below, type GroupTree } from "../../core/state/group-tree.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 
 const value = fc.oneof(anyText(), fc.maxSafeInteger(), fc.boolean(), fc.constant(null));
 const group = fc.array<GroupValue>(value, { maxLength: 4 });

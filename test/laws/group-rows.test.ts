@@ -25,8 +25,8 @@ import {
 import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { cellsOfDelta } from "../../store/redis/group-rows.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { ODD_KEYS } from "../odd-keys.ts";
-import { ticks } from "../views.ts";
+import { ODD_KEYS } from "../fixtures/events/odd-keys.ts";
+import { ticks } from "../fixtures/events/views.ts";
 
 /** A large batch goes to Redis with a row for each group. It is the same state as a cell for each value. */
 

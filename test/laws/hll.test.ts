@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { Registers, registerOf, registerSql, registersFromRedis } from "../../core/numbers/hll.ts";
 import { DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { sketchBytes } from "../oracle.ts";
+import { sketchBytes } from "../fixtures/oracles/oracle.ts";
 
 let redis: TidelineRedis;
 beforeAll(() => {

@@ -9,8 +9,8 @@ import { view } from "../../core/definition/view.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Event ids that several fields make. */
 

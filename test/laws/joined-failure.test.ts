@@ -10,7 +10,7 @@ import { refusalOf } from "../../serving/common/problem.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { JoinedTables } from "../../serving/views/joined-tables.ts";
 import type { DescribedView } from "../../serving/views/served-views.ts";
-import { poolForTests } from "../duck.ts";
+import { poolForTests } from "../fixtures/oracles/duck.ts";
 
 /** Rows of a joined table whose columns cannot be computed for each of them. */
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { joinRows, type PartRows } from "../../core/query/joined-rows.ts";
 import { compareKeys } from "../../core/query/table-query.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 
 /** Joining the first rows of some tables by their key. */
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 
 /**
  * JSON documents as bytes, spelled in every way that JSON allows, and in some that it does not. Bytes are strings with

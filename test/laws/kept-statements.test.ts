@@ -1,15 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { componentsOf } from "../../core/definition/components.ts";
-import { batchLedgerSql, partialItemsSql, partialSql } from "../../core/state/compile.ts";
-import { singleLedgerSql, singlesSql } from "../../core/state/compile.ts";
+import { batchLedgerSql, partialItemsSql, partialSql, singleLedgerSql, singlesSql } from "../../core/state/compile.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { KeptStatements, RefilledTable } from "../../store/duckdb/kept-statements.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { everything, ticks } from "../fixtures/events/views.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 import { nightlyOr } from "../tiers.ts";
-import { everything, ticks } from "../views.ts";
 
 /**
  * Batches as different from each other as they can be: what holds for all rows of one (none is a reject, one partition,

@@ -22,7 +22,7 @@ import { KeyFilters } from "../../serving/read/batch/key-filters.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { customerChanges } from "../customer-changes.ts";
+import { customerChanges } from "../fixtures/events/customer-changes.ts";
 
 /**
  * A question for single keys leaves out the files that have none of them, and misses nothing of those that have: with

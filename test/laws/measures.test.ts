@@ -9,8 +9,8 @@ import { Registers } from "../../core/numbers/hll.ts";
 import { presentRows } from "../../core/query/present.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
-import { anyText } from "../any-text.ts";
-import { everything } from "../views.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { everything } from "../fixtures/events/views.ts";
 
 const components = componentsOf(everything);
 const integers = components.filter(({ form }) => form === "integer");

@@ -27,10 +27,17 @@ import { Chain } from "../../store/redis/chain.ts";
 import { tilesOf } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
-import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
-import { addLive, answerBuilder, liveState, WHOLE } from "../served-cells.ts";
-import { everything, everythingModel, type Tick, ticks } from "../views.ts";
+import { everything, everythingModel, type Tick, ticks } from "../fixtures/events/views.ts";
+import {
+  countedEvents,
+  differenceOf,
+  expectedRows,
+  type OracleLog,
+  rowKey,
+  sketchBytes,
+} from "../fixtures/oracles/oracle.ts";
+import { addLive, answerBuilder, liveState, WHOLE } from "../fixtures/oracles/served-cells.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 const PARTITIONS = [0, 1] as const;
 

@@ -23,7 +23,7 @@ import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { everything, ticks } from "../views.ts";
+import { everything, ticks } from "../fixtures/events/views.ts";
 
 /** What generated SQL calls its relations and columns, or once did; words of SQL; fields of the stream. */
 const NAMES = [

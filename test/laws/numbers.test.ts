@@ -20,8 +20,8 @@ import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { keysJson } from "../../serving/answer/keys.ts";
 import type { DescribedView } from "../../serving/views/served-views.ts";
 import { shownValue } from "../../systems/shop/report/shown.ts";
-import { anyText } from "../any-text.ts";
-import { ticks } from "../views.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { ticks } from "../fixtures/events/views.ts";
 
 /** Quotients, ranks and orders: each law compares with whole numbers alone, and shares no code with what it tests. */
 

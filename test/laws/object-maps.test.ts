@@ -15,10 +15,10 @@ import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
-import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../map-law.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../fixtures/events/map-law.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Objects with free names whose values are objects: scanner, SQL and zod keep the same entries, or refuse the same. */
 

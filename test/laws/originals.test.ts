@@ -5,8 +5,8 @@ import { position } from "../../core/log/position.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { Records } from "../../store/kafka/read/records.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
 
 const duck = duckForTests();
 

@@ -6,7 +6,7 @@ import { quickMembers } from "../../ingest/read/json-members.ts";
 import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
 import { withColumns } from "../../ingest/send/json-columns.ts";
 import { PLAIN_FORMS, type ValueForms } from "../../ingest/send/value-forms.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** The quick way of sending JSON takes less than the contract accepts, never more, and writes the same values. */

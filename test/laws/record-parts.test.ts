@@ -18,9 +18,9 @@ import { archivedOriginals, bytesOf } from "../../store/decode/originals.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { Records } from "../../store/kafka/read/records.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { NO_SCHEMAS } from "../fetched.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Fields from keys, headers, times and positions. */
 

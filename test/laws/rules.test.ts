@@ -36,9 +36,9 @@ import { DataDirectory } from "../../store/files/files.ts";
 import type { TransactionRecord } from "../../store/kafka/produce/transactional.ts";
 import { type LogSource, readSpan } from "../../store/kafka/read/log.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 const readings = stream("readings", {
   revision: 1,

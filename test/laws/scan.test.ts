@@ -16,7 +16,7 @@ import {
   withDefault,
 } from "../../core/contract/fields.ts";
 import { type Stream, stream, type Version } from "../../core/contract/stream.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import {
   anyValue,
   type Bytes,

@@ -4,8 +4,8 @@ import { instant, text } from "../../core/contract/fields.ts";
 import { stream } from "../../core/contract/stream.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 const visits = stream("visits", {
   revision: 1,

@@ -9,8 +9,8 @@ import { Chain } from "../../store/redis/chain.ts";
 import { cellField } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { copyOf } from "../redis-copy.ts";
-import { everything } from "../views.ts";
+import { everything } from "../fixtures/events/views.ts";
+import { copyOf } from "../fixtures/servers/redis-copy.ts";
 
 let redis: TidelineRedis;
 beforeAll(() => {

@@ -10,7 +10,7 @@ import { groupMatches, planQuery, type Query, type TimeRange } from "../../core/
 import { sessionEnd } from "../../core/query/sessions.ts";
 import { type Cell, CellTable, type GroupValue } from "../../core/state/cells.ts";
 import { readSessions } from "../../serving/read/session-pieces.ts";
-import { ticks } from "../views.ts";
+import { ticks } from "../fixtures/events/views.ts";
 
 const GRAIN = 60_000;
 const GAP = 3 * GRAIN;

@@ -14,10 +14,10 @@ import type { Measure } from "../../core/measures/measure.ts";
 import { BatchReader } from "../../speed-layer/states/batch-states.ts";
 import { statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
-import { comparable } from "../comparable-states.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
-import { everything, scaled, ticks } from "../views.ts";
+import { everything, scaled, ticks } from "../fixtures/events/views.ts";
+import { comparable } from "../fixtures/oracles/comparable-states.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 const duck = duckForTests({ keepsPlans: true });
 

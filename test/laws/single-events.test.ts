@@ -12,10 +12,10 @@ import { first, last } from "../../core/measures/kinds/picks.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
 import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
-import { comparable } from "../comparable-states.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
-import { everything, scaled, ticks } from "../views.ts";
+import { everything, scaled, ticks } from "../fixtures/events/views.ts";
+import { comparable } from "../fixtures/oracles/comparable-states.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Events with lists, from which views with `each` make lines. */
 const carts = stream("carts", {

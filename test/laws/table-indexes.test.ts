@@ -38,8 +38,8 @@ import { Manifests } from "../../store/archive/manifests.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { customerChanges } from "../customer-changes.ts";
-import { flipBit } from "../flip-bit.ts";
+import { customerChanges } from "../fixtures/events/customer-changes.ts";
+import { flipBit } from "../fixtures/events/flip-bit.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /**

@@ -8,8 +8,8 @@ import { quoteText } from "../../core/contract/sql.ts";
 import { stream, type Version } from "../../core/contract/stream.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /**
  * Every row of the table "How a record writes a value": fifty made-up records of each, read by the scanner and by the

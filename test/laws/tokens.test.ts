@@ -11,7 +11,7 @@ import {
 } from "../../core/log/as-of.ts";
 import { BitReader } from "../../core/log/bits.ts";
 import { type Cut, cutToJson, type Position, position } from "../../core/log/position.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import { nightlyOr } from "../tiers.ts";
 
 const LARGEST = 2n ** 63n - 1n;

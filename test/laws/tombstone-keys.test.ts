@@ -5,7 +5,7 @@ import { stream } from "../../core/contract/stream.ts";
 import { countedCondition } from "../../core/definition/counted.ts";
 import { table } from "../../core/definition/table.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
 
 /** Of which tables a tombstone counts: those whose key is made of the stream's key and of nothing else. */
 

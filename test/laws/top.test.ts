@@ -28,7 +28,7 @@ import { AnswerBuilder, type GroupCells, type StoredTile } from "../../serving/r
 import { needsOf } from "../../serving/read/needs.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { ticks } from "../views.ts";
+import { ticks } from "../fixtures/events/views.ts";
 
 const MINUTE = 60_000;
 const measures = {

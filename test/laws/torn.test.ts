@@ -14,8 +14,8 @@ import { Chain } from "../../store/redis/chain.ts";
 import { type BucketCells, type ChainState, cellField, tilesOf } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { liveState } from "../served-cells.ts";
-import { everything } from "../views.ts";
+import { everything } from "../fixtures/events/views.ts";
+import { liveState } from "../fixtures/oracles/served-cells.ts";
 
 /**
  * Power fails while Redis writes its append-only file, which then ends at any byte. Redis cuts such a file behind the

@@ -8,7 +8,7 @@ import { groupKey } from "../../core/state/cells.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { type Application, cellField, closedOf } from "../../store/redis/chain-state.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { everything } from "../views.ts";
+import { everything } from "../fixtures/events/views.ts";
 
 /** Another program writes to the keys of a chain: everything that meets it says so by one code. */
 

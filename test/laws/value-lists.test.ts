@@ -25,9 +25,9 @@ import { contractProblem } from "../../ingest/send/contract-words.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { anyText } from "../any-text.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Lists of values: scanner, SQL and zod keep the same, or refuse the same. */
 

@@ -24,11 +24,11 @@ import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type FetchedPartition, LogReader } from "../../store/kafka/read/log.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { NO_SCHEMAS } from "../fetched.ts";
-import { produce } from "../produce.ts";
-import { copyOf } from "../redis-copy.ts";
-import { liveState } from "../served-cells.ts";
-import { everything, type Tick, ticks } from "../views.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { everything, type Tick, ticks } from "../fixtures/events/views.ts";
+import { liveState } from "../fixtures/oracles/served-cells.ts";
+import { NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
+import { copyOf } from "../fixtures/servers/redis-copy.ts";
 
 const brokers = inject("kafkaBrokers");
 const namespace = randomUUID();

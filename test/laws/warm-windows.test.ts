@@ -12,9 +12,9 @@ import { warmDedups } from "../../store/decode/warm-dedup.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import type { LogSource } from "../../store/kafka/read/log.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
-import { ticks } from "../views.ts";
+import { ticks } from "../fixtures/events/views.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** The dedup windows of many partitions are read together, each up to a position of its own. */
 

@@ -15,8 +15,8 @@ import {
 } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { everything } from "../views.ts";
-import { watched } from "../watched-redis.ts";
+import { everything } from "../fixtures/events/views.ts";
+import { watched } from "../fixtures/servers/watched-redis.ts";
 
 /**
  * Batches that are far wider than what one script may touch: they are applied as a whole or not at all, in bounded

@@ -7,7 +7,7 @@ import { planQuery, type Query, windowOf } from "../../core/query/query.ts";
 import { slide } from "../../core/query/windows.ts";
 import { finish } from "../../core/query/work.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
-import { everything } from "../views.ts";
+import { everything } from "../fixtures/events/views.ts";
 
 const MINUTE = 60_000;
 const components = componentsOf(everything);

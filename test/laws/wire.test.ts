@@ -11,8 +11,8 @@ import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
 import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { duckForTests } from "../duck.ts";
-import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Records whose fields lie elsewhere, and instants as producers write them. */
 

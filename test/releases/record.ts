@@ -6,7 +6,7 @@ import { execa } from "execa";
 import { Redis } from "ioredis";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { freePorts } from "../../stack/servers/ports.ts";
-import { produce } from "../produce.ts";
+import { produce } from "../fixtures/events/produce.ts";
 import { broken, DEFINITIONS, packHome, READINGS, type Release, releaseFiles } from "./release.ts";
 
 /**

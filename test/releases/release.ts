@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { constants, createBrotliCompress, createBrotliDecompress } from "node:zlib";
 import { execa } from "execa";
 import { z } from "zod";
-import type { RawRecord } from "../produce.ts";
+import type { RawRecord } from "../fixtures/events/produce.ts";
 
 /** What a release had stored when it was ended in the middle of its work, and what of that is known. */
 

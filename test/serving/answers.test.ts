@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { decodeAsOf } from "../../core/log/as-of.ts";
+import { cutAt, fold, HOUR, LATER, SALES, START, sorted, WHOLE, whole } from "../fixtures/events/takings.ts";
 import { filledPlace, type Place, useServers } from "./place.ts";
-import { cutAt, fold, HOUR, LATER, SALES, START, sorted, WHOLE, whole } from "./takings.ts";
 
 useServers();
 

@@ -8,7 +8,7 @@ import { sql } from "../../core/contract/sql.ts";
 import { rule } from "../../core/definition/rule.ts";
 import { AlertSending } from "../../serving/alerts/alert-sending.ts";
 import { latestOnly } from "../../serving/routes/live.ts";
-import { sales } from "./takings.ts";
+import { sales } from "../fixtures/events/takings.ts";
 
 /** A stream of which one event cannot be sent ends, so that its client comes back for what it has missed. */
 

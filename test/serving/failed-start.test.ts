@@ -7,8 +7,8 @@ import { text } from "../../core/contract/fields.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { startServing } from "../../serving/main.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";
+import { sales, takings } from "../fixtures/events/takings.ts";
 import { place, useServers } from "./place.ts";
-import { sales, takings } from "./takings.ts";
 
 useServers();
 

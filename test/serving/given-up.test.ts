@@ -17,8 +17,8 @@ import { readTable } from "../../serving/tables/table-rows.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
+import { cutAt, START, sales, takings } from "../fixtures/events/takings.ts";
 import { filledPlace, pool, redis, useServers } from "./place.ts";
-import { cutAt, START, sales, takings } from "./takings.ts";
 
 useServers();
 

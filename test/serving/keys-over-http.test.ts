@@ -10,8 +10,8 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { table } from "../../core/definition/table.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { ApiKeys } from "../../store/api-keys/api-keys.ts";
+import { sales, takings, WHOLE } from "../fixtures/events/takings.ts";
 import { filledPlace, type Place, useServers } from "./place.ts";
-import { sales, takings, WHOLE } from "./takings.ts";
 
 useServers();
 

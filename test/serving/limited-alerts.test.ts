@@ -17,10 +17,10 @@ import { count } from "../../core/measures/kinds/count.ts";
 import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
 import { ApiKeys } from "../../store/api-keys/api-keys.ts";
 import { alertTopics, ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
-import { until } from "../installation.ts";
-import { produce } from "../produce.ts";
+import { produce } from "../fixtures/events/produce.ts";
+import { sales, takings } from "../fixtures/events/takings.ts";
+import { until } from "../fixtures/servers/installation.ts";
 import { filledPlace, type Place, useServers } from "./place.ts";
-import { sales, takings } from "./takings.ts";
 
 useServers();
 

@@ -21,7 +21,7 @@ import { KeptStatements } from "../../store/duckdb/kept-statements.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { cutAt, SALES, sales, takings, unborn } from "./takings.ts";
+import { cutAt, SALES, sales, takings, unborn } from "../fixtures/events/takings.ts";
 
 /** A server, a namespace and a data directory of its own for one test. */
 export class Place {

@@ -24,9 +24,21 @@ import { LogReader } from "../../store/kafka/read/log.ts";
 import { closedOf } from "../../store/redis/chain-state.ts";
 import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { flipBit } from "../flip-bit.ts";
+import { flipBit } from "../fixtures/events/flip-bit.ts";
+import {
+  cutAt,
+  fold,
+  HOUR,
+  SALES,
+  START,
+  sales,
+  sorted,
+  takings,
+  unborn,
+  WHOLE,
+  whole,
+} from "../fixtures/events/takings.ts";
 import { filledPlace, folder, place, pool, redis, useServers } from "./place.ts";
-import { cutAt, fold, HOUR, SALES, START, sales, sorted, takings, unborn, WHOLE, whole } from "./takings.ts";
 
 useServers();
 

@@ -6,8 +6,8 @@ import { table } from "../../core/definition/table.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { type ParameterRoute, ROUTE_PARAMETERS, takesParameter } from "../../serving/common/route-parameters.ts";
+import { sales, takings } from "../fixtures/events/takings.ts";
 import { type Place, place, useServers } from "./place.ts";
-import { sales, takings } from "./takings.ts";
 
 useServers();
 

@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import type { ServingOptions } from "../../serving/main.ts";
+import { cutAt, takings, unborn, WHOLE } from "../fixtures/events/takings.ts";
 import { filledPlace, type Place, useServers } from "./place.ts";
-import { cutAt, takings, unborn, WHOLE } from "./takings.ts";
 
 useServers();
 

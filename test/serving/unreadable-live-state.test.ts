@@ -1,7 +1,7 @@
 import { beforeAll, expect, it } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
+import { cutAt, unborn, WHOLE } from "../fixtures/events/takings.ts";
 import { filledPlace, type Place, redis, useServers } from "./place.ts";
-import { cutAt, unborn, WHOLE } from "./takings.ts";
 
 useServers();
 

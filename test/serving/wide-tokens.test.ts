@@ -4,8 +4,8 @@ import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { type Cut, type CutJson, cutToJson, position } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import type { Problem } from "../../serving/common/problem.ts";
+import { takings, WHOLE } from "../fixtures/events/takings.ts";
 import { type Place, place, useServers } from "./place.ts";
-import { takings, WHOLE } from "./takings.ts";
 
 useServers();
 

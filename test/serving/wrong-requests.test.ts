@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Problem } from "../../serving/common/problem.ts";
-import { anyText } from "../any-text.ts";
+import { anyText } from "../fixtures/events/any-text.ts";
 import { filledPlace, type Place, place, useServers } from "./place.ts";
 
 useServers();

@@ -14,8 +14,8 @@ import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
-import type { SizedSegment } from "./view-status.ts";
 import type { RedisGate } from "./redis-gate.ts";
+import type { SizedSegment } from "./view-status.ts";
 
 /** A closed segment in memory, its buckets ascending. */
 export class SegmentTile {

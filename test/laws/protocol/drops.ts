@@ -7,7 +7,7 @@ import { distinct } from "../../../core/measures/kinds/distinct.ts";
 import { max } from "../../../core/measures/kinds/extremes.ts";
 import { sum } from "../../../core/measures/kinds/sum.ts";
 import { planQuery, type Query } from "../../../core/query/query.ts";
-import type { Model } from "../../oracle.ts";
+import type { Model } from "../../fixtures/oracles/oracle.ts";
 
 /** The stream of the protocol's worlds: as small as it can be, so that a world takes milliseconds. */
 export interface Drop {

@@ -8,7 +8,14 @@ import {
   partitionsOf,
 } from "../../../core/log/position.ts";
 import type { ReadAnswer } from "../../../serving/read/reading.ts";
-import { differenceOf, expectedRows, type Model, type OracleLog, type OracleRecord, rowKey } from "../../oracle.ts";
+import {
+  differenceOf,
+  expectedRows,
+  type Model,
+  type OracleLog,
+  type OracleRecord,
+  rowKey,
+} from "../../fixtures/oracles/oracle.ts";
 import { type Drop, PARTITIONS } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { generation, target } from "./shore.ts";

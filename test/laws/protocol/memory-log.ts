@@ -3,7 +3,7 @@ import { createRecordsBatch } from "@platformatic/kafka";
 import { at, type Cut, type Position, position } from "../../../core/log/position.ts";
 import type { FetchedPartition, LogSource } from "../../../store/kafka/read/log.ts";
 import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/kafka/read/record-batch.ts";
-import type { OracleLog } from "../../oracle.ts";
+import type { OracleLog } from "../../fixtures/oracles/oracle.ts";
 import { PARTITIONS } from "./drops.ts";
 import type { Protocol } from "./modules.ts";
 

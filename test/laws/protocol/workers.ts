@@ -9,7 +9,7 @@ import type { ReadAnswer } from "../../../serving/read/reading.ts";
 import type { Lane } from "../../../speed-layer/lane.ts";
 import type { ViewTrack } from "../../../speed-layer/view-track.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import { NO_SCHEMAS } from "../../fetched.ts";
+import { NO_SCHEMAS } from "../../fixtures/servers/fetched.ts";
 import { drops, PARTITIONS, questions, tide } from "./drops.ts";
 import type { Judge } from "./judge.ts";
 import { memoryFiles } from "./memory-files.ts";
