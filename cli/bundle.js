@@ -19,7 +19,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { bundleFolder, isCodeKept, keepCode, loadBundle } from "./bundled.js";
 import { compiledProgram } from "./compiled.js";
-import { ownModule } from "./own-imports.js";
+import { ownModule } from "./own-modules.js";
 
 /** Packages that load native parts, or files beside their own, by names that only they know. */
 const EXTERNAL = [

@@ -4,7 +4,7 @@ import { createRequire, isBuiltin } from "node:module";
 import { basename, dirname, extname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { ownModule } from "./own-imports.js";
+import { ownModule } from "./own-modules.js";
 
 /**
  * A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may

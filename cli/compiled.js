@@ -16,7 +16,7 @@ const COMPILER = [
   "cli/compile.js",
   "cli/bundle.js",
   "cli/bundled.js",
-  "cli/own-imports.js",
+  "cli/own-modules.js",
 ];
 
 /** The program's TypeScript files, as paths from `root`. */

@@ -1,21 +1,13 @@
 // How definitions are loaded, wherever their files lie. (A hook of Node's module loader; it runs in a thread of its
 // own, so it is plain JavaScript.)
 import { compiledUrl } from "./compiled.js";
+import { ownModule } from "./own-modules.js";
 
 /** The compiled program that runs; null when the sources run as they are. */
 let program = null;
 
 export function initialize(data) {
   program = data ?? null;
-}
-
-/**
- * The source file that `tideline` or `tideline/schemas/<name>` stands for, below the program's root; null for other
- * names. The package itself has another name, because `tideline` in the npm registry is somebody else's.
- */
-export function ownModule(specifier) {
-  if (specifier === "tideline") return "core/definition/builders.ts";
-  return specifier.startsWith("tideline/schemas/") ? `${specifier.slice("tideline/".length)}.ts` : null;
 }
 
 /**
