@@ -11,7 +11,7 @@ const FILES = {
     "export class Stream { readonly name: string; " + "constructor(name: string) { this.name = name } }",
   "cli/tideline.ts": `
     import { readFileSync } from "node:fs";
-    import { Stream } from "../../core/definition/builders.ts";
+    import { Stream } from "../core/definition/builders.ts";
     interface Program { readonly folder: string | null; load(file: string): Promise<{ made: Stream }> }
     export async function run({ folder, load }: Program): Promise<void> {
       const { made } = await load(process.argv[2] as string);
