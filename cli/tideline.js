@@ -19,8 +19,9 @@ let stripping;
 /** From now on Node can load TypeScript. Not before it has to: every file that is loaded later takes longer. */
 function stripTypes() {
   stripping ??= import("tsx/esm/api").then(({ register }) => {
-    registerHooks("./own-imports.js", import.meta.url, { data: program });
     register();
+    // The last one is asked first: before the paths of a tsconfig.json in the folder where the command runs.
+    registerHooks("./own-imports.js", import.meta.url, { data: program });
   });
   return stripping;
 }
