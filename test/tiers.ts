@@ -29,6 +29,7 @@ export const UNIT = [
   "test/batch-layer/listeners.test.ts",
   "test/batch-layer/merge-overflow.test.ts",
   "test/definitions/newer-contracts.test.ts",
+  "test/definitions/public-types.test.ts",
   "test/http/opened.test.ts",
   "test/alerts/own-alert-journal.test.ts",
   "test/store/lost-reply.test.ts",
