@@ -296,7 +296,7 @@ export interface OneOfOptions extends FromPath {
 
 /** One of a closed list of texts; where a record has it, and how, may follow them. */
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T>;
-export function oneOf<const T extends string>(...values: readonly [...T[], OneOfOptions]): Field<T>;
+export function oneOf<const T extends readonly string[]>(...values: readonly [...T, OneOfOptions]): Field<T[number]>;
 export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<string> {
   const last = given.at(-1);
   const options = typeof last === "object" && last !== null ? last : {};
