@@ -16,7 +16,7 @@ export interface BatchStores {
   readonly log: LogSource;
   readonly pool: DuckPool;
   readonly schemas: Schemas;
-  /** Readers of a version have so many milliseconds, at least, after it was replaced; absent: 15 seconds. */
+  /** For how long at least readers have a version after it was replaced; absent: 15 seconds. */
   readonly readersMs?: number;
 }
 

@@ -24,7 +24,7 @@ export interface HandOverDeps {
 
 /**
  * Sends alerts to a receiver. Each try sends a message (`messageOf`) of the alerts that are still to be told: those
- * that were silenced or acknowledged meanwhile are left out, and nothing is sent when none is left. Returns a dead
+ * that were silenced or acknowledged since are left out, and nothing is sent when none is left. Returns a dead
  * letter for each alert that the receiver did not take. Throws the signal's reason when it is aborted.
  */
 export async function handOver(

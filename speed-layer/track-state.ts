@@ -135,7 +135,7 @@ const SETTLING_PATIENCE_MS = 180_000;
 const ASK_EVERY_MS = 5_000;
 /** How often a view with many live cells looks for room at most. */
 const LOOK_FOR_ROOM_MS = 1_000;
-/** A stopped view looks again after this long: whoever mended the log need not restart anything. */
+/** A stopped view reads the log again after this long: nothing has to be restarted once the log is repaired. */
 const STOPPED_FOR_MS = 30_000;
 
 /** Whether a view has to be attached before it can go on with these partitions. */

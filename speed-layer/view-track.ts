@@ -208,7 +208,7 @@ export class ViewTrack {
     else if (!tilesOf(cutFromJson((await this.#deps.newestManifest()).cut), chain).ok) this.detach();
   }
 
-  /** The log had nothing after our positions in these partitions: says so to whoever asks how fresh an answer is. */
+  /** The log had nothing after our positions in these partitions: notes it in Redis, for the freshness of answers. */
   async touch(quiet: readonly FetchedPartition[]): Promise<void> {
     const { phase, positions } = this.#state;
     const ours = quiet.filter(({ partition, to, stable }) => positions.get(partition) === to && to >= stable);
@@ -219,7 +219,7 @@ export class ViewTrack {
   /**
    * Step 4, first half: the states of a decoded batch. Returns how to apply them, or null when there is nothing to
    * apply. Positions move on at once, so that the next batch can be worked on while Redis takes this one; should Redis
-   * refuse, its answer puts them right, and what was prepared meanwhile is refused as well, because it begins where
+   * refuse, its answer puts them right, and what was prepared by then is refused as well, because it begins where
    * nothing ended.
    *
    * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied

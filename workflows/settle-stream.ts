@@ -41,7 +41,7 @@ export interface SettleStreamResult {
  */
 export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
 
-/** A run that was asked for so many rounds takes no further wishes: its history would grow without end. */
+/** A run takes at most this many requests for rounds: its history would grow without end. */
 export const MOST_ROUNDS = 50;
 /** The type of the failure of an update that a run refuses because it is ending. */
 const RUN_ENDING = "RUN_ENDING";

@@ -62,7 +62,7 @@ export async function mergeEntries(
   const sources = entries.flatMap(({ file }) => (file === null ? [] : [file]));
   for (const entry of entries) {
     watch.signal.throwIfAborted();
-    await data.requireIntact([entry], { anew: true });
+    await data.requireIntact([entry], { readAgain: true });
     watch.beat({ partition, checked: entry.to });
   }
   const total = mergedEntry(entries);

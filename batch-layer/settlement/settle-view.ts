@@ -29,10 +29,7 @@ export interface SettledView {
   readonly records: number;
   /** Whether the speed layer's ledger was there to compare with; null when an earlier attempt compared. */
   readonly compared: boolean | null;
-  /**
-   * Whether it has so many small files that they are to be merged into one. Named as in the results of earlier
-   * releases.
-   */
+  /** Whether it has enough small files for a compaction. Named as in the results of earlier releases. */
   readonly foldable: boolean;
   /** How many files of old versions were deleted. */
   readonly swept: number;

@@ -6,7 +6,7 @@ import type { BatchStores } from "../stores.ts";
 import { nextManifest, publishVersion } from "./publish.ts";
 
 /**
- * Work on the newest version while refreshes go on: they publish others meanwhile, and take the files of those before.
+ * Work on the newest version while refreshes go on: they publish newer ones and delete the files of older ones.
  */
 
 const TRIES = 5;
@@ -26,7 +26,7 @@ export async function newestOf(
   return newest;
 }
 
-/** What `work` reads from the newest version. Starts over when two refreshes pass meanwhile and take its files. */
+/** What `work` reads from the newest version. Starts over when its files are deleted because of two refreshes. */
 export async function readNewest<T>(
   stores: Pick<BatchStores, "manifests">,
   generation: Generation,
@@ -58,8 +58,8 @@ export function requireCutReached({ generation, version, cut }: Manifest, reache
 }
 
 /**
- * Publishes what `make` puts in the place of the newest version, at that version's cut. Makes it anew when another
- * version was published meanwhile. Throws NOT_READY when others are faster again and again.
+ * Publishes what `make` puts in the place of the newest version, at that version's cut. Calls `make` again when another
+ * version was published before this one. Throws NOT_READY when that happens again and again.
  */
 export async function replaceNewest(
   stores: BatchStores,

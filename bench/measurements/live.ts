@@ -95,7 +95,7 @@ class Subscriber {
     });
   }
 
-  /** When it was told of so many orders. */
+  /** When it was told of this many orders. */
   counts(orders: number): Promise<number> {
     if (this.#orders >= orders) return Promise.resolve(this.#seenAtMs);
     return new Promise((resolve, reject) => {

@@ -20,8 +20,8 @@ const ROUNDS = 3;
 const folder = (name: string) => fileURLToPath(new URL(`../definitions/partitions/${name}`, import.meta.url));
 
 /**
- * How long the speed layer takes from its start until it is at the end of a topic with 256 partitions, when it was
- * killed and 128,000 made-up sales came meanwhile: before it decodes any of them it reads the ids of 2,560,000 records.
+ * How long the speed layer takes from its start until it is at the end of a topic with 256 partitions, when 128,000
+ * made-up sales came after it was killed: before it decodes any of them it reads the ids of 2,560,000 records.
  */
 export async function benchPartitions(report: (line: string) => void): Promise<Figure[]> {
   const env = { TIDELINE_SCHEMAS: folder("schemas"), TIDELINE_VIEWS: folder("views") };

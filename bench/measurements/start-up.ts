@@ -92,7 +92,7 @@ async function seconds(work: () => Promise<void>): Promise<number> {
   return (performance.now() - startMs) / 1_000;
 }
 
-/** Waits until the answer is complete and stands behind so many records. */
+/** Waits until the answer is complete and counts this many records. */
 async function untilFresh({ ports }: Installation, records: number): Promise<void> {
   const deadlineMs = performance.now() + GIVE_UP_MS;
   for (;;) {

@@ -72,7 +72,7 @@ export class BatchLayer {
   }
 
   /**
-   * A rebuild as its workflow does it: what is there is hashed, everything built anew, hashed too, merged and
+   * A rebuild as its workflow does it: what is there is hashed, everything built again, hashed too, merged and
    * published.
    */
   async rebuild(target: ViewTarget, run: string): Promise<RebuildResult> {

@@ -134,7 +134,7 @@ export class Installation {
   }
 
   /**
-   * Ends everything, in the reverse order of starting, and removes the folder. Whoever calls again waits for the same.
+   * Ends everything, in the reverse order of starting, and removes the folder. A second call waits for the first.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();

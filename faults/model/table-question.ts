@@ -9,7 +9,7 @@ export type Selection =
   | { readonly kind: "prefix"; readonly prefix: string }
   | { readonly kind: "where"; readonly column: string; readonly value: string }
   | { readonly kind: "top"; readonly column: string; readonly limit: number }
-  /** All rows, so many in each answer. */
+  /** All rows, `limit` in each answer. */
   | { readonly kind: "pages"; readonly limit: number };
 
 /** What was asked of a table. */

@@ -116,7 +116,7 @@ export class KeyHistories {
     const genesis = await manifests.version(generation, 0);
     if (genesis === null) throw positionGone("where this generation of the table begins is not known any more");
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
-    const reading = { signal, anew: false, onRecords: () => {}, pieceBytes: PIECE_BYTES };
+    const reading = { signal, decodeAgain: false, onRecords: () => {}, pieceBytes: PIECE_BYTES };
     const events = await RawEvents.open(sources, duck, source, cutFromJson(genesis.cut), reading);
     await events.reach(at);
     return events.below(at);

@@ -128,15 +128,15 @@ class OneProof {
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
     const start = cutFromJson(genesis.cut);
     const total = await spanRecords(sources, source, start, applied);
-    const anew = deep ?? total <= DEEP_RECORDS;
-    if (anew && total > MAX_DEEP_RECORDS) throw tooDeep(total);
+    const decodeAgain = deep ?? total <= DEEP_RECORDS;
+    if (decodeAgain && total > MAX_DEEP_RECORDS) throw tooDeep(total);
     const onRecords = (records: number) => {
       this.#done += records;
       onProgress({ done: this.#done, total: Math.max(total, this.#done) });
     };
     const events = await RawEvents.open(sources, this.#duck, source, start, {
       signal,
-      anew,
+      decodeAgain,
       onRecords,
       pieceBytes: PIECE_BYTES,
     });
@@ -144,13 +144,13 @@ class OneProof {
     await this.#compareAll(events, events.below(applied));
     const compared = this.#comparison.result();
     const equal = compared.mismatches === 0;
-    const records = anew ? this.#done : Math.max(this.#done, total);
+    const records = decodeAgain ? this.#done : Math.max(this.#done, total);
     return {
       view: view.name,
       equal,
       answers: this.#answers,
       records,
-      decoded: anew ? "anew" : "archived",
+      decoded: decodeAgain ? "anew" : "archived",
       ...compared,
     };
   }

@@ -17,7 +17,7 @@ export interface RecomputationsOptions {
   readonly namespace: string;
   /** A recomputation that takes longer is given up. */
   readonly timeoutMs: number;
-  /** So many records may lie between a position and the state that it is recomputed from. */
+  /** How many records may lie between a position and the state that it is recomputed from. */
   readonly maxRecords?: number;
 }
 
@@ -45,8 +45,8 @@ interface Kept {
 }
 
 /**
- * The states of spans that no layer holds any more, computed anew: one at a time, and the last ones are kept. One is
- * given up when all have left who waited for it.
+ * The states of spans that no layer holds any more, recomputed one at a time; the last ones are kept. One is given up
+ * when nobody waits for it any more.
  */
 export class Recomputations {
   readonly #options: RecomputationsOptions;

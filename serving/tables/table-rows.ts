@@ -68,7 +68,7 @@ async function readRows(
     const asked = { ...question, after };
     const top = tableOrder(definition, asked, cells);
     const reading = await reader.read(definition, asked.query, { at: position, top, left: read.left });
-    // Of too many, only so many first ones are certain: what was not read comes before later ones that have live state.
+    // Of too many, only the first `cells` are certain: what was not read comes before later ones that have live state.
     const isWhole = !reading.firstOnly || reading.cells.length <= cells;
     const { rows, last } = await rowsOf(definition, asked, reading, isWhole ? Number.POSITIVE_INFINITY : cells);
     found.push(...rows);

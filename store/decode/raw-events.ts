@@ -10,7 +10,7 @@ export interface RawReading {
    * Whether archived records are decoded again from their original bytes; without, what was read when they were
    * archived is taken.
    */
-  readonly anew: boolean;
+  readonly decodeAgain: boolean;
   readonly onRecords: (records: number) => void;
   readonly pieceBytes?: number;
 }

@@ -24,7 +24,7 @@ const TAIL = "tail";
 export interface SpanReading {
   readonly signal: AbortSignal;
   /** Decodes archived records from their original bytes, whatever was read in them when they were archived. */
-  readonly anew?: boolean;
+  readonly decodeAgain?: boolean;
   /** Told how many records were decoded just now. */
   readonly onRecords?: (records: number) => void;
   /** How much is decoded at once, 4 MiB by default: the event loop stands still for that time. */
@@ -79,7 +79,7 @@ export async function spanParts(
   reading: SpanReading,
 ): Promise<SpanParts> {
   const { topic, topicId, stream } = source;
-  const ours = { revision: reading.anew ? null : stream.revision };
+  const ours = { revision: reading.decodeAgain ? null : stream.revision };
   const archived: string[] = [];
   const spans: string[] = [];
   const foreign: ForeignSpan[] = [];

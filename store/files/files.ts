@@ -123,16 +123,16 @@ export class DataDirectory {
       await handle.close();
     }
     await this.#syncFolder(dirname(name));
-    const checksum = await this.#intact.checksum(this.path(name), { anew: true });
+    const checksum = await this.#intact.checksum(this.path(name), { readAgain: true });
     return { sizeBytes: (await stat(this.path(name))).size, checksum };
   }
 
   /**
    * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file
-   * is read once a process for that, unless `anew`. Throws ARCHIVE_DAMAGED for the first one that is not what it was,
-   * or is gone.
+   * is read once a process for that, unless `readAgain`. Throws ARCHIVE_DAMAGED for the first one that is not what it
+   * was, or is gone.
    */
-  async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
+  async requireIntact(files: readonly PublishedFile[], options?: { readAgain?: boolean }): Promise<void> {
     for (const { file, checksum } of files)
       if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
   }

@@ -25,11 +25,11 @@ const MAX_REASON = 200;
 export class IntactFiles {
   readonly #known = new Map<string, Promise<string>>();
 
-  /** SHA-256 of the file at `path`, as it was read before unless `anew`. Throws ENOENT. */
-  async checksum(path: string, { anew = false } = {}): Promise<string> {
+  /** SHA-256 of the file at `path`, as it was read before unless `readAgain`. Throws ENOENT. */
+  async checksum(path: string, { readAgain = false } = {}): Promise<string> {
     const { size, mtimeNs, ino } = await stat(path, { bigint: true });
     const key = `${path} ${ino} ${size} ${mtimeNs}`;
-    const known = (anew ? undefined : this.#known.get(key)) ?? checksumOf(path);
+    const known = (readAgain ? undefined : this.#known.get(key)) ?? checksumOf(path);
     this.#known.set(key, known);
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MAX_KNOWN) break;
@@ -44,7 +44,7 @@ export class IntactFiles {
   }
 
   /** Throws ARCHIVE_DAMAGED when the file `name` at `path` is gone or is not what was published. */
-  async require(name: string, path: string, checksum: string, options?: { anew?: boolean }): Promise<void> {
+  async require(name: string, path: string, checksum: string, options?: { readAgain?: boolean }): Promise<void> {
     const found = await this.checksum(path, options).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return null;
       throw error;
