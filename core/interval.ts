@@ -87,7 +87,9 @@ function nextBucket(time: EpochMs, grainMs: number): EpochMs {
 
 function timeOf(side: "from" | "to", text: string): EpochMs {
   const time = parseTime(text);
-  if (time === null) throw new TidelineError("BAD_REQUEST", `${side}: "${text}" is no time`, `Give ${INTERVAL_FORMS}.`);
+  if (time === null) {
+    throw new TidelineError("BAD_REQUEST", `${side}: "${text}" is not a time`, `Give ${INTERVAL_FORMS}.`);
+  }
   return time;
 }
 

@@ -131,7 +131,7 @@ function isDay(date: string): boolean {
 
 /**
  * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides ISO 8601 the
- * other forms that JavaScript reads: stored definitions must stay readable. Throws RangeError for what is no time.
+ * other forms that JavaScript reads: stored definitions must stay readable. Throws RangeError for what is not a time.
  */
 export function parseBound(text: string): EpochMs {
   const time = parseDateTime(text) ?? [zonedBound(text), text].map(Date.parse).find((one) => !Number.isNaN(one));
@@ -148,7 +148,7 @@ export function parseNewBound(text: string): EpochMs {
 }
 
 function notTime(text: string): RangeError {
-  return new RangeError(`"${text}" is no time; write 2020-01-01T00:00:00Z`);
+  return new RangeError(`"${text}" is not a time; write 2020-01-01T00:00:00Z`);
 }
 
 /** Without a zone JavaScript would take the process's, except for dates, months and years of ISO 8601. */

@@ -107,7 +107,7 @@ export class AlertLog {
   }
 
   /**
-   * The alerts of fetched records that are for this delivery: that decode, are no duplicates, and were written at the
+   * The alerts of fetched records that are for this delivery: that decode, are not duplicates, and were written at the
    * right time. Records have to come in the order of the log, each once.
    */
   async alertsIn(batch: readonly FetchedPartition[]): Promise<FoundAlert[]> {
@@ -216,7 +216,7 @@ export class AlertLog {
     }
   }
 
-  /** Offsets of the events that decode and are no duplicates, by partition. */
+  /** Offsets of the events that decode and are not duplicates, by partition. */
   async #validOffsets(): Promise<Map<number, Set<bigint>>> {
     const found = new Map<number, Set<bigint>>();
     for (const [partition, offset] of await this.#decoder.statements.rows(

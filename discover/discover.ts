@@ -52,7 +52,7 @@ export interface Discovery {
   readonly notes: readonly string[];
 }
 
-/** Fewer readable records than this share are no events of a contract. */
+/** Fewer readable records than this share are not events of a contract. */
 const LEAST_READABLE = 0.05;
 
 /**
@@ -105,7 +105,7 @@ function headerNote(headers: readonly string[]): string {
   );
 }
 
-/** Without those that are no Avro schema: a registry may have others, too. */
+/** Without texts that are not Avro schemas: a registry may have others, too. */
 function compile(texts: ReadonlyMap<number, string>): Map<number, AvroSchema> {
   const compiled = new Map<number, AvroSchema>();
   for (const [id, text] of texts) {
@@ -223,7 +223,7 @@ function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[
       ? "A record is one event. Have the producer, or a job before Tideline, write a record for each element."
       : "Tideline reads JSON objects and Avro. Have the producer, or a job before Tideline, write one of these.";
   return unreadable(
-    `the records of topic "${topic}" are no JSON objects and no Avro:\n  ${reasons.join("\n  ")}`,
+    `the records of topic "${topic}" are neither JSON objects nor Avro:\n  ${reasons.join("\n  ")}`,
     hint,
   );
 }

@@ -99,7 +99,7 @@ export class AlertLags {
     const end = ends.get(alerts.name) ?? new Map<number, Position>();
     const found: ReaderLag[] = [];
     for (const { name, delayMs, group } of [...(definitions.deliveries?.values() ?? [])].flatMap(withEscalation)) {
-      // An alert waits for its escalation, or for its group to be complete: that is no lag.
+      // An alert waits for its escalation, or for its group to be complete: that is not a lag.
       const dueMs = nowMs - positionsMs - delayMs - (group?.withinMs ?? 0);
       const due = await log.positionsAt(this.#topics.alerts, dueMs, [...end.keys()]);
       const dueEnd = new Map([...end].map(([partition, stable]) => [partition, due.get(partition) ?? stable]));

@@ -33,7 +33,7 @@ export interface MonitorPace {
   readonly patienceMs: number;
   /** How long a message that was not taken waits until it is tried again. */
   readonly againMs: number;
-  /** How old the positions may be that rules and deliveries write: what the log has got since then is no lag. */
+  /** How old the positions may be that rules and deliveries write: what the log has got since then is not a lag. */
   readonly positionsMs: number;
   readonly delivery: Pace;
 }

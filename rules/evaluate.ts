@@ -15,7 +15,7 @@ export interface Evaluation {
 
 /**
  * The matches of all rules among decoded events, found in one pass. When that fails each rule is tried alone, so that
- * one rule's error is no other's. Throws what DuckDB says when no rule is to blame.
+ * an error of one rule does not stop the others. Throws what DuckDB says when no rule is to blame.
  */
 export async function evaluate(
   statements: Pick<KeptStatements, "rows">,

@@ -6,7 +6,7 @@ export const flights = stream("flights", {
   revision: 1,
   partitions: 4,
   key: "origin",
-  // The row's number in the source: 191 rows are repeated there, so what they hold is no identity.
+  // The row's number in the source: 191 rows are repeated there, so what they hold is not an identity.
   eventId: "row",
   eventTime: "departed_at",
   dedupWindow: 50_000,

@@ -241,7 +241,7 @@ const CONNECTION_PROBLEMS: Readonly<Record<string, readonly [number, string]>> =
   ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout"],
 };
 
-/** A request that is no HTTP: it has no route, and so no other handler. */
+/** A request that is not HTTP: it has no route, and so no other handler. */
 function refuseConnection(error: ConnectionError, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

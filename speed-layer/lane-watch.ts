@@ -20,8 +20,8 @@ export interface LaneWatchDeps {
 }
 
 /**
- * Sees whether a lane gets on. A step that returns is no sign of it: what it sent to Redis fails in a later step. So a
- * lane has got on when Redis has taken a batch since the last failure, or when nothing was left to do.
+ * Sees whether a lane gets on. A step that returns is not a sign of it: what it sent to Redis fails in a later step. So
+ * a lane has got on when Redis has taken a batch since the last failure, or when nothing was left to do.
  */
 export class LaneWatch {
   readonly #deps: LaneWatchDeps;

@@ -137,7 +137,7 @@ export class ViewTrack {
 
   /**
    * Steps 1 and 2 (docs/internals/speed-layer.md): newest manifest and chain; reseed when they do not tile; positions;
-   * is it still our log? A view for which the answer is no is stopped.
+   * is it still our log? A view for which it is another log is stopped.
    */
   async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {

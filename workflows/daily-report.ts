@@ -136,7 +136,7 @@ function dayStart(date: string): number {
   try {
     return parseInterval(date, date).fromMs;
   } catch (error) {
-    throw isTidelineError(error) ? refused(`date: "${date}" is no day`) : error;
+    throw isTidelineError(error) ? refused(`date: "${date}" is not a day`) : error;
   }
 }
 

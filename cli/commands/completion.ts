@@ -44,7 +44,7 @@ export async function registerCompletion(program: Command): Promise<void> {
     }
 }
 
-/** None when definitions are wrong: a shell is no place to say so. */
+/** None when definitions are wrong: a completion cannot report it. */
 async function definedNames(): Promise<Names> {
   try {
     const { loadDefinitions } = await import("../../store/definitions/definitions.ts");

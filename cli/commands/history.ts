@@ -75,7 +75,7 @@ async function showHistory(table: string, key: string, flags: Flags): Promise<vo
   if (truncated) process.stdout.write(`the newest ${events.length}; --limit shows more\n`);
 }
 
-/** A value in a sheet: one that is no text as JSON. */
+/** A value in a sheet: one that is not text as JSON. */
 function cell(value: unknown): string {
   if (value === null || value === undefined) return "-";
   return printable(typeof value === "object" ? JSON.stringify(value) : String(value));

@@ -70,7 +70,7 @@ async function fileBytes(path: string): Promise<WrittenText> {
 async function inEditor(editor: string, name: string, before: Buffer): Promise<WrittenText> {
   if (!isUtf8(before)) {
     const hint = `Write the event as JSON into a file, then \`tideline dead-letters edit ${name} --file <path>\`.`;
-    throw new TidelineError("BAD_REQUEST", `the value of ${name} is no text`, hint);
+    throw new TidelineError("BAD_REQUEST", `the value of ${name} is not text`, hint);
   }
   const folder = await mkdtemp(join(tmpdir(), "tideline-letter-"));
   const path = join(folder, "letter.json");

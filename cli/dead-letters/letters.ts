@@ -62,7 +62,7 @@ export function shortId({ namespace }: Config, id: string): string {
   return namespace !== "" && id.startsWith(`${namespace}.`) ? id.slice(namespace.length + 1) : id;
 }
 
-/** The id under which it is stored; also takes one with the namespace. Throws LETTER_UNKNOWN for what is no id. */
+/** The id under which it is stored; also takes one with the namespace. Throws LETTER_UNKNOWN for what is not an id. */
 export function fullId({ namespace }: Config, text: string): string {
   const place = parseLetterId(text);
   if (place === null) throw letterUnknown(text);

@@ -9,7 +9,7 @@ const LISTS_AT_MOST = 200;
 
 /**
  * Deletes what an installation has on its servers: schedules, runs, live state and topics. Its roles must have ended.
- * What is gone already is no error. Throws NOT_READY when a server does not answer, RangeError for an installation
+ * What is gone already is not an error. Throws NOT_READY when a server does not answer, RangeError for an installation
  * without a namespace, which is not told from others.
  */
 export async function removeInstallation(config: Config): Promise<void> {

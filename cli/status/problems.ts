@@ -7,7 +7,7 @@ import type { StatusLine } from "./views.ts";
 /** A view that is behind the log and has applied nothing for so long is stuck. */
 const STUCK_MS = 60_000;
 
-/** Results of a schedule's last run that are no problem. */
+/** Results of a schedule's last run that are not problems. */
 const FINE = new Set(["RUNNING", "COMPLETED", "CONTINUED_AS_NEW", "UNKNOWN"]);
 
 /** A sentence for each thing that is not healthy; none when all is. */

@@ -9,7 +9,7 @@ export interface Described {
   readonly example?: unknown;
 }
 
-/** Returns the description among options. Throws RangeError for a `doc` that is no text. */
+/** Returns the description among options. Throws RangeError for a `doc` that is not text. */
 export function describedBy({ doc, example }: Described): Described {
   if (doc !== undefined && doc !== null && typeof doc !== "string")
     throw new RangeError(`doc is a text, not ${String(doc)}`);

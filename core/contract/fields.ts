@@ -45,7 +45,7 @@ export interface FromPath extends Described {
   readonly from?: string;
 }
 
-/** The part of a specification that says where the value lies. Throws RangeError for what is no path. */
+/** The part of a specification that says where the value lies. Throws RangeError for what is not a path. */
 function placed(path: string | undefined): { path?: string } {
   if (path === undefined) return {};
   return { path: isRecordPart(path) ? path : pathText(parsePath(path)) };

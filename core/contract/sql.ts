@@ -17,7 +17,7 @@ export function sql(strings: TemplateStringsArray, ...parts: Sql[]): Sql {
  */
 export function sqlProblem(value: unknown): string | null {
   const { text, problem } = (value ?? {}) as Partial<Sql>;
-  if (typeof text !== "string") return "is no SQL: write sql`…`";
+  if (typeof text !== "string") return "is not SQL: write sql`…`";
   return problem ?? (text === "" ? "is empty SQL" : null);
 }
 

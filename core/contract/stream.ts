@@ -46,8 +46,8 @@ export interface StreamDefinition<F extends Fields> extends Described {
   /** A record is a duplicate if its event id occurred in the same partition within this many offsets before it. */
   readonly dedupWindow: number;
   /**
-   * What records without a value are, Kafka's tombstones. "delete": the key that the record has is no more. Its text is
-   * that of the field `key`, a text, one of several texts or an integer. null or absent: they are refused.
+   * What records without a value are, Kafka's tombstones. "delete": the record deletes its key. The key's text is that
+   * of the field `key`, a text, one of several texts or an integer. null or absent: they are refused.
    */
   readonly tombstones?: "delete" | null;
   /** Number of the event's newest version, which `fields` describes. 1 when absent. */
@@ -66,7 +66,7 @@ export interface Version {
   readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
   readonly upcast: Readonly<Record<string, Sql>>;
   /**
-   * Where fields lie that only newer versions have: a record that has one is no event of this version, whatever its
+   * Where fields lie that only newer versions have: a record that has one is not an event of this version, whatever its
    * contract makes of it.
    */
   readonly foreign: readonly WirePath[];
@@ -187,7 +187,7 @@ export function checkStream(definition: Stream): string[] {
     const newer = definition.versions[index - 1];
     if (newer === undefined) continue;
     if (!Number.isInteger(older.version) || older.version < 1 || older.version >= newer.version)
-      problems.push(`previous: version ${older.version} is no whole number from 1 that is below ${newer.version}`);
+      problems.push(`previous: version ${older.version} is not a whole number from 1 that is below ${newer.version}`);
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
@@ -204,7 +204,7 @@ function roleProblems(definition: Stream): string[] {
     const field = definition.fields[name];
     if (field === undefined) return [`${role}: there is no field "${name}"`];
     if (!isRequired(field)) return [`${role}: field "${name}" has to be in every event`];
-    if (role === "eventTime" && field.column !== "BIGINT") return [`eventTime: field "${name}" is no instant`];
+    if (role === "eventTime" && field.column !== "BIGINT") return [`eventTime: field "${name}" is not an instant`];
     return field.column.endsWith("[]") ? [`${role}: field "${name}" is a list`] : [];
   });
   if (Array.isArray(definition.eventId) && (ids.length < 2 || new Set(ids).size < ids.length))

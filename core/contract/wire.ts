@@ -6,7 +6,7 @@ import { parsePath, pathText, type WirePath } from "./record/wire-path.ts";
 
 /**
  * How a record's objects become the fields of a contract. A contract without paths is read as it is. An object that a
- * path leads through may be absent or null: then its fields are absent. What is no object there makes the record
+ * path leads through may be absent or null: then its fields are absent. What is not an object there makes the record
  * invalid.
  */
 
@@ -160,14 +160,15 @@ export function withoutPrototype<T>(value: T): T {
 }
 
 /**
- * The value at a path, undefined where there is none. Throws WireError where the path leads through what is no object.
+ * The value at a path, undefined where there is none. Throws WireError where the path leads through a value that is not
+ * an object.
  */
 function valueAt(record: unknown, path: WirePath, name: string): unknown {
   let value = record;
   for (const [depth, step] of path.entries()) {
     if (value === null || value === undefined) return undefined;
     if (!isObject(value)) {
-      const what = Array.isArray(value) ? "a list" : "no object";
+      const what = Array.isArray(value) ? "a list" : "not an object";
       throw new WireError(`${name}: ${pathText(path.slice(0, depth))} is ${what}`);
     }
     value = Object.hasOwn(value, step) ? value[step] : undefined;

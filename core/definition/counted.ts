@@ -6,7 +6,7 @@ import type { View } from "./view.ts";
 export const TOMBSTONE = "(_id IS NULL)";
 
 /**
- * SQL: what a view counts of the records that decode and are no duplicates; null for all of them. Never NULL. Of a
+ * SQL: what a view counts of the records that decode and are not duplicates; null for all of them. Never NULL. Of a
  * stream with tombstones a table of newest records counts those, whatever `where` says of events, if they tell its key;
  * nothing else counts any.
  */

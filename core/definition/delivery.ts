@@ -120,13 +120,14 @@ export function checkDelivery(one: Delivery, known: ReadonlySet<string>): string
   if (during !== null) problems.push(...duringProblems(during).map((found) => `during: ${found}`));
   if (group !== null) {
     if (group.withinMs === 0 || group.withinMs > MOST_MS.group)
-      problems.push(`group: within: "${String(group.within)}" is no duration such as "30 seconds", at most a day`);
+      problems.push(`group: within: "${String(group.within)}" is not a duration such as "30 seconds", at most a day`);
     if (group.by !== "rule" && group.by !== "severity")
       problems.push(`group: by: "rule" or "severity", not "${String(group.by)}"`);
   }
   if (escalate !== null) {
+    const after = String(escalate.after);
     if (escalate.afterMs === 0 || escalate.afterMs > MOST_MS.escalate)
-      problems.push(`escalate: after: "${String(escalate.after)}" is no duration such as "10 minutes", at most a week`);
+      problems.push(`escalate: after: "${after}" is not a duration such as "10 minutes", at most a week`);
     const later = channelProblem(escalate.to);
     if (later !== null) problems.push(`escalate: to: ${later}`);
   }
@@ -141,13 +142,13 @@ function channelProblem(to: Channel | undefined): string | null {
     case "webhook":
     case "slack":
       // Not what was given: it may hold a password.
-      return /^https?:\/\/[^/\s]/.test(to.url) && URL.canParse(to.url) ? null : "url is no http or https address";
+      return /^https?:\/\/[^/\s]/.test(to.url) && URL.canParse(to.url) ? null : "url is not an http or https address";
     case "mail":
       return to.to.includes("@") ? null : "no mail address";
     case "topic":
-      return /^[\w.-]{1,249}$/.test(String(to.name)) ? null : `"${String(to.name)}" is no name of a topic`;
+      return /^[\w.-]{1,249}$/.test(String(to.name)) ? null : `"${String(to.name)}" is not the name of a topic`;
     case "function":
-      return typeof to.send === "function" ? null : "send is no function";
+      return typeof to.send === "function" ? null : "send is not a function";
     default:
       return "no channel: give one of webhook(…), slack(…), mail(…), topic(…), or a function as `send` in its place";
   }

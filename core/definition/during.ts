@@ -31,16 +31,16 @@ export function isDuring({ zone, from, to, days = DAYS }: During, timeMs: number
 export function duringProblems({ zone, from, to, days = DAYS }: During): string[] {
   const problems: string[] = [];
   if (typeof zone !== "string" || !isZoneName(zone))
-    problems.push(`zone: "${String(zone)}" is no time zone such as Europe/Berlin`);
+    problems.push(`zone: "${String(zone)}" is not a time zone such as Europe/Berlin`);
   for (const [field, text] of Object.entries({ from, to }))
-    if (minuteOf(text) === null) problems.push(`${field}: "${String(text)}" is no time of day such as 08:00`);
+    if (minuteOf(text) === null) problems.push(`${field}: "${String(text)}" is not a time of day such as 08:00`);
   if (from === to) problems.push("from and to are the same: leave `during` out for the whole day");
   if (!Array.isArray(days) || days.length === 0 || days.some((day) => !DAYS.includes(day)))
     problems.push(`days: some of ${DAYS.join(", ")}`);
   return problems;
 }
 
-/** Minutes since midnight; null for a text that is no time of day. 24:00 is the end of the day. */
+/** Minutes since midnight; null for a text that is not a time of day. 24:00 is the end of the day. */
 function minuteOf(text: string): number | null {
   const [, hours, minutes] = /^(\d{2}):(\d{2})$/.exec(String(text)) ?? [];
   const minute = Number(hours) * 60 + Number(minutes);

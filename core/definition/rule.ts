@@ -54,7 +54,7 @@ export function checkRuleShape({ name, on, when, key, quiet, quietMs, severity, 
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(name))
     problems.push(`name "${name}": use lower-case letters, digits and dashes, at most 63`);
   if (name === OWN_RULE) problems.push(`name "${name}": Tideline's own alerts have it; take another one`);
-  if (quietMs === 0) problems.push(`quiet: "${String(quiet)}" is no duration such as "1 minute"`);
+  if (quietMs === 0) problems.push(`quiet: "${String(quiet)}" is not a duration such as "1 minute"`);
   if (!SEVERITIES.includes(severity))
     problems.push(`severity: one of ${SEVERITIES.join(", ")}, not "${String(severity)}"`);
   if (from !== "start" && from !== "end") problems.push(`from: "start" or "end", not "${String(from)}"`);

@@ -58,7 +58,7 @@ export interface Table {
   readonly kind: "latest" | "measures";
   /** Buckets are the numbers from 0 to this, exclusive: a hash of the key says which. */
   readonly shards: number;
-  /** Of "latest": whether a record says that its key is no more. */
+  /** Of "latest": whether a record deletes its key. */
   readonly deleted: Sql | null;
   /** Columns of which state files have an index. Not stored with the definition: that of the file counts. */
   readonly indexes: readonly string[];
@@ -100,7 +100,7 @@ export function checkViewShape(definition: View): string[] {
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
   if (definition.table !== null) problems.push(...tableProblems(definition, definition.table));
   else if (definition.grainMs <= 0)
-    problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
+    problems.push(`every: "${definition.every}" is not a duration such as "1 minute" or "1 day"`);
   if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
   for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
     if (!COLUMN_NAME.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
@@ -130,7 +130,7 @@ export function checkViewShape(definition: View): string[] {
       column.endsWith("[]") ? [field] : [],
     );
     if (!lists.includes(definition.each))
-      problems.push(`each: "${definition.each}" is no list of the stream (it has ${lists.join(", ") || "none"})`);
+      problems.push(`each: "${definition.each}" is not a list of the stream (it has ${lists.join(", ") || "none"})`);
     if (LINE in definition.stream.fields)
       problems.push(`each: the stream has a field "${LINE}", which would hide its lines`);
   }

@@ -80,7 +80,7 @@ export function namedVersions(token: string): NamedVersion[] {
   });
 }
 
-/** The same token, or joined token, as one that can be read without knowing any version. What is no token stays. */
+/** The same token, or joined token, as one that can be read without knowing any version. What is not a token stays. */
 export function withCuts(token: string, cutOf: CutOf): string {
   const whole = (one: string) => {
     const asOf = decodeAsOf(one, cutOf);
@@ -134,13 +134,13 @@ function encoded(asOf: AsOf, form: bigint): string {
   return bits.bytes().toString("base64url");
 }
 
-/** The bytes of a token; null for what is no base64url throughout, which a decoder would skip. */
+/** The bytes of a token; null for what is not base64url throughout, which a decoder would skip. */
 function bytesOf(token: string): Buffer | null {
   const bytes = Buffer.from(token, "base64url");
   return bytes.toString("base64url") === token ? bytes : null;
 }
 
-/** What `read` returns; null where the bits are no token. */
+/** What `read` returns; null where the bits are not a token. */
 function orNull<T>(read: () => T): T | null {
   try {
     return read();
@@ -255,7 +255,7 @@ function asOfFrom({ g, v, c, a }: z.infer<typeof JsonToken>): AsOf {
   return { generation: g, version: v, cut: cutFromJson(c), applied: cutFromJson(a) };
 }
 
-/** Undefined for text that is no JSON. */
+/** Undefined for text that is not JSON. */
 function json(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString());

@@ -82,7 +82,7 @@ export class BitWriter {
   }
 }
 
-/** Reads what `BitWriter` wrote. Throws RangeError where the bits end too early or are no code. */
+/** Reads what `BitWriter` wrote. Throws RangeError where the bits end too early or are not a code. */
 export class BitReader {
   readonly #bytes: Buffer;
   #at = 0;

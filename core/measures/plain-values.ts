@@ -47,7 +47,7 @@ export function plainPicked(json: string): Presented {
   return typeof value === "number" && Math.abs(value) > Number(LARGEST) && !/[.eE]/.test(json) ? json : value;
 }
 
-/** A presented value as a quotient of whole numbers, by the binary digits of a double; null when it is no number. */
+/** A presented value as a quotient of whole numbers, by the binary digits of a double; null when it is not a number. */
 export function plainTerms(value: Presented): PlainTerms | null {
   if (typeof value === "string" && /^-?\d+$/.test(value)) return [BigInt(value), 1n];
   const number = value === null || value === "" ? Number.NaN : Number(value);

@@ -13,7 +13,7 @@ export function pick<T extends { readonly share: number }>(choices: readonly T[]
   return first;
 }
 
-/** The state that a run's random numbers begin with. Throws RangeError for what is no whole number from 0. */
+/** The state that a run's random numbers begin with. Throws RangeError for what is not a whole number from 0. */
 export function seedState(seed: number): number {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`a seed is a whole number from 0, not ${seed}`);
   return mix(Math.floor(seed / 2 ** 32)) ^ (seed >>> 0);

@@ -126,7 +126,7 @@ export function proofsIn(proof: Proof | JoinedProof): Proof[] {
 const MOST_DIFFERENCES = 100;
 
 /**
- * An estimate further off than this is no bad luck: by chance five standard errors are passed once in two million, and
+ * An estimate further off than this is not bad luck: by chance five standard errors are passed once in two million, and
  * small counts, where two values met in one register, by more than five in fewer.
  */
 const MOST_ERRORS = 5;
@@ -342,7 +342,7 @@ function plainDimension(view: View, name: string, value: GroupValue): GroupValue
 
 /**
  * Whether a row of a table says what its events say: each column to the digit, or within the error that its measure
- * states. Columns that are no measures are parts of the key, or fields of the newest record.
+ * states. Columns that are not measures are parts of the key, or fields of the newest record.
  */
 export function rowsAgree(view: View, served: Row | null, log: Row | null): boolean {
   if (served === null || log === null) return served === log;

@@ -33,7 +33,7 @@ export function parseCalendarUnit(text: string): CalendarGrain["unit"] | null {
 /** The zone under its own spelling ("europe/berlin" -> "Europe/Berlin"); null when there is none of this name. */
 export function parseZone(text: string): string | null {
   try {
-    // An offset such as +02:00 has no daylight saving: it is no zone that people live in.
+    // An offset such as +02:00 has no daylight saving: it is not a zone that people live in.
     return /^[A-Za-z]/.test(text) ? new Intl.DateTimeFormat("en", { timeZone: text }).resolvedOptions().timeZone : null;
   } catch {
     return null;

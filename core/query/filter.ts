@@ -1,7 +1,7 @@
 import type { GroupValue } from "../state/cells.ts";
 
 /**
- * The values of `where[dimension]`, as they are written in a URL or on a command line. `null` is no value. The text
+ * The values of `where[dimension]`, as they are written in a URL or on a command line. `null` means no value. The text
  * null is written with double quotes, `"null"`; a text that looks so itself has one pair of quotes more. Every other
  * text is written as it is.
  */

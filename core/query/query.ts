@@ -21,7 +21,7 @@ export interface Query {
   readonly zone: string;
   /** Dimensions to group by, a subset of the view's. */
   readonly by: readonly string[];
-  /** Dimension -> the values it may have, as text; null is no value. */
+  /** Dimension -> the values it may have, as text; null means no value. */
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
   readonly measures: readonly string[];
   /** Columns to sort by; "bucket" and the dimensions break ties. */
@@ -67,7 +67,7 @@ export function planQuery(
     if (time === null)
       fail(
         name,
-        `${shown(text)} is no time`,
+        `${shown(text)} is not a time`,
         "ISO 8601 such as 2026-01-31T12:00:00Z or 2026-01-31T12:00:00+01:00, or epoch milliseconds",
       );
     return time;
@@ -104,7 +104,7 @@ export function planQuery(
     if (!sortable.includes(field))
       fail(
         "order",
-        `${shown(field)} is no column of this answer`,
+        `${shown(field)} is not a column of this answer`,
         sortable.map((name) => `${name}, -${name}`).join(", "),
       );
   const limitText = single("limit");
@@ -147,7 +147,7 @@ function planBuckets(
   const [every, zoneText, window] = [single("every"), single("zone"), single("window")];
   const zone = zoneText === undefined ? "UTC" : parseZone(zoneText);
   if (zone === null)
-    fail("zone", `${shown(zoneText ?? "")} is no time zone`, "an IANA name such as Europe/Berlin, or UTC");
+    fail("zone", `${shown(zoneText ?? "")} is not a time zone`, "an IANA name such as Europe/Berlin, or UTC");
   const tumbling = { everyMs: view.grainMs, calendar: null, windowMs: view.grainMs, zone: zone ?? "UTC" };
   if (view.sessions !== null) {
     for (const [name, given] of Object.entries({ every, window }))
@@ -194,7 +194,7 @@ function planWhere(
     if (!dimensions.includes(dimension))
       fail(
         name,
-        `${shown(dimension)} is no dimension`,
+        `${shown(dimension)} is not a dimension`,
         dimensions.map((known) => `where[${known}]`).join(", ") || "none",
       );
     else
@@ -219,7 +219,7 @@ function filterValues(
     if (scale === 0 || value === null) return value;
     const units = unitsOfText(value, scale);
     if (units === null)
-      fail(`${shown(value)} is no value of it`, `a number with at most ${scale} decimal places, or null`);
+      fail(`${shown(value)} is not a value of it`, `a number with at most ${scale} decimal places, or null`);
     return units ?? value;
   });
 }

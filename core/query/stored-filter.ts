@@ -16,7 +16,7 @@ type Place<Filter> = Filter extends StoredFilter ? Omit<Filter, "column" | "valu
 /**
  * The filters of a question that a database can look for in stored state. Keys for which they hold may have other rows
  * by now, or none; a settled key for which one does not hold has no such row. Filters on other columns are left out:
- * lists, and measures that are no count, sum, min or max.
+ * lists, and measures that are not count, sum, min or max.
  */
 export function storedFilters(view: View, where: ReadonlyMap<string, Values>): StoredFilter[] {
   return [...where].flatMap(([column, values]) => {
@@ -25,7 +25,7 @@ export function storedFilters(view: View, where: ReadonlyMap<string, Values>): S
   });
 }
 
-/** Null for lists, and for measures that are no count, sum, min or max. */
+/** Null for lists, and for measures that are not count, sum, min or max. */
 export function storedPlace(view: View, column: string): StoredPlace | null {
   const spec = recordField(view, column);
   if (spec !== null)
@@ -59,7 +59,7 @@ function storedValues(view: View, column: string, values: Values): Values {
   return inUnits(values, dimensionScales(view).get(column) ?? view.measures[column]?.scale ?? 0);
 }
 
-/** What is no number of this many places is no value of the column. */
+/** What is not a number of this many places is not a value of the column. */
 function inUnits(values: Values, scale: number): Values {
   if (scale === 0) return values;
   return values.flatMap((value) => (value === null ? [null] : (unitsOfText(value, scale) ?? [])));

@@ -21,7 +21,7 @@ export interface TableQuestion {
   readonly keys: readonly TableKey[] | null;
   /** Only keys whose first part begins so, as text. */
   readonly prefix: string;
-  /** Column -> the values it may have, as text; null is no value. */
+  /** Column -> the values it may have, as text; null means no value. */
   readonly where: ReadonlyMap<string, readonly (string | null)[]>;
   /** Only keys after this one, in their order; null: from the first. */
   readonly after: TableKey | null;
@@ -56,13 +56,13 @@ export function planTable(
   parameters: TableParameters,
 ): { ok: true; question: TableQuestion } | { ok: false; problems: QueryProblem[] } {
   const { table } = view;
-  if (table === null) throw new RangeError(`${view.name} is no table`);
+  if (table === null) throw new RangeError(`${view.name} is not a table`);
   const problems: QueryProblem[] = [];
   const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
   const all = tableColumns(view);
   const named = (parameter: string, names: readonly string[]) => {
     for (const name of names)
-      if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is no column of this table`, all.join(", "));
+      if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is not a column of this table`, all.join(", "));
   };
   const keys = parameters.keys?.map((key) => keyOf(view, key, "key", fail)) ?? null;
   if ((keys?.length ?? 0) > MOST_KEYS) fail("key", `${keys?.length} keys are asked for`, `at most ${MOST_KEYS}`);
@@ -181,7 +181,7 @@ function keyOf(
   return texts.map((text, index) => {
     const name = parts[index] ?? "";
     const stored = storedText(view, name, text);
-    if (stored === null) fail(parameter, `"${text.slice(0, 60)}" is no value of ${name}`, "a value as rows show it");
+    if (stored === null) fail(parameter, `"${text.slice(0, 60)}" is not a value of ${name}`, "a value as rows show it");
     return stored ?? text;
   });
 }
@@ -220,7 +220,7 @@ function shownFilter(view: View, name: string, text: string): string | null {
   return units === null ? value : String(presentDecimal(BigInt(units), scale));
 }
 
-/** The decimal places of a column; 0 for one that is no decimal. */
+/** The decimal places of a column; 0 for one that is not a decimal. */
 function scaleOf(view: View, name: string): number {
   const field = view.table?.kind === "latest" ? view.stream.fields[name]?.spec : undefined;
   const spec = field === undefined ? undefined : bare(field);
@@ -260,7 +260,7 @@ function sortable(value: GroupValue): Presented {
   return value === null ? null : String(value);
 }
 
-/** A row of the view -> a row of the table; null for a key whose newest record says that it is no more. */
+/** A row of the view -> a row of the table; null for a key whose newest record deletes it. */
 export function tableRow(view: View, row: Row, columns: readonly string[]): Row | null {
   if (view.table?.kind !== "latest") return Object.fromEntries(columns.map((name) => [name, row[name] ?? null]));
   const record = row[LATEST] as Row | null;

@@ -16,8 +16,8 @@ export type OrderKey = (
 ) & { readonly descending: boolean };
 
 /**
- * What a filter on a column of a table's rows means for its stored state. `values` are texts as state has them, null is
- * no value.
+ * What a filter on a column of a table's rows means for its stored state. `values` are texts as state has them, null
+ * means no value.
  */
 export type StoredFilter =
   /** A part of the key. */

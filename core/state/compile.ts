@@ -11,7 +11,7 @@ import { shardSql } from "./shard.ts";
  * wants.
  */
 
-/** SQL: whether a row is an event that counts: it decodes, and it is no duplicate. */
+/** SQL: whether a row is an event that counts: it decodes, and it is not a duplicate. */
 export const VALID = "_reject IS NULL AND NOT _duplicate";
 
 /** SQL: is this event counted by the view? Never NULL. */

@@ -38,8 +38,8 @@ const MAP_NAMES = 50;
 const MAP_PRESENCE = 0.2;
 
 /**
- * The fields that the objects below `root` have, in the order in which they came, and what is no field of a contract.
- * No field gets a name that is in `taken`.
+ * The fields that the objects below `root` have, in the order in which they came, and what is not a field of a
+ * contract. No field gets a name that is in `taken`.
  */
 export function layOut(root: Seen, hints: Hints = new Map(), taken: ReadonlySet<string> = new Set()): Layout {
   const leftOut: LeftOut[] = [];

@@ -24,7 +24,7 @@ function hasNegative(numbers: readonly number[]): boolean {
 }
 
 /**
- * An integer field with bounds that have room above the sample; null where some are no integers that a double holds
+ * An integer field with bounds that have room above the sample; null where some are not integers that a double holds
  * exactly.
  */
 export function integerOf(numbers: readonly number[]): Extract<FieldSpec, { type: "integer" }> | null {

@@ -54,7 +54,7 @@ const FEW = 0.002;
 
 /**
  * Whether values tell events apart, so that at most `few` records share one with a different record. Where records are
- * repeated as they were more than once each, they are no repetitions but events that say the same.
+ * repeated as they were more than once each, they are not repetitions but events that say the same.
  */
 function isId({ different, same, other }: Repeats, few: number): boolean {
   return other <= few && same <= different;
@@ -99,7 +99,7 @@ function chooseTogether(scalars: readonly FoundField[], all: readonly ReadRecord
   return best === undefined ? null : chosenId([best.field.name, best.count.name], best.repeats);
 }
 
-/** What some fields of a record say together; null where one of them is no scalar. */
+/** What some fields of a record say together; null where one of them is not a scalar. */
 function idTextOf({ object }: ReadRecord, fields: readonly FoundField[]): string | null {
   const texts = fields.map(({ path }) => idText(valueAt(object, path)));
   return texts.includes(null) ? null : JSON.stringify(texts);

@@ -26,7 +26,7 @@ export function chooseKey(
   return { name: added[0], added, because: "key: the record's own, which no field equals" };
 }
 
-/** A field that is read from the records' keys; null where some have none, or one that is no text. */
+/** A field that is read from the records' keys; null where some have none, or one that is not text. */
 export function keyField(all: readonly ReadRecord[], taken: ReadonlySet<string>): NonNullable<Choice["added"]> | null {
   let longest = 0;
   for (const { record } of all) {

@@ -64,10 +64,10 @@ export function valuesOfMap({ children, others }: Seen): Seen {
   return all;
 }
 
-/** Deeper, and beyond this many places, nothing is followed: such a sample is no list of fields. */
+/** Deeper, and beyond this many places, nothing is followed: such a sample is not a list of fields. */
 const MOST_STEPS = 12;
 const MOST_PLACES = 20_000;
-/** An object with more names is no list of fields: those beyond are followed as one. */
+/** An object with more names is not a list of fields: those beyond are followed as one. */
 const MOST_NAMES = 500;
 
 /** Collects what these objects have, place by place. */
@@ -78,7 +78,7 @@ export function observe(objects: readonly JsonObject[]): Seen {
   return root;
 }
 
-/** Kafka Connect's JsonConverter with `schemas.enable`: each record brings its schema, which is no data. */
+/** Kafka Connect's JsonConverter with `schemas.enable`: each record brings its schema, which is not data. */
 export function isConnect(object: JsonObject): boolean {
   const { schema } = object;
   return Object.keys(object).length === 2 && "payload" in object && isObject(schema) && schema.type === "struct";

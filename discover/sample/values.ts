@@ -23,7 +23,7 @@ export function instantAt(object: unknown, path: WirePath, spec: FieldSpec): num
   return typeof number === "number" && Number.isFinite(number) ? number / (PER_MS[spec.as ?? "ms"] ?? 1) : null;
 }
 
-/** What a value is in a key or as an id; null for what is no scalar. */
+/** What a value is in a key or as an id; null for what is not a scalar. */
 export function idText(value: unknown): string | null {
   return typeof value === "string" || typeof value === "number" ? String(value) : null;
 }

@@ -47,7 +47,7 @@ export function identifier(name: string, ending: string): string {
   return TAKEN.has(found) ? `${found}${ending}` : found;
 }
 
-/** Words of DuckDB's SQL that are no column without quotes. */
+/** Words of DuckDB's SQL that must be quoted to name a column. */
 const WORDS = wordsOf(`
   all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check
   collate collation column concurrently constraint create cross current_date current_time current_timestamp

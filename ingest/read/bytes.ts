@@ -42,7 +42,7 @@ async function sizeOf(file: string): Promise<number> {
     throw new TidelineError("INPUT_MISSING", `there is no file ${file}`, "Name a file that exists.", { cause });
   });
   if (found.isFile()) return found.size;
-  throw new TidelineError("INPUT_MISSING", `${file} is no file`, "Name a file, or - for standard input.");
+  throw new TidelineError("INPUT_MISSING", `${file} is not a file`, "Name a file, or - for standard input.");
 }
 
 /** Hands on what a source gives, after the first bytes were looked at. */

@@ -39,7 +39,7 @@ const RETURN = 0x0d;
 /**
  * Splits a text into rows by RFC 4180: values that begin with a double quote end with one, and hold delimiters, line
  * breaks and doubled quotes; in others a quote is a character like any other. Nothing else is special. Lines end with
- * CRLF, LF or CR, also mixed; empty lines are no rows.
+ * CRLF, LF or CR, also mixed; empty lines are not rows.
  */
 export class CsvSplitter {
   readonly #delimiter: number;

@@ -12,7 +12,7 @@ export function encodingNamed(name: string): Encoding {
   } catch {
     throw new TidelineError(
       "BAD_REQUEST",
-      `"${name}" is no encoding that is known`,
+      `"${name}" is not a known encoding`,
       "Give utf-8, utf-16le, utf-16be, windows-1252, or another name of the WHATWG Encoding Standard.",
     );
   }

@@ -22,8 +22,8 @@ export interface JsonMember {
 }
 
 /**
- * The members of the JSON object that lies in `[from, end)`, in their order. null for what is no JSON object, for names
- * with escapes and for values that are nested very deeply: `jsonMembers` reads these, more slowly.
+ * The members of the JSON object that lies in `[from, end)`, in their order. null for what is not a JSON object, for
+ * names with escapes and for values that are nested very deeply: `jsonMembers` reads these, more slowly.
  */
 export function quickMembers(json: Buffer, from = 0, end = json.length): JsonMember[] | null {
   const input = new JsonInput();

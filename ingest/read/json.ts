@@ -226,7 +226,7 @@ export class ValueSplitter implements JsonSplitter {
 
   #open(byte: number, what: string): JsonPiece | undefined {
     if (byte !== OPEN)
-      return this.#broken(`${what} is no object, so it has no list at ${pathText(this.#path)}`, ROWS_ADVICE);
+      return this.#broken(`${what} is not an object, so it has no list at ${pathText(this.#path)}`, ROWS_ADVICE);
     this.#depth += 1;
     if (this.#depth === 1) this.#hasList = false;
     this.#step("member");
@@ -251,7 +251,7 @@ export class ValueSplitter implements JsonSplitter {
       this.#moveTo(at);
       const value = bytes[at] ?? 0;
       if (this.#depth < this.#path.length) return this.#open(value, pathText(this.#path.slice(0, this.#depth)));
-      if (value !== OPEN_LIST) return this.#broken(`${pathText(this.#path)} is no list`, ROWS_ADVICE);
+      if (value !== OPEN_LIST) return this.#broken(`${pathText(this.#path)} is not a list`, ROWS_ADVICE);
       this.#hasList = true;
       this.#step("first");
       return undefined;

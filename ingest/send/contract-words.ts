@@ -43,7 +43,7 @@ function specProblem(spec: Bare, value: unknown, column: string): Refusal | null
       if (Number(value.toFixed(spec.scale)) !== value) return wrong(`has more than ${spec.scale} decimal places`);
       return outside(value, spec, wrong);
     case "instant":
-      return typeof value === "number" ? instantProblem(value, spec, column) : wrong("is no time");
+      return typeof value === "number" ? instantProblem(value, spec, column) : wrong("is not a time");
     case "text": {
       const text = spec.as === "scalar" ? (scalarText(value) ?? value) : value;
       return textProblem(text, spec.max, column, wrong);
@@ -77,12 +77,12 @@ function instantProblem(time: number, { from, to }: { from: string; to: string }
       ? `lies before ${from}, the first that the contract allows`
       : `lies after ${to}, the last that the contract allows`;
   const guess = likelyTimeNumber(String(time));
-  const advice = guess === null ? {} : { advice: `If ${time} is no count of milliseconds, add --times ${guess}.` };
+  const advice = guess === null ? {} : { advice: `If ${time} is not a count of milliseconds, add --times ${guess}.` };
   return { column, value, reason: side, ...advice };
 }
 
 function textProblem(value: unknown, max: number, column: string, wrong: Wrong): Refusal | null {
-  if (typeof value !== "string") return wrong("is no text");
+  if (typeof value !== "string") return wrong("is not text");
   const stray = strayBytes(value);
   if (stray !== null || !value.isWellFormed()) return { column, reason: "has characters that are not Unicode" };
   const length = value.length > max ? [...value].length : 0;
@@ -108,7 +108,7 @@ function listProblem(
   column: string,
   wrong: Wrong,
 ): Refusal | null {
-  if (!Array.isArray(value)) return wrong("is no list");
+  if (!Array.isArray(value)) return wrong("is not a list");
   if (value.length > spec.max)
     return { column, reason: `has ${value.length} elements, and the contract allows ${spec.max}` };
   for (const [index, element] of value.entries()) {
@@ -127,7 +127,7 @@ function listProblem(
 /** Of an element of a list, or a value of a map. */
 function objectProblem(element: unknown, of: Readonly<Record<string, FieldSpec>>, at: string): Refusal | null {
   if (typeof element !== "object" || element === null || Array.isArray(element))
-    return { column: at, reason: "is no object" };
+    return { column: at, reason: "is not an object" };
   for (const [name, inner] of Object.entries(of)) {
     const found = (element as Readonly<Record<string, unknown>>)[name];
     const problem =
@@ -145,7 +145,7 @@ function mapProblem(
   column: string,
   wrong: Wrong,
 ): Refusal | null {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is no object");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is not an object");
   const entries = Object.entries(value);
   if (entries.length > spec.max)
     return { column, reason: `has ${entries.length} names, and the contract allows ${spec.max}` };

@@ -153,7 +153,7 @@ function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal 
     return {
       ...{ value: splitter.rowText(), reason: `has ${amount(width, "value")}, and there are ${table.width} columns` },
       advice:
-        `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are no ` +
+        `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are not ` +
         "data, such as a footer, are left out with --skip-invalid.",
     };
   if (header !== null && cells[0] === header[0] && cells.every((cell, index) => cell?.trim() === header[index]))

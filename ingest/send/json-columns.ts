@@ -12,7 +12,7 @@ export interface JsonColumns {
 
 /**
  * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text,
- * and so do all other members. What is no JSON object is returned as it is: the contract refuses it.
+ * and so do all other members. What is not a JSON object is returned as it is: the contract refuses it.
  */
 export function withColumns(json: Buffer, columns: JsonColumns): Buffer {
   return quickly(json, columns) ?? thoroughly(json, columns);
@@ -23,7 +23,7 @@ function bytesOf(text: string): string {
   return Buffer.from(text).toString("latin1");
 }
 
-/** As `thoroughly`; null for names with escapes, and what is no JSON object. */
+/** As `thoroughly`; null for names with escapes, and what is not a JSON object. */
 function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
   const members = quickMembers(json);
   if (members === null) return null;

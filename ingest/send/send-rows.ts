@@ -89,7 +89,7 @@ function requireFields(stream: Stream, { renamed, rowId }: FileOptions): void {
   if (field === undefined || bare(field.spec).type !== "text")
     throw new TidelineError(
       "BAD_REQUEST",
-      `--row-id names ${rowId.field}, which is no text field of ${stream.name}`,
+      `--row-id names ${rowId.field}, which is not a text field of ${stream.name}`,
       `Name a text field, such as ${stream.name}'s eventId: --row-id ${idFields(stream)[0]}=${rowId.name}`,
     );
   if (renamed.has(rowId.field))

@@ -25,7 +25,7 @@ export function eventValue(field: Field, value: TableValue, forms: ValueForms = 
   if (value === null || (typeof value === "string" && forms.missing.has(value)))
     return given(isText && isRequired(field) ? "" : undefined);
   if (typeof value === "number" && !Number.isFinite(value))
-    return refused(String(value), "is no value", "A missing one is null.");
+    return refused(String(value), "is not a value", "A missing one is null.");
   const written = String(value);
   const stray = strayBytes(written);
   if (stray !== null) return refused(undefined, ...strayReason(stray));
@@ -90,7 +90,9 @@ function numberOf(written: string, { scale, round }: Places, forms: ValueForms):
   const what = scale === 0 ? "a whole number" : "a number";
   if (text === null || exact === null) return refused(written, `is not ${what}`, numberAdvice(written, forms));
   if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n) {
-    if (scale === 0) return refused(written, "is no whole number", "Round it, or make the contract's field a decimal.");
+    if (scale === 0) {
+      return refused(written, "is not a whole number", "Round it, or make the contract's field a decimal.");
+    }
     if (round === undefined)
       return refused(
         written,
@@ -127,7 +129,7 @@ function numberAdvice(text: string, { decimalComma }: ValueForms = PLAIN_FORMS):
     return `A missing value is an empty one; if ${text} means missing, add --missing ${quoted(text)}.`;
   if (decimalComma && /^[+-]?\d+\.\d+$/.test(text))
     return (
-      "With --decimal-comma a point is no decimal sign: write " +
+      "With --decimal-comma a point is not a decimal sign: write " +
       `${text.replace(".", ",")}, or leave --decimal-comma out.`
     );
   if (/^[+-]?[1-9]\d{0,2},\d{3}$/.test(text))
@@ -146,7 +148,7 @@ function quoted(text: string): string {
 
 function instantOf(text: string, forms: ValueForms): EventValue {
   const time = readTime(text, forms);
-  return time === null ? refused(text, "is no time", timeAdvice(text, forms)) : given(time);
+  return time === null ? refused(text, "is not a time", timeAdvice(text, forms)) : given(time);
 }
 
 function timeAdvice(text: string, { timeNumbers, dateOrder }: ValueForms): string {
@@ -173,8 +175,8 @@ function listOf(text: string, spec: ListSpec): EventValue {
     value = JSON.parse(text);
   } catch {
     return /\b(NaN|Infinity)\b/.test(text)
-      ? refused(undefined, "NaN and Infinity are no values")
-      : refused(text, isMap(spec) ? "is no object" : "is no list", `Write JSON: ${EXAMPLES[spec.type]}.`);
+      ? refused(undefined, "NaN and Infinity are not values")
+      : refused(text, isMap(spec) ? "is not an object" : "is not a list", `Write JSON: ${EXAMPLES[spec.type]}.`);
   }
   // The same JSON with numbers that would be rounded as texts.
   const exact: unknown = JSON.parse(

@@ -113,8 +113,8 @@ function dateOfDigits(text: string): EpochMs | null {
 }
 
 /**
- * What a number in a column of times may have been meant as, when it is no likely count of milliseconds; null: there is
- * no guess.
+ * What a number in a column of times may have been meant as, when it is not a likely count of milliseconds; null when
+ * there is no guess.
  */
 export function likelyTimeNumber(text: string): ValueForms["timeNumbers"] | null {
   if (/^\d{8}(\d{6})?$/.test(text) && dateOfDigits(text) !== null) return "yyyymmdd";

@@ -142,7 +142,7 @@ function viewParameters(view: View): Json[] {
     ...dimensions.map((name) =>
       query(
         `where[${name}]`,
-        `Only these values of ${name}; repeat it for several. null is no ` +
+        `Only these values of ${name}; repeat it for several. null means no ` +
           `value, and "null" with its quotes the text null`,
         { type: "array", items: { type: "string" } },
         { style: "form", explode: true },

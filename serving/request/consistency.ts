@@ -46,7 +46,7 @@ export function readConsistency(
   const minText = one("min");
   const token = (parameter: string, text: string): AsOf | null => {
     const asOf = decodeAsOf(text);
-    if (asOf === null) fail(parameter, `"${text.slice(0, 60)}" is no position`, allowedFor(parameter, topic));
+    if (asOf === null) fail(parameter, `"${text.slice(0, 60)}" is not a position`, allowedFor(parameter, topic));
     return asOf;
   };
   const asOf = atText === undefined ? null : token("at", atText);
@@ -73,7 +73,7 @@ function allowedFor(parameter: string, topic: string): string {
 export function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
   if (named === topic) return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
-  const what = named === undefined ? "is no position" : "names another topic than this view reads";
+  const what = named === undefined ? "is not a position" : "names another topic than this view reads";
   fail("min", `"${text.slice(0, 120)}" ${what}`, allowedFor("min", topic));
   return null;
 }

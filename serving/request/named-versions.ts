@@ -44,7 +44,7 @@ export function resolveTokens(app: FastifyInstance, serving: Known): void {
 }
 
 /**
- * The same token as one that says the cut of the version that it names; text that is no token as it is. Throws
+ * The same token as one that says the cut of the version that it names; text that is not a token as it is. Throws
  * GENERATION_GONE for a version of a definition that is not served, POSITION_GONE for one that is not kept any more.
  */
 export async function resolvedToken({ views, statuses }: Known, token: string): Promise<string> {

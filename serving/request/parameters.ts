@@ -14,7 +14,7 @@ export const MAX_QUERY_LENGTH = 8_192;
 const EVENT_TEXT = /^(where\[.*\]|prefix|key)$/s;
 
 /**
- * Reads a query string. Total and strict: percent encoding that is no UTF-8 is named, not replaced, and so are control
+ * Reads a query string. Total and strict: percent encoding that is not UTF-8 is named, not replaced, and so are control
  * characters where no event's text is asked for. (URLSearchParams would turn %FF into U+FFFD and so answer another
  * question than was asked.)
  */

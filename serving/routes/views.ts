@@ -178,7 +178,7 @@ function shownProblems(failures: readonly Failure[]): { problems?: Problem[] } {
 function formatOf(one: One, fail: Fail): Format | undefined {
   const text = one("format");
   if (text === undefined || Object.hasOwn(FORMATS, text)) return text as Format | undefined;
-  fail("format", `"${text.slice(0, 60)}" is no format`, Object.keys(FORMATS).join(", "));
+  fail("format", `"${text.slice(0, 60)}" is not a format`, Object.keys(FORMATS).join(", "));
   return undefined;
 }
 
@@ -186,7 +186,7 @@ function dimensionOf(one: One, fail: Fail, { definition }: DescribedView): strin
   const dimensions = Object.keys(definition.view.by);
   const name = one("dimension");
   if (name !== undefined && dimensions.includes(name)) return name;
-  const problem = name === undefined ? "is not given" : `"${name.slice(0, 60)}" is no dimension`;
+  const problem = name === undefined ? "is not given" : `"${name.slice(0, 60)}" is not a dimension`;
   fail("dimension", problem, dimensions.join(", ") || "this view has none");
   return "";
 }

@@ -51,7 +51,7 @@ function timedEvents({ name, stream, history }: Part): { timeMs: number; event: 
   });
 }
 
-/** Not by subtraction: -Infinity less itself is no number. */
+/** Not by subtraction: -Infinity less itself is not a number. */
 function compareTimes(a: number, b: number): number {
   if (a < b) return -1;
   return a > b ? 1 : 0;

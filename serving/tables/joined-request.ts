@@ -39,7 +39,7 @@ export function readJoinedRequest(
   const all = joinedColumnNames(join);
   const named = (parameter: string, names: readonly string[]) => {
     for (const name of names)
-      if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is no column of this table`, all.join(", "));
+      if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is not a column of this table`, all.join(", "));
   };
   const page = pageOf(one("after"), fail, decodeJoinedAsOf);
   const listed = (parameter: string) => (one(parameter) ?? "").split(",").filter((part) => part !== "");
@@ -88,7 +88,7 @@ export function readPosition(
   const [atText, minText] = [one("at"), one("min")];
   const token = atText === undefined ? null : decodeJoinedAsOf(atText);
   if (atText !== undefined && token === null)
-    fail("at", `"${atText.slice(0, 60)}" is no position`, "the asOf of an earlier answer of this table");
+    fail("at", `"${atText.slice(0, 60)}" is not a position`, "the asOf of an earlier answer of this table");
   if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
   const min = minText === undefined ? new Map<string, Cut>() : leastOf(serving, join, minText, fail);
   return { at: token === null ? null : known(join, token), min, waitMs: waitOf(one, fail) };
@@ -116,7 +116,7 @@ function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: strin
     if (topic !== undefined) {
       const to = recordAt(piece, topic, fail);
       for (const [name, stream] of streams) if (to !== null && topicOf(namespace, stream) === topic) raise(name, to);
-    } else if (tokens.length === 0) fail("min", `"${piece.slice(0, 120)}" is no position of these streams`, allowed);
+    } else if (tokens.length === 0) fail("min", `"${piece.slice(0, 120)}" is not a position of these streams`, allowed);
     for (const { generation, applied } of tokens) {
       const read = streams.filter(([, stream]) => sameLog(views, stream.name, generation));
       if (read.length === 0) throw generationGone(join.definition.name);

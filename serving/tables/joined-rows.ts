@@ -23,7 +23,7 @@ export interface JoinedQuestion {
   readonly prefix: string;
   /** Only rows after this key; null: from the first. */
   readonly after: readonly string[] | null;
-  /** Column -> the values it may have; null is no value. */
+  /** Column -> the values it may have; null means no value. */
   readonly where: ReadonlyMap<string, readonly (string | null)[]>;
   readonly order: readonly { readonly field: string; readonly descending: boolean }[];
   readonly columns: readonly string[];

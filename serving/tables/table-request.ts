@@ -145,9 +145,9 @@ export function pageOf<Position>(
     const at = decode(earlier ?? token);
     if (at !== null) return { at, key: key.map(String) };
   } catch {
-    // It is no text of ours: told below.
+    // Refused below.
   }
-  fail("after", "is no page", "what an earlier answer gave as next");
+  fail("after", "is not a page", "what an earlier answer gave as next");
   return null;
 }
 

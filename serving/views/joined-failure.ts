@@ -7,7 +7,7 @@ import { joinedValues, keyOf } from "./joined-values.ts";
 
 const OF_VALUE = /^(?:Conversion|Out of Range|Invalid Input) Error: /;
 
-/** Whether DuckDB says that a value cannot be computed: a text that is no number, a number that is too large. */
+/** Whether DuckDB says that a value cannot be computed: a text that is not a number, a number that is too large. */
 export function isOfValue(error: unknown): error is Error {
   return error instanceof Error && OF_VALUE.test(error.message);
 }
@@ -56,7 +56,7 @@ function refused(
   const problem =
     `column "${column}" of joined table "${join.definition.name}" cannot ` +
     `be computed for the row "${shown}": ${why}`;
-  const allowed = "the column has to take every value: TRY_CAST gives null for a text that is no number";
+  const allowed = "the column has to take every value: TRY_CAST gives null for a text that is not a number";
   return new Refusal(422, "COLUMN_FAILED", `${problem}; ${allowed}`, {
     errors: [{ parameter: "columns", problem, allowed }],
   });

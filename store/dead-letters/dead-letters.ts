@@ -81,7 +81,7 @@ export async function readLetters(
   return letters;
 }
 
-/** `<topic>:<partition>:<offset>` in its parts; null when it is no letter's id. */
+/** `<topic>:<partition>:<offset>` in its parts; null when it is not a letter's id. */
 export function parseLetterId(id: string): { topic: string; partition: number; offset: bigint } | null {
   const found = /^(.+):(\d{1,9}):(\d{1,19})$/.exec(id);
   if (found === null) return null;
@@ -96,8 +96,8 @@ interface Written {
 }
 
 /**
- * What a letter is after one more of its records; undefined for what is no letter, or the sequel of one whose refusal
- * was deleted.
+ * What a letter is after one more of its records; undefined for what is not a letter, or the sequel of one whose
+ * refusal was deleted.
  */
 function next(
   held: DeadLetter | undefined,

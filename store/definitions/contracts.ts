@@ -130,7 +130,7 @@ export class Contracts {
     const generations = await this.#data.list("views");
     const read = generations.map((generation) =>
       this.#data.read(join("views", generation, "definition.json"), Definition).catch((error: unknown) => {
-        // Another release may have written what this one does not read: that is no contract to compare with.
+        // Another release may have written what this one does not read: that is not a contract to compare with.
         if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
         throw error;
       }),

@@ -22,7 +22,7 @@ export interface ParquetRows {
 export async function openParquet(path: string): Promise<ParquetRows> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(path)] });
   const duck = await pool.connect();
-  // The path is one file, not a pattern, and the names of its folders are no columns.
+  // The path is one file, not a pattern, and the names of its folders are not columns.
   const literal = path.replaceAll(/[*?[]/g, "[$&]");
   // Older writers leave texts without the note that they are text.
   const relation = `read_parquet(${quoteText(literal)}, hive_partitioning = false, binary_as_string = true)`;

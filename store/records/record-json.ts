@@ -8,7 +8,7 @@ export type BytesJson = string | { readonly base64: string } | null;
 export interface RecordJson {
   /** `partition:offset`. */
   readonly position: string;
-  /** The record's timestamp in Kafka, ISO 8601 in UTC; null when it is no time. */
+  /** The record's timestamp in Kafka, ISO 8601 in UTC; null when it is not a time. */
   readonly time: string | null;
   readonly key: BytesJson;
   readonly headers: readonly { readonly name: BytesJson; readonly value: BytesJson }[];

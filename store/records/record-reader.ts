@@ -48,7 +48,7 @@ export interface RecordReader {
 /**
  * Opens a reader on a connection of its own. With a stream records are decoded by its contract, and `where` is SQL over
  * the contract's fields; a record that is refused has none. Without one `where` sees `key` and `value` as texts. Throws
- * BAD_REQUEST when `where` is no condition over these.
+ * BAD_REQUEST when `where` is not a condition over these.
  */
 export async function openRecordReader(
   duck: Duck,
@@ -149,7 +149,7 @@ class PlainReader implements RecordReader {
 
 const NO_SCHEMAS: SchemaLookup = () => null;
 
-/** Null for what is no text. */
+/** Null for what is not text. */
 function textOf(bytes: Buffer | null): string | null {
   const text = recordText(bytes, NO_SCHEMAS);
   return text.ok ? text.text : null;

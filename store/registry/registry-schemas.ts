@@ -103,8 +103,8 @@ export class Schemas implements SchemaSource {
 }
 
 /**
- * A registry may hold what is no Avro schema, or more than can be read here: its records are refused like those of an
- * unknown one.
+ * A registry may hold what is not an Avro schema, or more than can be read here: its records are refused like those of
+ * an unknown one.
  */
 function compiled(text: string | null): AvroSchema | null {
   try {

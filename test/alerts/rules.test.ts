@@ -148,7 +148,7 @@ test("a partition has one writer: an older one is refused, and nothing of it is 
   expect((await positions())[0]?.rules.get("r")?.next).toBe(3n);
 });
 
-test("what the owner before commits while the next one begins is no end of the log", async () => {
+test("what the owner before commits while the next one begins is not an end of the log", async () => {
   const { namespace, send, positions } = await place();
   const topic = topicName(namespace, heartRates.name);
   const topics = await ruleTopics(log, namespace);

@@ -32,7 +32,7 @@ const isLine = (value: unknown): value is Line =>
 /** The JSON or Avro of a record as an event, null when it is none. */
 function judged(json: unknown): Reading | null {
   if (!isRecord(json)) return null;
-  // A key of the prototype is no field.
+  // A key of the prototype is not a field.
   const { id, at, place, amount, note = null, good = true, lines = [] } = { ...json };
   const keeps =
     isText(id, 64) &&
@@ -54,7 +54,7 @@ export function judge(schemas: ReadonlyMap<number, string>): (value: Buffer | nu
     if (value[0] !== 0) return isUtf8(value) ? JSON.parse(value.toString()) : null;
     const type = types.get(value.readUInt32BE(1));
     const event: unknown = type?.fromBuffer(value.subarray(5)) ?? null;
-    // Text that is no UTF-8 is read as U+FFFD, which is text as well.
+    // Text that is not UTF-8 is read as U+FFFD, which is text as well.
     const isDoubtful = JSON.stringify(event).includes("\ufffd");
     return isDoubtful && type?.toBuffer(event).equals(value.subarray(5)) !== true ? null : event;
   };

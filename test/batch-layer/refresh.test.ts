@@ -257,7 +257,7 @@ describe("a refresh", () => {
     );
     await refreshTo(here, positions({ 0: 60 }));
     const saved = await data.list(`archive/${target.topic}/0/entries`);
-    // Records that are no events: their delta has a ledger and no file.
+    // Records that are not events: their delta has a ledger and no file.
     await send(
       target.topic,
       Array.from({ length: 20 }, () => "no event"),

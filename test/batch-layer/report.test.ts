@@ -314,7 +314,7 @@ describe("the nightly report", () => {
 
   it("refuses input that means nothing", async () => {
     const refusal = (input: object) => report({ date: "2025-12-28", ...input }).catch(({ cause }) => cause.message);
-    expect(await refusal({ date: "2025-02-30" })).toContain('"2025-02-30" is no day');
+    expect(await refusal({ date: "2025-02-30" })).toContain('"2025-02-30" is not a day');
     expect(await refusal({ date: "yesterday" })).toContain('{"date": "2026-01-01"}');
     expect(await refusal({ date: "2999-01-01" })).toContain("has not begun");
     expect(await refusal({ deliverAt: "8 o'clock" })).toContain("deliverAt");

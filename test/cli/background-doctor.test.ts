@@ -51,7 +51,7 @@ test("nobody who asks for long work is a problem that says what waits; a process
   }
 });
 
-test("a process that has as much long work as it does at once asks for no more, and is no problem", () => {
+test("a process that has as much long work as it does at once asks for no more, and is not a problem", () => {
   expect(backgroundFinding("q", { asking: 0, underWay: 1 })).toMatchObject({ level: "ok" });
   expect(backgroundFinding("q", { asking: 0, underWay: 0 })).toMatchObject({ level: "problem" });
 });

@@ -67,7 +67,7 @@ test("a dry run prints both files and writes none; then they are written, load, 
 
   const written = await discover(...flags);
   expect(written.exitCode).toBe(0);
-  // One in fifty is no JSON; with records that were sent again it is about as many.
+  // One in fifty is not JSON; with records that were sent again it is about as many.
   expect(written.stdout).toMatch(
     /fields and accepts 9[78](\.\d)? % of the records\n {2}\d+ \([123](\.\d)? %\) are refused: not-json; the first is/,
   );

@@ -54,7 +54,7 @@ test("names a view that is stopped, and does not wait for it; others are waited 
   });
 });
 
-test("a stopped view that has the records is no problem, and one that lacks some is named after the time", async () => {
+test("a stopped view that has the records is not a problem, and one that lacks some is named after the time", async () => {
   const b = { name: "b", applied: { 0: "10", 2: "9" }, problems: [stopped] };
   const config = await serving([b, { name: "a", applied: { 0: "8" } }]);
   await waitForViews(config, ["b"], reached, 60_000);

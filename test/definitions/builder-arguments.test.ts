@@ -64,7 +64,7 @@ describe("a measure's arguments", () => {
     [`quantile(${SIZE}, { error: "0.01" })`, "error is a number"],
     [`quantile(${SIZE}, null)`, "called with wrong arguments"],
     ["quantile()", "called with wrong arguments"],
-    ['quantile("size")', "is no SQL"],
+    ['quantile("size")', "is not SQL"],
     [`histogram(${SIZE}, { edges: [3, 2] })`, "edges are 1 to 200 ascending integers"],
     [`histogram(${SIZE}, { edges: [] })`, "edges are"],
     [`histogram(${SIZE}, { edges: [0.5] })`, "edges are"],
@@ -72,22 +72,22 @@ describe("a measure's arguments", () => {
     [`histogram(${SIZE})`, "called with wrong arguments"],
     [`topK(${SIZE}, { show: 0 })`, "show is a whole number from 1 to 1000"],
     [`topK(${SIZE}, { show: "10" })`, "show is a whole number"],
-    [`topK(${SIZE}, { weight: "size" })`, "is no SQL"],
+    [`topK(${SIZE}, { weight: "size" })`, "is not SQL"],
     ["ratio(count())", "called with wrong arguments"],
     [`ratio(quantile(${SIZE}), count())`, "two measures of one number each"],
     [`ratio(count(), sum(${SIZE}, { unit: 5 }))`, "a unit is text"],
     [`ratio(count(), quantile(${SIZE}, { at: [2] }))`, "at is a list"],
     ["sum()", "called with wrong arguments"],
-    ['sum("size")', "is no SQL"],
+    ['sum("size")', "is not SQL"],
     ["sum(sql``)", "is empty SQL"],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: a definition's text
-    ['sum(sql`${"size"} + 1`)', "an interpolated part is no SQL"],
-    ["avg({})", "is no SQL"],
-    ["count({ where: true })", "is no SQL"],
+    ['sum(sql`${"size"} + 1`)', "an interpolated part is not SQL"],
+    ["avg({})", "is not SQL"],
+    ["count({ where: true })", "is not SQL"],
     ["distinct(null)", "called with wrong arguments"],
-    ["first(7)", "is no SQL"],
+    ["first(7)", "is not SQL"],
     [`last(${SIZE}, null)`, "called with wrong arguments"],
-    ["min([])", "is no SQL"],
+    ["min([])", "is not SQL"],
     ["count", "no measure"],
     ["5", "no measure"],
     ["undefined", "no measure"],
@@ -111,8 +111,8 @@ describe("a field's arguments", () => {
     ['decimal({ scale: 2, min: "0", max: 1 })', "decimal bounds"],
     ["decimal({ scale: 2, min: 0, max: 0.001 })", "decimal bounds"],
     ["decimal({ scale: 2, min: 0, max: NaN })", "decimal bounds"],
-    ['instant({ from: "yesterday", to: "2030-01-01" })', '"yesterday" is no time; write 2020-01-01T00:00:00Z'],
-    ['instant({ from: "2020-02-30", to: "2030-01-01" })', '"2020-02-30" is no time'],
+    ['instant({ from: "yesterday", to: "2030-01-01" })', '"yesterday" is not a time; write 2020-01-01T00:00:00Z'],
+    ['instant({ from: "2020-02-30", to: "2030-01-01" })', '"2020-02-30" is not a time'],
     ['instant({ from: "2030-01-01", to: "2020-01-01" })', "integer bounds"],
     ["instant(null)", "called with wrong arguments"],
     ["text({ max: -1 })", "the length of a text, max, is a whole number"],
@@ -153,8 +153,8 @@ describe("the rest of a definition", () => {
     [inView("sessions: {}"), "view v: sessions.gap"],
     [inView("maxCells: 0"), "view v: maxCells"],
     [inView('maxCells: "many"'), "view v: maxCells"],
-    [inView('by: { size: "size" }'), "view v: by.size: is no SQL"],
-    [inView('where: "size > 5"'), "view v: where: is no SQL"],
+    [inView('by: { size: "size" }'), "view v: by.size: is not SQL"],
+    [inView('where: "size > 5"'), "view v: where: is not SQL"],
     [inView('each: "size"'), "view v: each"],
     [inView("measures: { n: undefined }"), "view v: measures.n: no measure"],
     [inView("stream: undefined"), "view v: stream: no stream"],
@@ -168,7 +168,7 @@ describe("the rest of a definition", () => {
     [inStream("fields: undefined"), "stream s: key"],
     [
       inStream('version: 2, previous: [{ version: 1, fields: { id: text() }, upcast: { at: "id" } }]'),
-      "stream s: version 1: upcast.at: is no SQL",
+      "stream s: version 1: upcast.at: is not SQL",
     ],
     ["view();", "cannot be loaded"],
     ["export const v = nothing();", "cannot be loaded: nothing is not defined"],
@@ -237,9 +237,9 @@ describe("a time", () => {
     "2026-06-31 10:00",
     "1900-02-29",
     "2026-02-30T23:59:59.999+02:00",
-  ])("%s is no day", (text) => {
+  ])("%s is not a day", (text) => {
     expect(parseTime(text)).toBeNull();
-    expect(instant({ from: text, to: "2040-01-01" }).problem).toContain("no time");
+    expect(instant({ from: text, to: "2040-01-01" }).problem).toContain("not a time");
     // Stored definitions may have it: earlier releases took it for the day after the month's last.
     expect(parseBound(text)).toBeLessThan(Date.parse("2027-01-01"));
   });

@@ -192,7 +192,7 @@ const SPELLINGS = [
   "2020-01-01T01:00:00+01:00",
 ];
 
-test.each(SPELLINGS)("a bound that is written as %s is no change, in a file and in what is stored", async (from) => {
+test.each(SPELLINGS)("a bound that is written as %s is not a change, in a file and in what is stored", async (from) => {
   const other = sales({ ...withField("at", instant({ from, to: "2030-01-01" })), previous: [] });
   for (const [stored, file] of [
     [other, sales({ previous: [] })],

@@ -99,9 +99,9 @@ test.each([
   ["a sum of text", "measures: { x: sum(sql`region`) }", "measures.x", "VARCHAR"],
   ["a condition that is none", "where: sql`amount_cents`", "where", "BIGINT"],
   ["two expressions", "by: { x: sql`region, category` }", "by.x", 'function "row"'],
-  ["what is no SQL", "by: { x: sql`region +` }", "by.x", "not SQL"],
+  ["what is not SQL", "by: { x: sql`region +` }", "by.x", "not SQL"],
   ["a bracket that closes ours", "by: { x: sql`region) FROM checked; DROP TABLE checked; SELECT (1` }", "by.x", ""],
-  ["a grain that is none", 'every: "sometimes"', "every", "no duration"],
+  ["a grain that is none", 'every: "sometimes"', "every", "not a duration"],
   ["a name that does not fit a column", "measures: { 'Total Sum': sum(sql`amount_cents`) }", "Total Sum", "lower-case"],
   ["no measure", "measures: {}", "measures", "at least one"],
 ])("%s is refused, with file and field", async (_, definition, field, problem) => {

@@ -60,7 +60,7 @@ test("its topic is compared all the same", async () => {
   });
 });
 
-test("what is no contract of any release is damaged", async () => {
+test("what is not a contract of any release is damaged", async () => {
   const contracts = await written(() => []);
   await expect(contracts.register([sales(3)])).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
 });

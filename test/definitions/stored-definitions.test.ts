@@ -121,7 +121,7 @@ describe("a served generation that this release computes otherwise", () => {
       { definition: (text: string) => text.replace('"count"', '"mode"') },
       "mode",
     ],
-    ["is no JSON", { definition: (text: string) => text.slice(0, 40) }, "JSON"],
+    ["is not JSON", { definition: (text: string) => text.slice(0, 40) }, "JSON"],
     ["has state of other components", { components: (text: string) => text.replace('"sum"', '"max"') }, "components"],
   ])("cannot be read when it %s, and that is an error of this view alone", async (_, change, says) => {
     const { generations, other } = await written(change);

@@ -177,7 +177,7 @@ describe("discover", () => {
       expect(decodeOne(made.stream, record.value, () => null, record)).toMatchObject({ ok: true });
   });
 
-  test("rows that were unwrapped are no events of their ids", () => {
+  test("rows that were unwrapped are not events of their ids", () => {
     const rows = Array.from({ length: 200 }, (_, id) => ({ id, amount: id * 1.5, at: NOW, __deleted: "false" }));
     const made = found(recordsOf(rows, { keys: (index) => String(index) }));
     expect(made.stream).toMatchObject({ eventId: "record_offset", dedupWindow: 0 });

@@ -23,7 +23,7 @@ export interface Topic {
   readonly schemas?: ReadonlyMap<number, string>;
 }
 
-/** Values, JSON for those that are no bytes, spread over partitions by their keys. */
+/** Values, JSON for those that are not bytes, spread over partitions by their keys. */
 export function recordsOf(
   values: readonly unknown[],
   { keys, partitions = 2 }: { keys?: (index: number) => string | null; partitions?: number } = {},

@@ -37,7 +37,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** A reading: some late, some malformed, some twice, and patients whose names are no words. */
+/** A reading: some late, some malformed, some twice, and patients whose names are not words. */
 function record(index: number): RawRecord[] {
   const patient = index % 7 === 0 ? `'"; \u0007\u2028 ${index % 3}` : `patient-${index % 9}`;
   const late = index % 11 === 0 ? 3_600_000 : 0;

@@ -128,7 +128,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   );
   await archive.result();
 
-  // The lane: what it reads of its view is no hash. The view and the schedule: their topic is another one. The
+  // The lane: what it reads of its view is not a hash. The view and the schedule: their topic is another one. The
   // workflow: no worker knows it.
   await tideline.stop("speed");
   await redis.set(mark, "not a hash");

@@ -394,7 +394,7 @@ describe("whatever is asked of a path of the OpenAPI document is answered as the
     for (const answer of wrong) expect(complaint(path, operation, asked, answer)).not.toBe("");
   });
 
-  test("what is no HTTP gets problem details and its connection closed, and the next one is answered", async () => {
+  test("what is not HTTP gets problem details and its connection closed, and the next one is answered", async () => {
     const garbage = [
       "GET / HTTP/9.9\r\n\r\n",
       "\u0000\u0001\u0002\r\n\r\n",

@@ -327,7 +327,7 @@ describe("invariant 3, for lists, defaults and versions", () => {
     }
   });
 
-  test("a record that has a field of a newer version only is no event of an older one", () => {
+  test("a record that has a field of a newer version only is not an event of an older one", () => {
     const spoilt = { id: "1", at: 1e12, cents: 7, card: true, method: "cheque" };
     expect(decodeOne(paid, Buffer.from(JSON.stringify(spoilt)))).toMatchObject({ ok: false });
   });

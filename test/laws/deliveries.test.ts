@@ -265,7 +265,7 @@ describe("a delivery's definition", () => {
       expect(problems).toContain(part);
     expect(problems).not.toContain("secret");
     expect(checkDelivery(delivery("d", { to: webhook({ url: undefined }) }), rules)).toEqual([
-      "to: url is no http or https address",
+      "to: url is not an http or https address",
     ]);
     expect(checkDelivery(delivery("d", { to: mail({ to: "nobody" }) }), rules)).toEqual(["to: no mail address"]);
     expect(checkDelivery(delivery("d", { to: undefined as never }), rules)).toHaveLength(1);

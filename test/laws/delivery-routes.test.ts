@@ -100,7 +100,7 @@ describe("groups", () => {
     expect(new Set(groups.map(({ id }) => id)).size).toBe(groups.length);
   });
 
-  test("what the topic of positions holds beside positions is no position", () => {
+  test("what the topic of positions holds beside positions is not a position", () => {
     const seal = { delivery: "d", topicId: "t", to: new Map([[0, position(7)]]), done: ["a"] };
     expect(sealFrom(Buffer.from(sealText(seal)))).toEqual(seal);
     const silence = { rule: "r", untilMs: 5 };

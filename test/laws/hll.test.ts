@@ -38,6 +38,6 @@ test.each([1, 40, 3_000, 60_000])(
   },
 );
 
-test("what is no sketch is refused", () => {
+test("what is not a sketch is refused", () => {
   expect(() => registersFromRedis(Buffer.from("HYLX0000000000000000"))).toThrow(RangeError);
 });

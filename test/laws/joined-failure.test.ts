@@ -54,9 +54,9 @@ async function computed(columns: Joined["columns"], found: readonly JoinedRow[] 
 }
 
 test.each([
-  ["a text that is no number", sql`created.note::BIGINT`, "t2345"],
+  ["a text that is not a number", sql`created.note::BIGINT`, "t2345"],
   ["a product beyond 64 bits", sql`created.amount * created.amount`, "t77"],
-  ["a text that is no time", sql`created.note::TIMESTAMP`, "t0"],
+  ["a text that is not a time", sql`created.note::TIMESTAMP`, "t0"],
 ])("%s is refused with the column and the key", async (_, broken, key) => {
   const error: unknown = await computed({ amount: sql`created.amount`, broken }).catch((cause: unknown) => cause);
   const { status, code, detail, errors } = refusalOf(error).problem;

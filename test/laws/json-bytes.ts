@@ -3,7 +3,7 @@ import { anyText } from "../fixtures/events/any-text.ts";
 
 /**
  * JSON documents as bytes, spelled in every way that JSON allows, and in some that it does not. Bytes are strings with
- * a character for each (latin1), because a document may be no UTF-8.
+ * a character for each (latin1), because a document may not be UTF-8.
  */
 export type Bytes = string;
 
@@ -70,7 +70,7 @@ export const VALUES: readonly Bytes[] = [
   ...['"}"', '"]"', '"\\""', '"\\\\"', '["{"]', '{"}":"{"}', '"//"', '"\u007f"', bytesOf('"\u{1f600}\ufeff\ufffd"')],
 ];
 
-/** What `JSON.parse` refuses, or what is no UTF-8. */
+/** What `JSON.parse` refuses, or what is not UTF-8. */
 export const NO_VALUES: readonly Bytes[] = [
   ...[
     "",

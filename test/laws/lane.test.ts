@@ -52,7 +52,7 @@ afterAll(async () => {
 
 const logger = pino({ level: "silent" });
 
-/** Fails at a record whose colour is no number. */
+/** Fails at a record whose colour is not a number. */
 const numbersOnly = view("tide", {
   stream: drops,
   by: { shore: sql`shore` },

@@ -225,7 +225,7 @@ describe("maps", () => {
       ["id", "at", "counts"],
     );
     expect(plain.ofCells(["x", "2024-01-15", '{"b":10}'])).toMatchObject({ column: "counts.b" });
-    expect(plain.ofCells(["x", "2024-01-15", "[1]"])).toMatchObject({ column: "counts", reason: "is no object" });
+    expect(plain.ofCells(["x", "2024-01-15", "[1]"])).toMatchObject({ column: "counts", reason: "is not an object" });
   });
 
   test("a table's row shows maps and lists of values as records have them", () => {

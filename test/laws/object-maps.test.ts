@@ -166,8 +166,8 @@ test("a table's cell of JSON is sent as it is, and what is wrong is named", () =
   const plain = maker({ x: map({ sold: integer({ min: 0, max: 9 }) }) });
   expect(plain.ofCells(["i", "2024-01-15", '{"a":{"sold":10}}'])).toMatchObject({ column: "x.a.sold" });
   expect(plain.ofCells(["i", "2024-01-15", '{"a":{"sold":12345678901234567890}}'])).toMatchObject({ column: "x" });
-  expect(plain.ofCells(["i", "2024-01-15", '{"a":1}'])).toMatchObject({ column: "x.a", reason: "is no object" });
-  expect(plain.ofCells(["i", "2024-01-15", "[]"])).toMatchObject({ column: "x", reason: "is no object" });
+  expect(plain.ofCells(["i", "2024-01-15", '{"a":1}'])).toMatchObject({ column: "x.a", reason: "is not an object" });
+  expect(plain.ofCells(["i", "2024-01-15", "[]"])).toMatchObject({ column: "x", reason: "is not an object" });
 });
 
 test("a table's row shows them as records have them", () => {

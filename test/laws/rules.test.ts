@@ -143,7 +143,7 @@ describe("which alerts there are", () => {
     expect(alertId("heart-rate", "patient-7", 1_790_000_040_000)).toBe("heart-rate-8103874783def6194f6e");
   });
 
-  test("words and severity are no part of an alert's id; rule and key are", () => {
+  test("words and severity are not part of an alert's id; rule and key are", () => {
     const one = { partition: 0, offset: 0n, atMs: 5, eventId: "e", key: "a", says: "x" };
     const other = rule("high", {
       on: readings,
@@ -413,7 +413,7 @@ describe("a rule's definition", () => {
       "rule b: says: is BIGINT, and has to be text",
       'rule c: when: function "now" is not on the list',
       'rule D: name "D"',
-      'rule D: quiet: "often" is no duration',
+      'rule D: quiet: "often" is not a duration',
       "rule D: severity: one of info, warning, critical",
       'rule D: from: "start" or "end"',
       "rule e: on: alerts are what rules open",

@@ -340,7 +340,7 @@ describe("an index of a table", () => {
     return (await written(of)) as StateFile;
   };
 
-  test("is no part of the generation, and of the columns that are declared now", async () => {
+  test("is not part of the generation, and of the columns that are declared now", async () => {
     expect(generationOf(view)).toBe(generationOf(latestTable([])));
     expect(viewDocument(view)).toEqual(viewDocument(latestTable([])));
     const file = await one(view, many(200));

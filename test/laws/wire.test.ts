@@ -112,7 +112,7 @@ test("records as other systems write them are events of contracts of a few lines
   const created = '{"id":"e","event_type":"user_created","data":{"user_id":1},"timestamp":1700000000.123}';
   expect(canonical(users, created)).toEqual({ id: "e", user: 1, at: 1_700_000_000_123 });
   expect(canonical(users, created.replace('{"user_id":1}', "[]"))).toBe("contract: user: $.data is a list");
-  expect(canonical(users, created.replace('{"user_id":1}', "7"))).toBe("contract: user: $.data is no object");
+  expect(canonical(users, created.replace('{"user_id":1}', "7"))).toBe("contract: user: $.data is not an object");
   expect(canonical(users, created.replace('{"user_id":1}', "null"))).toMatch(/^contract: user: /);
   expect(canonical(users, created.replace("1700000000.123", '"soon"'))).toBe(
     "contract: at: not a number of s since 1970",
@@ -136,7 +136,7 @@ test("a row of a table is sent with its values in their places, and JSON as it i
   expect(maker.ofJson(Buffer.from('{"id":"x","meta":[]}'))).toEqual({ reason: "contract: at: $.meta is a list" });
 });
 
-test("a path is read as it is written, and what is no path is refused", () => {
+test("a path is read as it is written, and what is not a path is refused", () => {
   fc.assert(
     fc.property(fc.array(fc.string({ unit: "grapheme", minLength: 1 }), { minLength: 1, maxLength: 4 }), (path) => {
       expect(parsePath(pathText(path))).toEqual(path);
@@ -158,7 +158,7 @@ test("a path is read as it is written, and what is no path is refused", () => {
     "$.a.",
     '$["a"]',
   ])
-    expect(() => parsePath(wrong), wrong).toThrow("is no path");
+    expect(() => parsePath(wrong), wrong).toThrow("is not a path");
 });
 
 test("fields in one place, or one inside of another, are named when a definition is loaded", () => {
@@ -173,7 +173,7 @@ test("fields in one place, or one inside of another, are named when a definition
     "fields.lines.b: it is read from $.a, as fields.lines.a",
   ]);
   expect(checkStream(of({ at, bad: text({ from: "id" }) }, "at"))).toEqual([
-    expect.stringContaining('fields.bad: "id" is no path'),
+    expect.stringContaining('fields.bad: "id" is not a path'),
   ]);
   const zone = of({ at: instant({ as: "iso", zone: "Europe/Nowhere" }) }, "at");
   expect(checkStream(zone)[0]).toContain('an offset such as "Z"');

@@ -150,7 +150,7 @@ describe("at=", () => {
     expect([unchanged.status, await unchanged.text()]).toEqual([304, ""]);
   });
 
-  it("refuses positions of other definitions, beyond the log, and what is no position", async () => {
+  it("refuses positions of other definitions, beyond the log, and what is not a position", async () => {
     const { asOf } = await caughtUp();
     const real = decodeAsOf(asOf);
     if (real === null) throw new Error("no token");

@@ -78,7 +78,7 @@ describe("names and places that a file has otherwise", () => {
       "march:2",
     ]);
     await expect(read(csv, { options: { rowId: { field: "level", name: "x" } } })).rejects.toMatchObject({
-      message: "--row-id names level, which is no text field of readings",
+      message: "--row-id names level, which is not a text field of readings",
     });
   });
 
@@ -116,9 +116,11 @@ describe("names and places that a file has otherwise", () => {
     const wrong = async (content: string, rows: readonly string[]) =>
       (await read(await file("wrong.json", content), { options: { rows } })).refused[0];
     expect(await wrong('{"b":[]}', ["a"])).toMatch(/^row 1: it has no list at \$\.a\. Say with --rows/);
-    expect(await wrong('{"a":{"b":{}}}', ["a", "b"])).toMatch(/^row 1: \$\.a\.b is no list/);
-    expect(await wrong('{"a":[]}', ["a", "b"])).toMatch(/^row 1: \$\.a is no object, so it has no list at \$\.a\.b/);
-    expect(await wrong('[{"a":[]}]', ["a"])).toMatch(/^row 1: the document is no object/);
+    expect(await wrong('{"a":{"b":{}}}', ["a", "b"])).toMatch(/^row 1: \$\.a\.b is not a list/);
+    expect(await wrong('{"a":[]}', ["a", "b"])).toMatch(
+      /^row 1: \$\.a is not an object, so it has no list at \$\.a\.b/,
+    );
+    expect(await wrong('[{"a":[]}]', ["a"])).toMatch(/^row 1: the document is not an object/);
     expect(await wrong('{"x":"\n","a":[', ["a"])).toMatch(
       /^row 1, line 2: the text ends inside its list: it may be cut off/,
     );
@@ -126,7 +128,7 @@ describe("names and places that a file has otherwise", () => {
     expect(await wrong('{"a" []}', ["a"])).toMatch(/^row 1: a colon should follow the member's name/);
   });
 
-  test("the delimiter that Excel names in a first line of its own is taken, and the line is no row", async () => {
+  test("the delimiter that Excel names in a first line of its own is taken, and the line is not a row", async () => {
     const row = (delimiter: string) => ["a", "x", "2026-03-01", "7", "1,5"].join(delimiter);
     for (const [delimiter, first] of [
       [";", "sep=;"],

@@ -11,7 +11,7 @@ test("with a decimal comma a point is refused: it separates thousands", async ()
     ["a", 1.5],
     ["c", -2],
   ]);
-  expect(refused).toEqual([expect.stringMatching(/^row 2.*flow.*With --decimal-comma a point is no decimal sign/)]);
+  expect(refused).toEqual([expect.stringMatching(/^row 2.*flow.*With --decimal-comma a point is not a decimal sign/)]);
 });
 
 test("numbers of JSON have a point, and its texts have a comma", async () => {
@@ -25,5 +25,5 @@ test("numbers of JSON have a point, and its texts have a comma", async () => {
     ["a", 1.5],
     ["b", 2.25],
   ]);
-  expect(refused).toEqual([expect.stringMatching(/^row 3.*flow.*With --decimal-comma a point is no decimal sign/)]);
+  expect(refused).toEqual([expect.stringMatching(/^row 3.*flow.*With --decimal-comma a point is not a decimal sign/)]);
 });

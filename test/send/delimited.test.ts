@@ -105,7 +105,7 @@ describe("a delimited text", () => {
   test("with decimal commas, days before months and words for what is missing is read when that is said, and refused with that advice", async () => {
     const path = await file("european.csv", "id;station;at;level;flow\na;x;31.12.2025 8:05;NA;1,5\n");
     expect((await read(path)).refused).toEqual([
-      expect.stringMatching(/^row 1, line 2, at: "31.12.2025 8:05" is no time.*--dates dmy/),
+      expect.stringMatching(/^row 1, line 2, at: "31.12.2025 8:05" is not a time.*--dates dmy/),
     ]);
     const dated = await read(path, { forms: { dateOrder: "dmy" } });
     expect(dated.refused).toEqual([expect.stringMatching(/level: "NA" is not a whole number.*--missing NA/)]);
@@ -148,7 +148,7 @@ describe("an encoding", () => {
       const { events } = await read(path, { options: { encoding: encodingNamed(name) } });
       expect(events).toMatchObject([{ id: "€", station: "Zürich" }]);
     }
-    expect(() => encodingNamed("klingon")).toThrow(/no encoding that is known/);
+    expect(() => encodingNamed("klingon")).toThrow(/not a known encoding/);
   });
 });
 

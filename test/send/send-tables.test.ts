@@ -141,7 +141,7 @@ describe("integer fields", () => {
     );
     expect(events.map(({ size }) => size).slice(0, 3)).toEqual([12, 1e15, 0]);
     expect(invalid.map(({ row }) => row)).toEqual([4, 5, 6]);
-    expect(invalid[0]).toMatchObject({ column: "size", value: "12.5", reason: "is no whole number" });
+    expect(invalid[0]).toMatchObject({ column: "size", value: "12.5", reason: "is not a whole number" });
   });
 });
 
@@ -190,11 +190,11 @@ test("NaN and Infinity are ignored where the contract has no such column, and re
       const file = await parquet(union(row("'a' AS id"), row(`'b' AS id, '${value}'::${type} AS ${column}`)));
       const { events, invalid } = await read(file);
       expect(events).toHaveLength(1);
-      expect(invalid).toMatchObject([{ row: 2, column, reason: "is no value" }]);
+      expect(invalid).toMatchObject([{ row: 2, column, reason: "is not a value" }]);
     }
   const nested = await parquet(row("'a' AS id, [{'sku': 'x', 'units': 'nan'::DOUBLE}] AS lines"));
   expect((await read(nested)).invalid).toMatchObject([
-    { row: 1, column: "lines", reason: "NaN and Infinity are no values" },
+    { row: 1, column: "lines", reason: "NaN and Infinity are not values" },
   ]);
 });
 

@@ -27,7 +27,7 @@ test.each([
   ["03/01/2026", null],
 ])("the time %s", async (time, at) => {
   const { events, refused } = await read(await file("t.csv", `id;station;at\na;x;"${time}"\n`));
-  if (at === null) expect(refused).toEqual([expect.stringContaining(`at: ${JSON.stringify(time)} is no time`)]);
+  if (at === null) expect(refused).toEqual([expect.stringContaining(`at: ${JSON.stringify(time)} is not a time`)]);
   else expect(events).toMatchObject([{ at }]);
 });
 

@@ -9,7 +9,7 @@ useServers();
 const UNREADABLE: readonly (readonly [string, "chain" | "applied", string, string])[] = [
   ["a list of segments that is cut off", "chain", "segments", '[{"id":"1'],
   ["a list of segments that is none", "chain", "segments", '{"from":1}'],
-  ["a position that is no number", "applied", "0", "many"],
+  ["a position that is not a number", "applied", "0", "many"],
 ];
 
 const TOTAL = `${WHOLE}&every=7d&by=&measures=sales,buyers`;

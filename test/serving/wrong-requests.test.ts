@@ -139,7 +139,7 @@ describe("a request that is wrong", () => {
     "nonsense",
     "GET /views/a b HTTP/1.1",
     `GET / HTTP/1.1\r\nX: ${"x".repeat(20_000)}`,
-  ])("that is no HTTP is refused (%#)", async (head) => {
+  ])("that is not HTTP is refused (%#)", async (head) => {
     const socket = connect(at.serving?.port ?? 0, "127.0.0.1");
     socket.write(`${head}\r\nHost: x\r\n\r\n`);
     let text = "";

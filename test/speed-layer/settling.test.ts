@@ -17,7 +17,7 @@ test("a view that catches up is published when the rest of the log would not fit
   expect(needsSettlement({ ...batch, cells: 900_000, left: 1_000_000 })).toBe(false);
 });
 
-test("cells that became fewer, and a batch without offsets, are no growth", () => {
+test("cells that became fewer, and a batch without offsets, are not growth", () => {
   expect(needsSettlement({ ...batch, added: -500_000, left: 10_000_000 })).toBe(false);
   expect(needsSettlement({ ...batch, added: 0, taken: 0, left: 10_000_000 })).toBe(false);
 });

@@ -25,7 +25,7 @@ afterAll(async () => {
 
 const failure = (sql: string) => duck.run(sql).catch((error: unknown) => error);
 
-test("a file that goes away, or is no Parquet, after it was checked is ARCHIVE_DAMAGED for the batch layer and for questions", async () => {
+test("a file that goes away, or is not Parquet, after it was checked is ARCHIVE_DAMAGED for the batch layer and for questions", async () => {
   await writeFile(join(folder, "text.parquet"), "this is a text that is long enough to be a file");
   await writeFile(join(folder, "short.parquet"), "x");
   for (const name of ["gone", "text", "short"]) {

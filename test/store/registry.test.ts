@@ -123,7 +123,7 @@ describe("a registry over HTTP", () => {
     }
   });
 
-  test("a registry that does not answer is no verdict: the id is asked for again; what it once said holds without it", async () => {
+  test("a registry that does not answer is not a verdict: the id is asked for again; what it once said holds without it", async () => {
     const server = await serve(far(), "x");
     const address = url(server, "x");
     const registry = new HttpRegistry(address);

@@ -185,7 +185,7 @@ test("proofs agree, and the history of a key has its tombstones", async () => {
   for (const key of ["a/b", "c42"]) expect(await ask(`/replay/newest?key=${key}`)).toMatchObject({ equal: true });
 });
 
-test("tombstones are no dead letters, but those whose key no event can have are", async () => {
+test("tombstones are not dead letters, but those whose key no event can have are", async () => {
   await end("/tables/newest?");
   const log = await readLog(inject("kafkaBrokers"), layers.topic("accounts"));
   const refused = [...log.values()].flat().filter(({ key, value }) => value?.length === 0 || (key?.length ?? 0) > 20);

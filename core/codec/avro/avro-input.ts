@@ -75,7 +75,7 @@ export function asciiSteps({ view }: AvroInput, at: number, end: number): number
   return next - at;
 }
 
-/** As `sequenceLength`, and 0 for U+FFFD: it is what a reader makes of bytes that are no UTF-8. */
+/** As `sequenceLength`, and 0 for U+FFFD: it is what a reader makes of bytes that are not UTF-8. */
 export function plainSequence(bytes: Uint8Array, at: number, end: number): number {
   const isReplacement = bytes[at] === 0xef && bytes[at + 1] === 0xbf && bytes[at + 2] === 0xbd;
   return isReplacement ? 0 : sequenceLength(bytes, at, end);

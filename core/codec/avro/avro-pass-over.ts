@@ -8,7 +8,8 @@ import { Nullable, type ValueReader } from "./avro-values.ts";
 const { types } = avsc;
 
 /**
- * `__proto__` is no property that an object can be given: what its value is read as is left to the reader of objects.
+ * `__proto__` is not a property that an object can be given: what its value is read as is left to the reader of
+ * objects.
  */
 export function passOverField(
   { name, type }: { name: string; type: Type },

@@ -23,7 +23,7 @@ export class AvroSchema implements AvroReader {
   readonly #write: WriteJson;
   readonly #scanners = new WeakMap<Version, BodyScanner | null>();
 
-  /** Throws when the text is no Avro schema. */
+  /** Throws when the text is not an Avro schema. */
   constructor(text: string) {
     this.#type = typeOf(text);
     this.#write = new JsonWriters().of(this.#type);
@@ -234,7 +234,7 @@ class JsonWriters {
 }
 
 function finite(value: unknown): string {
-  if (!Number.isFinite(value)) throw new Error(`${value} is no number of JSON`);
+  if (!Number.isFinite(value)) throw new Error(`${value} cannot be written as a number in JSON`);
   return String(value);
 }
 

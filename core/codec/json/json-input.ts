@@ -102,14 +102,14 @@ function characterEnd(bytes: Uint8Array, from: number, end: number): number {
   return length === 0 ? NOT_RECOGNISED : from + length;
 }
 
-/** The end of the escape whose backslash stands at `from`; NOT_RECOGNISED if it is no escape of JSON. */
+/** The end of the escape whose backslash stands at `from`; NOT_RECOGNISED if it is not an escape of JSON. */
 function escapeEnd(bytes: Uint8Array, from: number, end: number): number {
   const letter = from + 1 < end ? (bytes[from + 1] as number) : 0;
   if (letter !== 0x75) return letter < 0x80 && ESCAPED[letter] !== 0 ? from + 2 : NOT_RECOGNISED;
   return from + 6 <= end && hexUnit(bytes, from + 2) >= 0 ? from + 6 : NOT_RECOGNISED;
 }
 
-/** The characters that a letter after a backslash stands for; 0 for a letter that is no escape. */
+/** The characters that a letter after a backslash stands for; 0 for a letter that is not an escape. */
 export const ESCAPED = new Uint8Array(128);
 for (const [letter, character] of Object.entries({
   '"': '"',
@@ -130,7 +130,7 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[text.toUpperCase().charCodeAt(0)] = digit;
 }
 
-/** The UTF-16 unit that four hexadecimal digits stand for; negative if they are no such digits. */
+/** The UTF-16 unit that four hexadecimal digits stand for; negative if they are not such digits. */
 export function hexUnit(bytes: Uint8Array, at: number): number {
   // One digit of -1 makes the whole number negative.
   return (
@@ -142,7 +142,7 @@ export function hexUnit(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Four bytes, little endian: the high bit of the first byte that is no digit is set in the result, as in
+ * Four bytes, little endian: the high bit of the first byte that is not a digit is set in the result, as in
  * `specialBytes`. 0 if all are digits.
  */
 export function otherThanDigits(word: number): number {

@@ -28,7 +28,7 @@ import {
  */
 const MOST_LEVELS = 31;
 
-/** The end of the value that begins at `from`; NOT_RECOGNISED if it is no JSON, or is nested too deeply. */
+/** The end of the value that begins at `from`; NOT_RECOGNISED if it is not JSON, or is nested too deeply. */
 export function skipValue(input: JsonInput, from: number): number {
   const { bytes, end } = input;
   if (from < end && bytes[from] === QUOTE) return skipText(input, from + 1);

@@ -13,7 +13,7 @@ import {
 
 /**
  * Reads the text whose opening quote stands at `from`, and writes its characters to `out` as UTF-8. Returns the
- * position behind the closing quote; NOT_RECOGNISED if it is no text, has more than `max` UTF-16 units (the contract
+ * position behind the closing quote; NOT_RECOGNISED if it is not text, has more than `max` UTF-16 units (the contract
  * allows as many code points) or a lone surrogate, or has a character that a column cannot hold.
  */
 export function readText(input: JsonInput, from: number, max: number, out: ColumnText): number {
@@ -27,7 +27,7 @@ export function readText(input: JsonInput, from: number, max: number, out: Colum
   while (at < end) {
     if (at + 4 <= end) {
       const word = view.getInt32(at, true);
-      // Writes all four bytes; those that are no part of the text are overwritten by what follows.
+      // Writes all four bytes; those that are not part of the text are overwritten by what follows.
       out.view.setInt32(written, word, true);
       const special = specialBytes(word);
       const plain = special === 0 ? 4 : firstSpecial(special);

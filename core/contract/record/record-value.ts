@@ -12,7 +12,7 @@ export type Rounding = "half-even" | "half-up" | "down";
 export const ROUNDINGS: readonly Rounding[] = ["half-even", "half-up", "down"];
 
 /**
- * How a number is written where it is no JSON number: its digits as a text, or its units of the last place as base64.
+ * How a number is written where it is not a JSON number: its digits as text, or its units of the last place as base64.
  */
 export type NumberText = "text" | "base64";
 export const NUMBER_TEXTS: readonly NumberText[] = ["text", "base64"];
@@ -25,8 +25,8 @@ export function wholeNumber(text: string): number | null {
 }
 
 /**
- * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is no decimal number, one with more
- * places unless `rounding` says what to do with them, and one of more than 2^53 units.
+ * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is not a decimal number, one with
+ * more places unless `rounding` says what to do with them, and one of more than 2^53 units.
  */
 export function decimalUnits(text: string, scale: number, rounding: Rounding | null): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];

@@ -1,2 +1,2 @@
-/** Why a record is no event, by field. */
+/** Why a record is not an event, by field. */
 export class WireError extends Error {}

@@ -4,8 +4,8 @@ export type WirePath = readonly string[];
 const STEP = /\.([^\s.[\]'"]+)|\['((?:[^'\\]|\\.)+)'\]/y;
 
 /**
- * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is no
- * path. A path leads through objects: a list has no place in it.
+ * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is
+ * not a path. A path leads through objects: a list has no place in it.
  */
 export function parsePath(text: string): WirePath {
   const names: string[] = [];
@@ -17,7 +17,7 @@ export function parsePath(text: string): WirePath {
   }
   if (names.length === 0 || STEP.lastIndex !== text.length)
     throw new RangeError(
-      `"${text}" is no path of names such as $.payload.order.id or $['order.id'], and no part ` +
+      `"${text}" is not a path of names such as $.payload.order.id or $['order.id'], and no part ` +
         "of a record: key, header:<name>, timestamp, partition, offset",
     );
   return names;

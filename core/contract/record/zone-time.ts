@@ -3,7 +3,7 @@ import { Temporal } from "temporal-polyfill";
 /** Whether a text is the name of a time zone, such as Europe/Berlin. */
 export function isZoneName(text: string): boolean {
   try {
-    // An offset such as +02:00 is no name.
+    // An offset such as +02:00 is not a name.
     return /^[A-Za-z]/.test(text) && new Intl.DateTimeFormat("en", { timeZone: text }) !== null;
   } catch {
     return false;

@@ -15,7 +15,7 @@ export const decodingMutants: readonly Mutant[] = [
   },
   {
     name: "undeclared-not-utf8",
-    what: "bytes of an undeclared text that are no UTF-8 are skipped like any other",
+    what: "bytes of an undeclared text that are not UTF-8 are skipped like any other",
     file: "core/codec/json/json-input.ts",
     find: "at = byte < 0x80 ? at + 1 : characterEnd(bytes, at, end);",
     replace: "at += 1;",
@@ -223,7 +223,7 @@ export const decodingMutants: readonly Mutant[] = [
   },
   {
     name: "dedup-window-short",
-    what: "a repeat at exactly the window's width is no duplicate",
+    what: "a repeat at exactly the window's width is not a duplicate",
     file: "core/codec/decode/decode.ts",
     find: "WHERE fresh AND distance <= ${stream.dedupWindow}",
     replace: "WHERE fresh AND distance < ${stream.dedupWindow}",

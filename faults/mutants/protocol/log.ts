@@ -67,7 +67,7 @@ export const logMutants: readonly Mutant[] = [
   },
   {
     name: "verdict-of-any-404",
-    what: "a server that is no schema registry says that an id is unknown",
+    what: "a server that is not a schema registry says that an id is unknown",
     file: "store/registry/registry-http.ts",
     find: "return answer.status === 404 && errorCodeOf(answer) === errorCode;",
     replace: "return answer.status === 404;",

@@ -20,7 +20,7 @@ export function parseBroker(text: string): BrokerAddress | null {
   return { host, port };
 }
 
-/** The brokers in a comma-separated list. Throws a RangeError that names the first one that is no address. */
+/** The brokers in a comma-separated list. Throws a RangeError that names the first one that is not an address. */
 export function parseBrokers(brokers: string): BrokerAddress[] {
   return brokers.split(",").map((text) => {
     const broker = parseBroker(text);

@@ -7,7 +7,7 @@ export function refusal(error: unknown): ProtocolError | undefined {
   return found instanceof ProtocolError ? found : undefined;
 }
 
-/** WRITE_REFUSED for records of `topics` that Kafka does not take; null when `cause` is no refusal. */
+/** WRITE_REFUSED for records of `topics` that Kafka does not take; null when `cause` is not a refusal. */
 export function writeRefused(topics: Iterable<string>, hint: string, cause: unknown): TidelineError | null {
   const refused = refusal(cause);
   if (refused === undefined) return null;

@@ -1,6 +1,6 @@
 -- seal(token): closes the open segment at the applied positions, and opens the next one there.
 -- A token that some segment has already, or nothing applied since the last boundary: nothing changes.
--- The empty token seals for size alone: it is no cut, and never idempotent by name.
+-- The empty token seals for size alone: it is not a cut, and never idempotent by name.
 -- KEYS  chain, applied    ARGV  token    Returns the boundary as JSON, or false without a chain.
 local state = redis.call('HMGET', KEYS[1], 'segments', 'next', 'nonce', 'openCells')
 if not state[1] or is_unusable(KEYS[1]) then return false end
