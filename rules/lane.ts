@@ -105,7 +105,7 @@ export class RuleLane {
     const { stream, onFailed, memory, metrics, deadLetters, nowMs } = this.#deps;
     for (const { partition } of batch) this.#decoded.delete(partition);
     const rejected = await this.#decoder.decode(batch);
-    // Before the positions move. A letter that is written twice counts once.
+    // Before the positions move. A dead letter that is written twice counts once.
     if (rejected.length > 0) await deadLetters?.send(this.#deps, rejected);
     for (const { partition, to } of batch) this.#decoded.set(partition, to);
     const tracks = new Map([...this.tracks].map((track) => [track.rule, track]));

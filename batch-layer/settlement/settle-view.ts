@@ -6,7 +6,7 @@ import type { Chain } from "../../store/redis/chain.ts";
 import type { SharedEvents } from "../archive/archived-events.ts";
 import { deltaOf } from "../refresh/delta.ts";
 import { checkDelta, finishPublish, publishDelta, REPLACED_BETWEEN } from "../refresh/refresh.ts";
-import { sendUnreadLetters } from "../refresh/unread-letters.ts";
+import { sendUnreadDeadLetters } from "../refresh/unread-dead-letters.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { filesToCompact } from "../versions/compact-plan.ts";
 import { versionPrefix } from "../versions/publish.ts";
@@ -74,7 +74,7 @@ export async function settleView(
   let compared: boolean;
   try {
     compared = await checkDelta(stores, target, chain, { from, to, ...delta });
-    if (!compared) await sendUnreadLetters(stores, letters, target, { topicId, from, to }, watch);
+    if (!compared) await sendUnreadDeadLetters(stores, letters, target, { topicId, from, to }, watch);
   } catch (error) {
     if (delta.file !== null) await removeStates(stores.data, delta.file);
     throw error;

@@ -10,10 +10,10 @@ import { LETTER } from "../../store/dead-letters/dead-letters.ts";
 import { deadLetterTopic } from "../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import type { Config } from "../setup/config.ts";
-import { findLetter, placeOf, shortId } from "./letters.ts";
+import { findLetter, placeOf, shortId } from "./dead-letters.ts";
 import { schemasOf } from "./show.ts";
 
-/** Lets somebody correct a letter, checks what they wrote, and keeps it beside the letter for `replay`. */
+/** Lets somebody correct a dead letter, checks what they wrote, and keeps it beside the original for `replay`. */
 export async function editLetter(config: Config, text: string, file: string | undefined): Promise<void> {
   const { stream, name: letters, letter } = await findLetter(config, text);
   const name = shortId(config, letter.id);

@@ -1,7 +1,7 @@
 import type { Config } from "../setup/config.ts";
 import { printable } from "../terminal/printable.ts";
 import { instantText, print } from "../terminal/sheet.ts";
-import { type LetterState, lettersOf, shortId, stateOf } from "./letters.ts";
+import { type LetterState, lettersOf, shortId, stateOf } from "./dead-letters.ts";
 
 export interface ListFlags {
   readonly reason?: string;
@@ -12,7 +12,7 @@ export interface ListFlags {
   readonly json: boolean;
 }
 
-/** Prints the newest letters that the flags let through. */
+/** Prints the newest dead letters that the flags let through. */
 export async function listLetters(config: Config, stream: string | undefined, flags: ListFlags): Promise<void> {
   const { reason = "", state, since = 0, limit } = flags;
   const found = await lettersOf(config, stream === undefined ? undefined : new Set([stream]));

@@ -12,7 +12,7 @@ import {
   shortId,
   stateOf,
   streamOf,
-} from "./letters.ts";
+} from "./dead-letters.ts";
 
 export interface ReplayFlags {
   readonly all: boolean;
@@ -29,12 +29,12 @@ interface Outcome {
   readonly problem?: string;
 }
 
-/** Letters of one transaction. */
+/** Dead letters of one transaction. */
 const CHUNK = 200;
 
 /**
- * Replays the letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when one
- * of them could not be sent.
+ * Replays the dead letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when
+ * one of them could not be sent.
  */
 export async function replayLetters(config: Config, ids: readonly string[], flags: ReplayFlags): Promise<void> {
   const wanted = new Set(ids.map((id) => fullId(config, id)));
@@ -54,11 +54,11 @@ export async function replayLetters(config: Config, ids: readonly string[], flag
     right: [],
     rows: shown.map(({ id, replayedTo, problem }) => [id, problem ?? replayedTo ?? "yes"]),
   };
-  await print(flags.json, shown, sheet, "no edited letter to replay");
+  await print(flags.json, shown, sheet, "no edited dead letter to replay");
   if (outcomes.some(({ problem }) => problem !== undefined)) process.exitCode = 1;
 }
 
-/** Opening the replay ends any other; only then are the letters read that say what was replayed. */
+/** Opening the replay ends any other; only then are the dead letters read that say what was replayed. */
 async function replayStream(
   config: Config,
   target: StreamLetters,
@@ -81,7 +81,7 @@ async function replayStream(
   }
 }
 
-/** The letters that the command is about. */
+/** The dead letters that the command is about. */
 function chosen({ letters }: StreamLetters, wanted: ReadonlySet<string>, { reason = "" }: ReplayFlags): DeadLetter[] {
   return [...letters.values()].filter((letter) =>
     wanted.size > 0 ? wanted.has(letter.id) : stateOf(letter) === "edited" && letter.reason.startsWith(reason),
@@ -101,7 +101,7 @@ function plan(found: StreamLetters, wanted: ReadonlySet<string>, flags: ReplayFl
   });
 }
 
-/** Why a letter must not be sent; null when it may. */
+/** Why a dead letter must not be sent; null when it may. */
 function obstacle({ stream }: StreamLetters, letter: DeadLetter): string | null {
   const { edited, original = null, replayedTo } = letter;
   if (replayedTo !== null) return `was replayed to ${replayedTo} already`;

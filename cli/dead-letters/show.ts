@@ -9,9 +9,9 @@ import type { Config } from "../setup/config.ts";
 import { printable } from "../terminal/printable.ts";
 import { instantText } from "../terminal/sheet.ts";
 import { readable } from "./bytes.ts";
-import { findLetter, placeOf, shortId, stateOf } from "./letters.ts";
+import { findLetter, placeOf, shortId, stateOf } from "./dead-letters.ts";
 
-/** Prints everything that is known of one letter. */
+/** Prints everything that is known of one dead letter. */
 export async function showLetter(config: Config, text: string, json: boolean): Promise<void> {
   const { stream, letter } = await findLetter(config, text);
   const schemas = await schemasOf(config, stream, letter.original ?? null);
@@ -44,7 +44,7 @@ function letterJson(config: Config, stream: Stream, letter: DeadLetter, schemas:
 function letterText(config: Config, stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
   const { partition, offset, reason, key, original = null, edited, replayedTo } = letter;
   const facts = [
-    ["letter", printable(shortId(config, letter.id))],
+    ["id", printable(shortId(config, letter.id))],
     ["lies in", `${stream.name}, partition ${partition}, offset ${offset}`],
     ["refused", `${instantText(letter.refusedAtMs)}: ${printable(reason)}`],
     ["contract", `revision ${stream.revision}: ${printable(verdict(stream, letter, schemas))}`],
@@ -63,13 +63,14 @@ function letterText(config: Config, stream: Stream, letter: DeadLetter, schemas:
 function sizeText(value: Buffer | null, { isBare, sizeBytes }: DeadLetter): string {
   if (value !== null) return `${value.length} bytes`;
   if (!isBare) return "no value";
-  return `${sizeBytes > 0 ? `${sizeBytes} bytes, ` : ""}too many for a letter; the log has them where the record lies`;
+  const size = sizeBytes > 0 ? `${sizeBytes} bytes, ` : "";
+  return `${size}too many for a dead letter; the log has them where the record lies`;
 }
 
 /** What the contract says of these bytes now. */
 function verdict(stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
   const { isBare, original = null } = letter;
-  if (isBare) return "unknown, the letter has no bytes";
+  if (isBare) return "unknown, the dead letter has no bytes";
   const decoded = decodeOne(stream, original, schemas, placeOf(letter));
   return decoded.ok ? "accepts it now" : `still refuses it: ${decoded.reject}`;
 }

@@ -11,7 +11,7 @@ import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
 /** What store/kafka/read/log.ts sends; Kafka knows it since 3.9. */
 const FETCH_VERSION = 17;
-/** A letter has a few headers more than its record. */
+/** A dead letter has a few headers more than its record. */
 const LETTER_OVERHEAD = 4_096;
 
 /**
@@ -103,19 +103,19 @@ function checkLetters(found: TopicFacts, letters: TopicFacts, name: string): Fin
   const [record, letter] = [size(found), size(letters)];
   const compacted = (letters.settings.get("cleanup.policy") ?? "delete").includes("compact");
   return [
-    judged(letter >= record + LETTER_OVERHEAD, "letters.size", `${name} takes letters of ${bytes(letter)}`, {
+    judged(letter >= record + LETTER_OVERHEAD, "dead-letters.size", `${name} takes dead letters of ${bytes(letter)}`, {
       level: "warning",
       message:
-        `${name} takes letters of ${bytes(letter)}, and records may have ` +
+        `${name} takes dead letters of ${bytes(letter)}, and records may have ` +
         `${bytes(record)}: a large one that is refused would stop its partition`,
       todo: `Set max.message.bytes of ${name} to ${record + 1024 * 1024 * 2}.`,
     }),
     compacted
       ? warning(
-          "letters.cleanup",
+          "dead-letters.cleanup",
           `${name} is compacted: an edit replaces its original`,
           `Set cleanup.policy=delete on ${name}.`,
         )
-      : ok("letters.cleanup", `${name} keeps originals`),
+      : ok("dead-letters.cleanup", `${name} keeps originals`),
   ];
 }

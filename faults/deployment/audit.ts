@@ -96,7 +96,7 @@ async function archiveProblems(deployment: Deployment, data: DataDirectory): Pro
 }
 
 /**
- * Every record that does not decode has its letter, with its very bytes, and nothing else has one. A letter may be
+ * Every record that does not decode has a dead letter with its bytes, and nothing else has one. A dead letter may be
  * there twice.
  */
 async function letterProblems(deployment: Deployment): Promise<string[]> {

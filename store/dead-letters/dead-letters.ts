@@ -4,9 +4,9 @@ import type { LogReader } from "../kafka/read/log.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 
 /**
- * The dead letters of a stream, as a log of what happened to each. A letter's id, which is the record's key, is the
- * position of the record that was refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to the
- * stream (`topicName`), whatever its topic is called.
+ * The dead letters of a stream, as a log of what happened to each. A dead letter's id, which is the record's key, is
+ * the position of the record that was refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to
+ * the stream (`topicName`), whatever its topic is called.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may
  *                        repeat it. When this topic does not take that many bytes there are none, but
@@ -23,7 +23,7 @@ export const LETTER = {
   originalKey: "original-key",
   originalBytes: "original-bytes",
   replayedTo: "replayed-to",
-  /** On the record in the stream: the id of the letter that it was made of. */
+  /** On the record in the stream: the id of the dead letter that it was made of. */
   replayOf: "replay-of",
 } as const;
 
@@ -41,8 +41,8 @@ export interface DeadLetter {
   readonly original: Buffer | null | undefined;
   readonly sizeBytes: number;
   /**
-   * Whether the original bytes were too many for a letter. They are in the log, and in the archive if the log reader
-   * read them.
+   * Whether the original bytes were too many for a dead letter. They are in the log, and in the archive if the log
+   * reader read them.
    */
   readonly isBare: boolean;
   /** The last edit. */
@@ -54,7 +54,7 @@ export interface DeadLetter {
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Every letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that
+ * Every dead letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that
  * `wants` names: all of them may not fit into memory. Throws TOPIC_MISSING when there is no topic of dead letters.
  */
 export async function readLetters(
@@ -81,7 +81,7 @@ export async function readLetters(
   return letters;
 }
 
-/** `<topic>:<partition>:<offset>` in its parts; null when it is not a letter's id. */
+/** `<topic>:<partition>:<offset>` in its parts; null when it is not a dead letter's id. */
 export function parseLetterId(id: string): { topic: string; partition: number; offset: bigint } | null {
   const found = /^(.+):(\d{1,9}):(\d{1,19})$/.exec(id);
   if (found === null) return null;
@@ -96,8 +96,8 @@ interface Written {
 }
 
 /**
- * What a letter is after one more of its records; undefined for what is not a letter, or the sequel of one whose
- * refusal was deleted.
+ * What a dead letter is after one more of its records; undefined for what is not a dead letter, or the sequel of one
+ * whose refusal was deleted.
  */
 function next(
   held: DeadLetter | undefined,

@@ -12,9 +12,9 @@ import {
 } from "../kafka/produce/transactional.ts";
 import { LETTER } from "./dead-letters.ts";
 
-/** A letter to be sent as a new record of the stream. */
+/** A dead letter to be sent as a new record of the stream. */
 export interface Outgoing {
-  /** The letter's id. */
+  /** The dead letter's id. */
   readonly id: string;
   readonly key: string | Buffer;
   readonly value: Buffer;
@@ -33,9 +33,9 @@ export interface ReplayTarget {
 }
 
 /**
- * Sends letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that its letter was
+ * Sends dead letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that it was
  * replayed are one transaction. All replays of a topic share one transactional id, so opening this ends a replay that
- * is still under way or was killed; letters that are read afterwards say all that was ever replayed.
+ * is still under way or was killed; dead letters that are read afterwards say all that was ever replayed.
  */
 export class LetterReplay {
   readonly #brokers: string;
@@ -72,8 +72,8 @@ export class LetterReplay {
   }
 
   /**
-   * Sends one transaction of letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this topic
-   * was begun in between, NOT_READY when Kafka does not take them; then none of them was sent.
+   * Sends one transaction of dead letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this
+   * topic was begun in between, NOT_READY when Kafka does not take them; then none of them was sent.
    */
   async send(letters: readonly Outgoing[]): Promise<Replayed[]> {
     if (letters.length === 0) return [];

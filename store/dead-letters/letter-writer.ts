@@ -18,9 +18,9 @@ interface Source {
 }
 
 /**
- * Writes what does not decode to its stream's dead letters (invariant 12). A letter's key is its position, so that
- * reading a span again writes the same letters again; its value is the original bytes, unless they are more than the
- * topic of the letters takes.
+ * Writes what does not decode to its stream's dead letters (invariant 12). A dead letter's key is its position, so that
+ * reading a span again writes the same dead letters again; its value is the original bytes, unless they are more than
+ * the topic of the dead letters takes.
  */
 export class DeadLetters {
   readonly #brokers: string;
@@ -53,8 +53,9 @@ export class DeadLetters {
   }
 
   /**
-   * Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does
-   * not stop. Each try has a producer of its own: on a shared one the letter of another call may be what was refused.
+   * Looks for the dead letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream
+   * does not stop. Each try has a producer of its own: on a shared one the dead letter of another call may be what was
+   * refused.
    */
   async #sendApart(source: Source, rejected: readonly Rejected[]): Promise<void> {
     const refusal = await this.#sendAlone(source, lettersOf(source, rejected));
@@ -71,8 +72,8 @@ export class DeadLetters {
   }
 
   /**
-   * Sends letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken all;
-   * throws other errors.
+   * Sends dead letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken
+   * all; throws other errors.
    */
   async #sendAlone(source: Source, letters: readonly EventRecord[]): Promise<Error | null> {
     const producer = openProducer({ brokers: this.#brokers });
@@ -114,7 +115,7 @@ function letter(source: Source, rejected: Rejected): EventRecord {
   return { key: id, value, headers: key === null ? headers : { ...headers, [LETTER.originalKey]: key } };
 }
 
-/** A letter that says where the record lies, how many bytes it has, and why it was refused. */
+/** A dead letter that says where the record lies, how many bytes it has, and why it was refused. */
 function bareLetter(source: Source, rejected: Rejected): EventRecord {
   const { key, headers } = headersOf(source, rejected);
   return { key, value: null, headers: { ...headers, [LETTER.originalBytes]: String(rejected.value?.length ?? "") } };

@@ -234,7 +234,7 @@ async function peakMb({ pid }: ProcessHandle): Promise<number> {
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1_024;
 }
 
-test("every reject is a dead letter under its position, with its reason and its bytes; what is too large for a letter says so", {
+test("every reject is a dead letter under its position, with its reason and its bytes; what is too large for one says so", {
   timeout: SLOW_MS,
 }, async () => {
   for (const stream of ["readings", "samples"] as const) {
@@ -276,7 +276,7 @@ test("every reject is a dead letter under its position, with its reason and its 
 /** Not with `toEqual`: these may have megabytes. */
 const sameBytes = (a: Buffer | null, b: Buffer | null) => (a === null || b === null ? a === b : a.equals(b));
 
-test("the letters' command shows them without a control character", { timeout: SLOW_MS }, async () => {
+test("the command shows dead letters without a control character", { timeout: SLOW_MS }, async () => {
   const idOf = (stream: string, what: string) => {
     const topic = tideline.topic(stream);
     const [id] = [...sent].find(([key, bad]) => key.startsWith(`${topic}:`) && bad.what === what) ?? [];
@@ -292,7 +292,7 @@ test("the letters' command shows them without a control character", { timeout: S
   const [list, key, bare] = shown.map(({ stdout }) => stdout);
   expect(list).toContain("too-large: its batch has more than");
   expect(key).toContain("1b 1b 1b");
-  expect(bare).toMatch(/original, 52\d+ bytes, too many for a letter/);
+  expect(bare).toMatch(/original, 52\d+ bytes, too many for a dead letter/);
   for (const { value } of sent.values()) {
     expect(CONTROL.exec(readable(value))).toBe(null);
     expect(readable(value).length).toBeLessThan(70_000);

@@ -27,10 +27,10 @@ export const topicDefaults: Readonly<Record<string, string>> = {
 
 /** What a topic of dead letters is created with instead. */
 export const letterTopicDefaults: Readonly<Record<string, string>> = {
-  // A letter is its record and a little more.
+  // A dead letter is its record and a little more.
   "max.message.bytes": String(12 * 1024 * 1024),
-  // The broker's clock: it refuses records from an hour ahead of it, and a letter must be taken whatever the clock here
-  // says.
+  // The broker's clock: it refuses records from an hour ahead of it, and a dead letter must be taken whatever the clock
+  // here says.
   "message.timestamp.type": "LogAppendTime",
 };
 

@@ -13,10 +13,10 @@ const RECORD_BYTES = 200;
 
 /**
  * Writes the dead letters of an archived span (invariant 12). The speed layer writes them as it reads; where a cut
- * moved past records that it has not read, because it was down or Redis was lost, nobody would. A letter that is there
- * already is written once more, under the same id.
+ * moved past records that it has not read, because it was down or Redis was lost, nobody would. A dead letter that is
+ * there already is written once more, under the same id.
  */
-export async function sendUnreadLetters(
+export async function sendUnreadDeadLetters(
   stores: BatchStores,
   letters: DeadLetters,
   target: StreamTarget,

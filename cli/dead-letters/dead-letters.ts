@@ -8,7 +8,7 @@ import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { streamUnknown } from "../setup/definitions.ts";
 
-/** A stream with its topic, the name of what belongs to it (`topicName`), and its letters. */
+/** A stream with its topic, the name of what belongs to it (`topicName`), and its dead letters. */
 export interface StreamLetters {
   readonly stream: Stream;
   readonly name: string;
@@ -17,8 +17,8 @@ export interface StreamLetters {
 }
 
 /**
- * Every stream's letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream whose
- * topics do not exist yet has none. Throws STREAM_UNKNOWN.
+ * Every stream's dead letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream
+ * whose topics do not exist yet has none. Throws STREAM_UNKNOWN.
  */
 export async function lettersOf(
   { kafkaBrokers, namespace, schemas, views, rules, deliveries }: Config,
@@ -45,7 +45,7 @@ export async function lettersOf(
   }
 }
 
-/** One letter, with its original bytes. Throws LETTER_UNKNOWN. */
+/** One dead letter, with its original bytes. Throws LETTER_UNKNOWN. */
 export async function findLetter(
   config: Config,
   text: string,
@@ -57,7 +57,7 @@ export async function findLetter(
   return { stream: found.stream, name: found.name, letter };
 }
 
-/** What people call a letter: its id without the installation's namespace. */
+/** What people call a dead letter: its id without the installation's namespace. */
 export function shortId({ namespace }: Config, id: string): string {
   return namespace !== "" && id.startsWith(`${namespace}.`) ? id.slice(namespace.length + 1) : id;
 }
@@ -70,12 +70,12 @@ export function fullId({ namespace }: Config, text: string): string {
   return `${topic}:${place.partition}:${place.offset}`;
 }
 
-/** The stream that a letter's id names. */
+/** The stream that a dead letter's id names. */
 export function streamOf(config: Config, text: string): string {
   return parseLetterId(shortId(config, fullId(config, text)))?.topic ?? "";
 }
 
-/** What is known of the record that a letter holds; it has no headers. */
+/** What is known of the record that a dead letter holds; it has no headers. */
 export function placeOf({ partition, offset, refusedAtMs, key }: DeadLetter): RecordPlace {
   return { partition, offset: Number(offset), timestampMs: refusedAtMs, key, header: () => null };
 }
