@@ -43,7 +43,7 @@ export interface HealthChecksOptions {
   readonly retentionWarnHours: number;
   /** As in `MonitorPace`. */
   readonly positionsMs: number;
-  readonly metrics: Pick<MonitorMetrics, "failedLooks">;
+  readonly metrics: Pick<MonitorMetrics, "failedChecks">;
   readonly logger: Logger;
 }
 
@@ -140,7 +140,7 @@ export class HealthChecks {
       return found;
     } catch (error) {
       const { metrics, logger } = this.#options;
-      metrics.failedLooks.inc({ part });
+      metrics.failedChecks.inc({ part });
       if (!this.#failing.has(part)) logger.warn({ part, error: (error as Error).message }, "cannot check this");
       this.#failing.add(part);
       return null;

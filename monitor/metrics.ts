@@ -3,7 +3,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 /** Every metric of the monitor. */
 export interface MonitorMetrics {
   readonly messages: Counter<"delivery" | "outcome">;
-  readonly failedLooks: Counter<"part">;
+  readonly failedChecks: Counter<"part">;
 }
 
 /** `watches` and `open` are asked at every scrape: whether this process watches, and its open alerts by severity. */
@@ -38,7 +38,7 @@ export function monitorMetrics(
       labelNames: ["delivery", "outcome"],
       registers,
     }),
-    failedLooks: new Counter({
+    failedChecks: new Counter({
       name: "tideline_monitor_failed_looks_total",
       help: "Checks of which a part failed, so that what it would say is not known, by part",
       labelNames: ["part"],

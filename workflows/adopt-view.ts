@@ -42,7 +42,7 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   let comparison: Comparison | null = null;
   let caughtUp = false;
   for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
-    setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
+    setCurrentDetails(`${next}: catching up with ${served}, attempt ${attempt}`);
     // The next one first: they are compared at the cut of the served one, and the other must not have gone past it.
     await settle(frozen ? [next] : [next, view]);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);

@@ -21,8 +21,8 @@ const { checkRetention } = proxyActivities<Activities>(STEP);
 /** Looks when Kafka will delete what is still needed of a stream, and archives it when that is close. */
 export async function guardRetention({ stream }: GuardRetentionInput): Promise<GuardRetentionResult> {
   label({ kind: "retention", stream });
-  const look = (summary: string) => checkRetention.executeWithOptions({ summary }, [{ stream }]);
-  const found = await look("what Kafka keeps");
+  const check = (summary: string) => checkRetention.executeWithOptions({ summary }, [{ stream }]);
+  const found = await check("what Kafka keeps");
   setCurrentDetails(found.message);
   const { namespace, ...state } = found;
   if (!found.close) return state;
@@ -33,7 +33,7 @@ export async function guardRetention({ stream }: GuardRetentionInput): Promise<G
     target: stream,
     input: { stream },
   });
-  const now = await look("what Kafka keeps, after the archive has run");
+  const now = await check("what Kafka keeps, after the archive has run");
   setCurrentDetails(`${found.message}; ${run === null ? "the archive is running" : "archived"}: ${now.message}`);
   return { secondsLeft: now.secondsLeft, message: now.message, close: true };
 }

@@ -24,7 +24,7 @@ const YOUNG_MS = 5_000;
 /** Schedules run once a day at least. */
 const LOOK_BACK_MS = 4 * 86_400_000;
 /**
- * No installation has this many runs at once, or this many failing schedules: what is beyond is found by a later look.
+ * No installation has this many runs at once, or this many failing schedules: what is beyond is found by a later check.
  */
 const MOST_RUNS = 200;
 const MOST_SCHEDULES = 100;

@@ -18,7 +18,7 @@ export interface TemporalSetup {
   readonly logger: Logger;
 }
 
-const LOOK_EVERY_MS = 15_000;
+const CHECK_EVERY_MS = 15_000;
 
 /** Statuses of gRPC that asking again does not change. */
 const LASTING: ReadonlySet<number> = new Set(
@@ -66,23 +66,23 @@ function grpcErrorOf(error: unknown) {
   return isGrpcServiceError(cause) ? cause : null;
 }
 
-/** What is done beside looking after Temporal, over the same connection. */
-export interface TemporalLooks {
+/** How often Temporal is checked, and what else is done over the same connection. */
+export interface TemporalChecks {
   readonly everyMs?: number;
-  /** Called at each look. */
-  readonly look?: (client: Client) => Promise<void>;
-  /** How a look ended; null: well. */
+  /** Called at each check. */
+  readonly check?: (client: Client) => Promise<void>;
+  /** How a check ended; null: well. */
   readonly ended?: (error: unknown) => void;
 }
 
 /**
  * Temporal can come back without its database, and people can delete a schedule. Workers continue as if nothing had
  * happened, but no workflow could begin: their search attributes are unknown, or their schedule is gone. So a worker
- * looks every 15 seconds whether what it told Temporal is still there, and tells it again. Returns a function that ends
- * that.
+ * checks every 15 seconds whether what it told Temporal is still there, and tells it again. Returns a function that
+ * ends that.
  */
-export function lookAfterTemporal(setup: TemporalSetup, looks: TemporalLooks = {}): () => void {
-  const { everyMs = LOOK_EVERY_MS, look = async () => {}, ended = () => {} } = looks;
+export function lookAfterTemporal(setup: TemporalSetup, checks: TemporalChecks = {}): () => void {
+  const { everyMs = CHECK_EVERY_MS, check = async () => {}, ended = () => {} } = checks;
   const { temporalNamespace: namespace, logger } = setup;
   const ending = new AbortController();
   const repeat = async () => {
@@ -91,7 +91,7 @@ export function lookAfterTemporal(setup: TemporalSetup, looks: TemporalLooks = {
       try {
         await connected(setup, async (connection) => {
           await tellAgain(setup, connection);
-          await look(new Client({ connection, namespace }));
+          await check(new Client({ connection, namespace }));
         });
         ended(null);
       } catch (error) {

@@ -85,7 +85,7 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
 function watchTemporal(options: WorkerOptions, failures: OpenedDeps["failures"]): () => void {
   const proofs = new FailingProofs();
   return lookAfterTemporal(options, {
-    look: async (client) => {
+    check: async (client) => {
       const place = workPlace(options);
       failures.takeOver([...(await failingWork(client, place)), ...(await proofs.find(client, place))]);
     },

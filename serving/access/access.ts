@@ -103,7 +103,7 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
     done();
   });
 
-  const look = async (request: FastifyRequest, reply: FastifyReply) => {
+  const recheck = async (request: FastifyRequest, reply: FastifyReply) => {
     const { checked } = request;
     // Its "close" came before it was listened to, or does not come because it waits behind another on its connection.
     if (reply.raw.destroyed || request.raw.socket.destroyed) open.delete(request);
@@ -118,12 +118,12 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
     note(request, reply, { ended: status });
     reply.raw.destroy();
   };
-  const looking = setInterval(() => {
+  const rechecking = setInterval(() => {
     noteLeftOut(unknown.over(nowMs()));
-    open.forEach((reply, request) => void look(request, reply));
+    open.forEach((reply, request) => void recheck(request, reply));
   }, LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => {
-    clearInterval(looking);
+    clearInterval(rechecking);
     noteLeftOut(unknown.end(nowMs()));
   });
 }

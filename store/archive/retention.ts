@@ -79,7 +79,7 @@ async function writtenAt(
 ): Promise<EpochMs | null> {
   let next = from;
   for (let fetch = 0; fetch < FETCHES && next < stable; fetch++) {
-    // It may be deleted at this moment: then `start` was out of date, and the next look says so.
+    // It may be deleted at this moment: then `start` was out of date, and the next check says so.
     const [fetched] = await log.fetch(topic, new Map([[partition, next]]), FETCH).catch(() => []);
     const [writtenAtMs] = fetched?.records.timestampsMs ?? [];
     if (writtenAtMs !== undefined) return writtenAtMs;

@@ -21,7 +21,7 @@ import { DataDirectory } from "../files/files.ts";
  *   write   index, then: are all its files there?            else the index goes
  *   keep    files out of sight, then: does a point name them? those that it names come back, the others are deleted
  *
- * A file that one process takes out of sight is missed by the other one's look, or the index is seen before it is
+ * A file that one process takes out of sight is missed when the other one checks, or the index is seen before it is
  * deleted.
  */
 const POINTS = "points";

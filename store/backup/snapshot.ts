@@ -123,7 +123,7 @@ async function pinPartition(
     ]);
     const missing = await pins.all(named);
     if (missing === null) break;
-    // What was merged is deleted 90 minutes later, so a second look finds what it was merged into.
+    // What was merged is deleted 90 minutes later, so a second attempt finds what it was merged into.
     if (attempt > 2) throw damaged(missing, "restore the file from an earlier backup");
   }
   const files = entries.flatMap((one) => [

@@ -52,10 +52,10 @@ export class FailureTracker {
     this.#now = now;
   }
 
-  /** Begins to renew what is stored; `look` is called before each time. */
-  start(look: () => void = () => {}): void {
+  /** Begins to renew what is stored; `check` is called before each time. */
+  start(check: () => void = () => {}): void {
     this.#timer = setInterval(() => {
-      look();
+      check();
       this.#write();
     }, RENEW_EVERY_MS).unref();
   }

@@ -117,7 +117,7 @@ describe("a worker that looks after Temporal", () => {
         { ...ways, searchAttributes: [], schedules: null, logger: pino({ level: "silent" }) },
         {
           everyMs: 10,
-          look: async ({ connection }) => {
+          check: async ({ connection }) => {
             await proxy.close();
             asked = connection.workflowService.describeNamespace({ namespace: "default" }).catch((error) => error);
             throw new Error("another question failed");

@@ -31,7 +31,7 @@ export function label(attributes: Partial<Record<keyof typeof KEYS, string>>): v
 
 /**
  * A worker that was killed is noticed when its heartbeat is overdue. The attempts last for some minutes: a server's
- * restart. What lasts longer ends the run, for the next one to begin with a fresh look.
+ * restart. What lasts longer ends the run, and the next one reads the state again.
  */
 export const STEP: ActivityOptions = {
   startToCloseTimeout: "1 hour",
