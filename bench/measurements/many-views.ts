@@ -53,9 +53,9 @@ async function measure(installation: Installation, report: (line: string) => voi
     const beganMs = performance.now();
     const ages: number[] = [];
     const fresh: number[] = [];
-    for (let look = 0; performance.now() - beganMs < MEASURED_MS; look++) {
-      fresh.push(await freshness(installation, producer, look));
-      if (look % 10 === 0) ages.push(await oldestVersion(installation));
+    for (let probe = 0; performance.now() - beganMs < MEASURED_MS; probe++) {
+      fresh.push(await freshness(installation, producer, probe));
+      if (probe % 10 === 0) ages.push(await oldestVersion(installation));
       await delay(LOOK_EVERY_MS);
     }
     const cores = ((await cpuSeconds(installation)) - before) / ((performance.now() - beganMs) / 1_000);
@@ -105,13 +105,13 @@ function click(id: string, number: number) {
 }
 
 /** Milliseconds from the acknowledgement of an event until a view of its stream answers with it. */
-async function freshness({ ports }: Installation, producer: EventProducer, look: number): Promise<number> {
-  const stream = look % STREAMS;
-  const acknowledged = await producer.send(streamName(stream), [click(`mark-${look}`, look)]);
+async function freshness({ ports }: Installation, producer: EventProducer, probe: number): Promise<number> {
+  const stream = probe % STREAMS;
+  const acknowledged = await producer.send(streamName(stream), [click(`probe-${probe}`, probe)]);
   const sentMs = performance.now();
   const [[partition, offset] = [0, 0n]] = acknowledged;
   const least = `${streamName(stream)}:${partition}:${offset}`;
-  const path = `/views/${viewName(stream, look % VIEWS_A_STREAM)}?limit=1&min=${least}&wait=${WAIT_MS}`;
+  const path = `/views/${viewName(stream, probe % VIEWS_A_STREAM)}?limit=1&min=${least}&wait=${WAIT_MS}`;
   const response = await fetch(`http://127.0.0.1:${ports.api}${path}`);
   const text = await response.text();
   if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);

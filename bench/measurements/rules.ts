@@ -3,14 +3,14 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { startLoad } from "../load/load-process.ts";
-import { Marks } from "../load/marks.ts";
+import { Probes } from "../load/probes.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
 import { type Installation, withInstallation } from "../setup/installation.ts";
 
 const RULES = 10;
 const EVENTS_PER_SECOND = 1_000;
 const ROUNDS = 3;
-const MARKS = 100;
+const PROBES = 100;
 const PAUSE_MS = 5_000;
 /** How much longer an event may take until it shows when ten rules look at it. */
 const BAR = 1.35;
@@ -34,13 +34,13 @@ export async function benchRules(report: (line: string) => void): Promise<Figure
 async function measure(installation: Installation, report: (line: string) => void): Promise<Figure[]> {
   await installation.role("serve", "--rate-limit", "0").start();
   const producer = await openProducer({ brokers: installation.brokers });
-  const marks = await Marks.open(installation, producer);
+  const probes = await Probes.open(installation, producer);
   const load = await startLoad(installation, { eventsPerSecond: EVENTS_PER_SECOND, seed: 1 });
   const timesWith = async (env: Readonly<Record<string, string>>) => {
     const speed = installation.speedWith(env);
     await speed.start();
     await delay(PAUSE_MS);
-    const times = await marks.measure(MARKS);
+    const times = await probes.measure(PROBES);
     await speed.stop();
     return times;
   };
@@ -54,7 +54,7 @@ async function measure(installation: Installation, report: (line: string) => voi
     report(`round ${round} of ${ROUNDS}: p50 ${before} ms without rules, ${after} ms with ${RULES}`);
   }
   await load.stop();
-  marks.close();
+  probes.close();
   await producer.close();
   const what = `freshness with ${RULES} rules over without at ${EVENTS_PER_SECOND.toLocaleString("en-US")} events/s`;
   return [

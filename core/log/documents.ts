@@ -9,7 +9,7 @@ import { z } from "zod";
 const offset = z.string().regex(/^\d{1,19}$/);
 const cut = z.record(z.string().regex(/^\d+$/), offset);
 
-/** What a log had below a position: by it a log is recognised that lost that and has something else in its place. */
+/** The last record of a log below a position. A log with another record there has lost its end and was written again. */
 export const LogMark = z.object({
   /** Of the last record. */
   offset,
@@ -196,8 +196,8 @@ export type Unbalanced = z.infer<typeof Unbalanced>;
 export const LiveReset = z.strictObject({ version: z.int().min(0), to: cut, message: z.string(), atMs: z.int() });
 export type LiveReset = z.infer<typeof LiveReset>;
 
-/** A mark with a time: since when a generation is retired, or a view's file is missing. */
-export const Mark = z.strictObject({ atMs: z.int() });
+/** A time: since when a generation is retired, or a view's file is missing. */
+export const Since = z.strictObject({ atMs: z.int() });
 
 /**
  * What an edition of a report holds for, fixed before anything is computed: from the same definitions and the same span

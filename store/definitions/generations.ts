@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
 import { viewDocument } from "../../core/definition/view-document.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
-import { Comparison, Mark, ServingRecord } from "../../core/log/documents.ts";
+import { Comparison, ServingRecord, Since } from "../../core/log/documents.ts";
 import { writeDataFormat } from "../files/data-format.ts";
 import type { DataDirectory } from "../files/files.ts";
 import { Contracts } from "./contracts.ts";
@@ -217,7 +217,7 @@ export class Generations {
   }
 
   async retiredAtMs(generation: Generation): Promise<number | null> {
-    return (await this.#data.read(retirementOf(generation), Mark))?.atMs ?? null;
+    return (await this.#data.read(retirementOf(generation), Since))?.atMs ?? null;
   }
 
   /** Every generation of a view that has something stored, living or not. */
@@ -246,7 +246,7 @@ export class Generations {
   async missingSince(view: string, nowMs: number): Promise<number> {
     const name = join(recordsOf(view), "missing.json");
     await this.#data.createExclusively(name, { atMs: nowMs });
-    return (await this.#data.read(name, Mark))?.atMs ?? nowMs;
+    return (await this.#data.read(name, Since))?.atMs ?? nowMs;
   }
 
   /** The view has its file again. */

@@ -4,8 +4,8 @@ import { type Position, position } from "../../../core/log/position.ts";
 import type { FetchedPartition } from "./log.ts";
 
 /**
- * The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in
- * core/log/documents.ts.
+ * The last record that was applied in a partition. If the log has another one there, its end was lost (invariant 10).
+ * Stored in documents as `LogMark` (core/log/documents.ts).
  */
 export interface Mark {
   readonly offset: Position;
