@@ -73,7 +73,7 @@ export function archiveActivities(deps: ActivityDeps) {
         return merged;
       }),
 
-    /** Deletes files of attempts that were killed, and of entries that were merged some time ago; answers how many. */
+    /** Deletes files of attempts that were killed, and of entries that were merged some time ago; returns how many. */
     sweepArchive: ({ stream, topicId }: { stream: string; topicId: string }): Promise<number> =>
       attempt(deps, () => sweepArchive(stores, streamTarget(deps, stream), topicId)),
   };

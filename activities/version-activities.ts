@@ -7,7 +7,7 @@ import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
 export function versionActivities(deps: ActivityDeps) {
   const { stores, metrics, logger } = deps;
   return {
-    /** Step 7 of a settlement, after every version. */
+    /** Step 7 of a settlement (docs/internals/settlement.md), after every version. */
     finishPublish: ({ view, version, seconds }: { view: string; version: number; seconds: number }): Promise<void> =>
       attempt(deps, async () => {
         const target = await viewTarget(deps, view);

@@ -343,7 +343,10 @@ export class Lane {
     return wanted;
   }
 
-  /** Step 3: after every seek the decoder reloads the ids before the new position. */
+  /**
+   * Step 3 of the speed layer (docs/internals/speed-layer.md): after every seek the decoder reloads the ids before the
+   * new position.
+   */
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;

@@ -136,8 +136,8 @@ export class ViewTrack {
   }
 
   /**
-   * Steps 1 and 2 (docs/internals/speed-layer.md): newest manifest and chain; reseed when they do not tile; positions;
-   * is it still our log? A view for which it is another log is stopped.
+   * Steps 1 and 2 of the speed layer (docs/internals/speed-layer.md): newest manifest and chain; reseed when they do
+   * not tile; positions; is it still our log? A view for which it is another log is stopped.
    */
   async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {
@@ -217,10 +217,10 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4, first half: the states of a decoded batch. Returns how to apply them, or null when there is nothing to
-   * apply. Positions move on at once, so that the next batch can be worked on while Redis takes this one; should Redis
-   * refuse, its answer puts them right, and what was prepared by then is refused as well, because it begins where
-   * nothing ended.
+   * Step 4 of the speed layer (docs/internals/speed-layer.md), first half: the states of a decoded batch. Returns how
+   * to apply them, or null when there is nothing to apply. Positions move on at once, so that the next batch can be
+   * worked on while Redis takes this one; should Redis refuse, its answer puts them right, and what was prepared by
+   * then is refused as well, because it begins where nothing ended.
    *
    * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied
    * from a position must hold every record from there on.
@@ -307,8 +307,9 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch
-   * goes in parts, all its partitions together. Throws APPLY_REFUSED when Redis calls the batch malformed.
+   * Step 4 of the speed layer (docs/internals/speed-layer.md), second half. A small batch is one atomic apply per
+   * partition; one with more cells than a script may touch goes in parts, all its partitions together. Throws
+   * APPLY_REFUSED when Redis calls the batch malformed.
    */
   async #apply(applications: readonly Application[], { nowMs, taken, left }: Extent): Promise<void> {
     const { chain, definition, metrics } = this.#deps;

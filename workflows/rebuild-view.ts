@@ -23,7 +23,7 @@ const PARTS_AT_ONCE = 2;
 const { finishPublish } = proxyActivities<Activities>(STEP);
 
 /**
- * Rebuilds a view from the whole archive, publishes that, and answers whether it is what the refreshes had added up.
+ * Rebuilds a view from the whole archive, publishes that, and returns whether it is what the refreshes had added up.
  */
 export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildViewResult> {
   label({ kind: "rebuild", view });

@@ -23,8 +23,8 @@ export type CutChoice =
   | { readonly kind: "wait" | "nothing" | "truncated" };
 
 /**
- * Step 2 of a settlement: where the speed layer has got to, or the log's end when it has no healthy chain or does not
- * move.
+ * Step 2 of a settlement (docs/internals/settlement.md): where the speed layer has got to, or the log's end when it has
+ * no healthy chain or does not move.
  */
 export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {
   const healthy = sealed !== null && cutReached(sealed, cut) && chain !== null && tilesOf(cut, chain).ok;

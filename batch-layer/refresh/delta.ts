@@ -23,7 +23,7 @@ export interface DeltaSpan {
   readonly to: Cut;
 }
 
-/** Step 4 of a settlement: the states of `[from, to)` in a new file in `folder`. */
+/** Step 4 of a settlement (docs/internals/settlement.md): the states of `[from, to)` in a new file in `folder`. */
 export async function writeDelta(
   stores: BatchStores,
   target: ViewTarget,

@@ -18,8 +18,9 @@ export interface Readings {
 export class LiveStateDiffers extends TidelineError {}
 
 /**
- * Invariant 11, step 5 of a settlement: the ledgers add up, and two independent readings of the log agree. Throws
- * LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's reading differs from it.
+ * Invariant 11, step 5 of a settlement (docs/internals/settlement.md): the ledgers add up, and two independent readings
+ * of the log agree. Throws LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's
+ * reading differs from it.
  */
 export function requireBalance({ view, archive, entries, segments }: Readings): void {
   for (const partition of new Set([...archive.keys(), ...entries.keys(), ...(segments?.keys() ?? [])])) {

@@ -26,9 +26,9 @@ import { segmentLedgers } from "./segment-ledgers.ts";
  */
 
 /**
- * Step 5: throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no longer the one that the chain was built from:
- * the archive may then have other records of the span than the chain. V stays. Returns whether the speed layer's
- * reading was there to compare with.
+ * Step 5 of a settlement (docs/internals/settlement.md): throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no
+ * longer the one that the chain was built from: the archive may then have other records of the span than the chain. V
+ * stays. Returns whether the speed layer's reading was there to compare with.
  */
 export async function checkDelta(
   stores: Pick<BatchStores, "archive" | "log">,
@@ -56,11 +56,11 @@ export interface DeltaPublication {
 export const REPLACED_BETWEEN = 8;
 
 /**
- * Step 6: V+1 = V and the delta. Where another writer has published V+1 with the cut of V, it has only replaced files:
- * the delta goes on top of that. Returns the version that has it; null, and the delta's file is deleted, when another
- * writer has moved the cut. Null also when the data directory was restored since the delta was begun: then V is not
- * there any more, or another version has its number, or the delta's file is gone, or the restored archive ends before
- * the delta.
+ * Step 6 of a settlement (docs/internals/settlement.md): V+1 = V and the delta. Where another writer has published V+1
+ * with the cut of V, it has only replaced files: the delta goes on top of that. Returns the version that has it; null,
+ * and the delta's file is deleted, when another writer has moved the cut. Null also when the data directory was
+ * restored since the delta was begun: then V is not there any more, or another version has its number, or the delta's
+ * file is gone, or the restored archive ends before the delta.
  */
 export async function publishDelta(
   stores: BatchStores,
@@ -126,9 +126,9 @@ async function reachesTo(
 }
 
 /**
- * Step 7, after every publish: pointer, trim below the versions in grace, files that none of them names. A version with
- * its predecessor's cut only moves the pointer: it is published a moment after its predecessor, and a read that began
- * before both of them is to end exactly.
+ * Step 7 of a settlement (docs/internals/settlement.md), after every publish: pointer, trim below the versions in
+ * grace, files that none of them names. A version with its predecessor's cut only moves the pointer: it is published a
+ * moment after its predecessor, and a read that began before both of them is to end exactly.
  */
 export async function finishPublish(
   stores: BatchStores,

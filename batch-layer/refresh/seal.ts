@@ -18,9 +18,9 @@ export interface SealPatience {
 export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
 
 /**
- * Steps 1 and 2 of a settlement: seals the open segment under the next version's number and chooses the next cut; null
- * when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one that the archive or the chain was
- * built from.
+ * Steps 1 and 2 of a settlement (docs/internals/settlement.md): seals the open segment under the next version's number
+ * and chooses the next cut; null when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one
+ * that the archive or the chain was built from.
  */
 export async function sealCut(
   stores: Pick<BatchStores, "log" | "archive">,

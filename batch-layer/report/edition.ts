@@ -68,7 +68,7 @@ export async function pinOf(stores: Data, date: string, edition: number): Promis
   throw new TidelineError("BAD_REQUEST", `${date} has no edition ${edition}`, "Start the report again.");
 }
 
-/** Fixes what an edition holds for, unless another attempt has done so; answers the pin that holds. */
+/** Fixes what an edition holds for, unless another attempt has done so; returns the pin that holds. */
 export async function pinEdition({ data }: Data, date: string, edition: number, wanted: ReportPin): Promise<ReportPin> {
   await data.createExclusively(join(editionFolder(date, edition), PIN), wanted);
   return pinOf({ data }, date, edition);

@@ -40,10 +40,10 @@ export interface SealedSettlement {
 }
 
 /**
- * Steps 1 and 2 of a settlement for all generations of a stream: their newest versions, and their next cuts. Those that
- * are not served are sealed before those that are, so that two generations of a view can be compared at the cut of the
- * served one. All seals share one deadline. What keeps one generation from its cut is returned; an error that another
- * attempt may cure is thrown.
+ * Steps 1 and 2 of a settlement (docs/internals/settlement.md) for all generations of a stream: their newest versions,
+ * and their next cuts. Those that are not served are sealed before those that are, so that two generations of a view
+ * can be compared at the cut of the served one. All seals share one deadline. What keeps one generation from its cut is
+ * returned; an error that another attempt may cure is thrown.
  */
 export async function sealAll(
   stores: BatchStores,

@@ -36,9 +36,9 @@ export interface SettledView {
 }
 
 /**
- * Steps 4 to 7 of a settlement for one generation: its states from the events of `[C, B)`, the check of the ledgers,
- * version V+1, and the pointer. Called again by the same run after it was killed, it continues where it was. Throws
- * LEDGER_UNBALANCED, and what its steps throw; nothing is published then.
+ * Steps 4 to 7 of a settlement (docs/internals/settlement.md) for one generation: its states from the events of
+ * `[C, B)`, the check of the ledgers, version V+1, and the pointer. Called again by the same run after it was killed,
+ * it continues where it was. Throws LEDGER_UNBALANCED, and what its steps throw; nothing is published then.
  */
 export async function settleView(
   stores: BatchStores,

@@ -27,9 +27,9 @@ export function lastVersionOf(file: string): number | null {
 }
 
 /**
- * Step 6 of a refresh: creates a manifest exclusively. Lost the race: deletes the files that only this one names. True:
- * the version that stands is this one, made by this call or by an earlier attempt of the same run whose answer was
- * lost.
+ * Step 6 of a settlement (docs/internals/settlement.md): creates a manifest exclusively. Lost the race: deletes the
+ * files that only this one names. True: the version that stands is this one, made by this call or by an earlier attempt
+ * of the same run whose answer was lost.
  */
 export async function publishVersion(stores: BatchStores, manifest: Manifest): Promise<boolean> {
   if (await stands(stores, manifest)) return true;
@@ -51,8 +51,8 @@ export async function stands({ manifests }: BatchStores, manifest: Manifest): Pr
 }
 
 /**
- * Step 7 of a refresh, in Redis: the pointer moves to `version`, and segments below `cut` go (none when it is null).
- * False when Redis did not answer: the next publish makes up for it.
+ * Step 7 of a settlement (docs/internals/settlement.md), in Redis: the pointer moves to `version`, and segments below
+ * `cut` go (none when it is null). False when Redis did not answer: the next publish makes up for it.
  */
 export async function announce(chain: Chain, version: number, cut: Cut | null): Promise<boolean> {
   const done = await withinOrNull(REDIS_MS, async () => {
@@ -64,9 +64,10 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 }
 
 /**
- * Step 7 of a refresh, on disk: deletes state files and indexes that neither the newest version nor one in grace
- * names. Files of attempts that were killed go too, once their version is taken; those written for a version to come
- * stay. Manifests go when they are so old that they only take room. Answers how many state files it deleted.
+ * Step 7 of a settlement (docs/internals/settlement.md), on disk: deletes state files and indexes that neither the
+ * newest version nor one in grace names. Files of attempts that were killed go too, once their version is taken; those
+ * written for a version to come stay. Manifests go when they are so old that they only take room. Returns how many
+ * state files it deleted.
  */
 export async function sweepStates(stores: BatchStores, generation: Generation): Promise<number> {
   const { manifests, data } = stores;

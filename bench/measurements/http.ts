@@ -114,7 +114,7 @@ async function httpLoad(installation: Installation, options: HttpLoadOptions): P
   return result;
 }
 
-/** The ceiling: a handler that reads one hash of as many fields for every group. Answers its paths. */
+/** The ceiling: a handler that reads one hash of as many fields for every group. Returns its paths. */
 async function startBare(installation: Installation, groups: number): Promise<{ port: number; paths: string[] }> {
   const options: BareHttpOptions = { port: installation.ports.worker, redisUrl: installation.env.REDIS_URL ?? "" };
   await once(installation.fork("../load/bare-http.ts", options), "message");

@@ -138,7 +138,7 @@ async function avroFormat(installation: Installation): Promise<Format> {
   };
 }
 
-/** Sends all events, a partition after the other in turn. Answers how many bytes one has. */
+/** Sends all events, a partition after the other in turn. Returns how many bytes one has. */
 async function sendEvents(brokers: string, format: Format): Promise<number> {
   const sender = await BatchSender.open(brokers, sale.name);
   let bytes = 0;

@@ -45,7 +45,7 @@ export class BatchLayer {
     return { view, stream: view.stream, generation: generationOf(view), topic: view.stream.name };
   }
 
-  /** Archives all there is; answers how many records that were. */
+  /** Archives all there is; returns how many records that were. */
   async archive(target: StreamTarget): Promise<number> {
     const plan = await planStream(this.stores, target, null);
     let records = 0;

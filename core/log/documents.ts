@@ -9,7 +9,7 @@ import { z } from "zod";
 const offset = z.string().regex(/^\d{1,19}$/);
 const cut = z.record(z.string().regex(/^\d+$/), offset);
 
-/** The last record of a log below a position. A log with another record there has lost its end and was written again. */
+/** The last record of a log below a position. A log with another record there lost its end and was written again. */
 export const LogMark = z.object({
   /** Of the last record. */
   offset,

@@ -20,7 +20,7 @@ const NOTHING = new Map<number, bigint>();
 /**
  * Is every record accounted for? Compares the ledgers of batch versions with the segments behind them, those of the
  * archive, and the dead letters with what the oracle read. The installation must be at rest: source and refreshes
- * paused, everything applied. Answers what is wrong.
+ * paused, everything applied. Returns what is wrong.
  */
 export async function audit(deployment: Deployment, redisUrl: string): Promise<string[]> {
   const data = new DataDirectory(join(deployment.home, "data"));

@@ -100,8 +100,8 @@ export class LiveFeeds {
   }
 
   /**
-   * Begins to follow a question; answers how to end that. Throws TOO_MANY_STREAMS, and the refusal of a question that
-   * is wrong in itself.
+   * Begins to follow a question; returns a function that ends that. Throws TOO_MANY_STREAMS, and the refusal of a
+   * question that is wrong in itself.
    */
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
@@ -157,7 +157,7 @@ class Feed {
     this.#numbers = numbers;
   }
 
-  /** Counts one member more; answers what was found first, or last. */
+  /** Counts one member more; returns the newest answer, or the first one when it is there. */
   async join(): Promise<Finding> {
     this.#members += 1;
     this.#first ??= this.#begin();
@@ -169,7 +169,7 @@ class Feed {
     if (this.#latest !== null) listener.tell(this.#latest);
   }
 
-  /** Counts one member less, and stops when that was the last; answers how many there are. */
+  /** Counts one member less, and stops when that was the last; returns how many are left. */
   leave(listener: Listener): number {
     this.#listeners.delete(listener);
     this.#members -= 1;

@@ -124,7 +124,7 @@ export class Archive {
     }
   }
 
-  /** Fixes where the archive of a partition begins, unless that is fixed already; answers the position that holds. */
+  /** Fixes where the archive of a partition begins, unless that is fixed already; returns the position that holds. */
   async begin(topic: string, topicId: string, partition: number, from: Position): Promise<Position> {
     const name = beginningOf(topic, partition);
     const known = await this.#data.read(name, Beginning);

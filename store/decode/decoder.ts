@@ -109,7 +109,7 @@ export class Decoder {
     return { rows, schemas, scanner };
   }
 
-  /** Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws as `scan`. */
+  /** Decodes a batch into `events` and remembers its ids. Returns the rejects. Throws as `scan`. */
   async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<Rejected[]> {
     const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
     if (rows.length === 0) {

@@ -13,7 +13,7 @@ export interface SchemaRegistry {
   /** The schema's text; null when the registry does not know the id. */
   schemaById(id: number): Promise<string | null>;
   /**
-   * Registers a schema as the subject's newest version unless it has it, and answers its id. Throws
+   * Registers a schema as the subject's newest version unless it has it, and returns its id. Throws
    * SCHEMA_INCOMPATIBLE.
    */
   register(subject: string, schema: string, compatibility: Compatibility): Promise<number>;

@@ -1,4 +1,7 @@
-/** Runs `work` for every item, at most `limit` at once, in order of their turn; answers in the order of the items. */
+/**
+ * Runs `work` for every item, at most `limit` at once, in order of their turn; returns the results in the order of the
+ * items.
+ */
 export async function inParallel<T, R>(
   limit: number,
   items: readonly T[],
