@@ -152,7 +152,7 @@ function outcome({ version, compared, days }: BackfillResult, seconds: number): 
 function requireInput(input: Partial<Record<keyof BackfillViewInput, unknown>> | undefined): void {
   const { view, from, to, parallel = DAYS_AT_ONCE, force = false } = input ?? {};
   if (typeof view !== "string" || typeof from !== "string" || typeof to !== "string")
-    throw refused('the input is not of the form {"view": "revenue", "from": "2026-01-01", "to": "2026-01-31"}');
+    throw refused('the input is not of the form {"view": "<view>", "from": "2026-01-01", "to": "2026-01-31"}');
   if (typeof parallel !== "number" || !Number.isInteger(parallel) || parallel < 1 || parallel > MOST_AT_ONCE)
     throw refused(`parallel: a whole number from 1 to ${MOST_AT_ONCE}`);
   if (typeof force !== "boolean") throw refused("force: true or false");

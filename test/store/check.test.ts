@@ -19,7 +19,7 @@ import { Schemas } from "../../store/registry/registry-schemas.ts";
 import { poolForTests } from "../fixtures/oracles/duck.ts";
 import { Installation } from "../fixtures/servers/installation.ts";
 
-/** `tideline check` over a log with planted differences: it finds these, and no others. */
+/** `tideline check` over a log with differences that the test made: it finds these, and no others. */
 
 const brokers = inject("kafkaBrokers");
 const kafka = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING });
@@ -175,7 +175,7 @@ test("the definitions that run are the same", async () => {
   ]);
 });
 
-test("a changed contract refuses, reads differently and counts twice exactly what was planted", async () => {
+test("a changed contract refuses, reads differently and counts twice exactly what the test changed", async () => {
   const report = await checked({ paid: PAID, revision: 2, most: 500, points: 5, window: 1 });
   const [stream] = report.streams;
   expect(report.same).toBe(false);
@@ -218,7 +218,7 @@ test("a changed contract refuses, reads differently and counts twice exactly wha
   ]);
 });
 
-test("a changed view counts otherwise exactly what was planted, and others stay as they are", async () => {
+test("a changed view counts otherwise exactly what the test changed, and others stay as they are", async () => {
   const report = await checked({ paid: "shop NOT IN ('test', 'demo')", extra: NEWCOMER });
   expect(report.streams.map(({ status }) => status)).toEqual(["same"]);
   expect(report.views.map(({ view, status }) => [view, status])).toEqual([
@@ -256,7 +256,7 @@ test("a changed view counts otherwise exactly what was planted, and others stay 
 const NEWCOMER =
   `export const newcomer = view("newcomer", { stream: orders, every: ` + `"1 day", measures: { orders: count() } });`;
 
-test("a changed table differs in the rows of exactly the keys that were planted", async () => {
+test("a changed table differs in the rows of exactly the keys that the test changed", async () => {
   const shops = (where: string) => `
     import { table } from "tideline";
     export const shops = table("shops", { stream: orders, key: sql\`shop\`, where: sql\`${where}\` });
