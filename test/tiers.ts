@@ -44,6 +44,7 @@ export const UNIT = [
   "test/reads/turns.test.ts",
   "test/batch-layer/versions-in-grace.test.ts",
   "test/serving/broken-streams.test.ts",
+  "test/serving/openapi.test.ts",
   "test/send/columns.test.ts",
   "test/send/decimal-comma.test.ts",
   "test/send/delimited.test.ts",
