@@ -352,6 +352,13 @@ export default {
       to: { path: "^cli/", pathNot: "^cli/(setup|terminal)/" },
     },
     {
+      name: "http-statuses-at-the-edge",
+      comment: "what answers throws errors with codes; routes and server make HTTP of them",
+      severity: "error",
+      from: { path: "^serving/(access|alerts|answer|operations|proof|read|records|request|tables|views)/" },
+      to: { path: "^serving/common/problem\\.ts$" },
+    },
+    {
       name: "bench-is-imported-by-none",
       severity: "error",
       from: { pathNot: "^bench/" },

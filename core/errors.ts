@@ -32,9 +32,26 @@ export type ErrorCode =
   | "GENERATION_FROZEN" // another release computes this generation otherwise: it is answered, but not continued
   | "GENERATION_UNREADABLE" // this release cannot read what is stored of a generation
   // requests
-  | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
+  | "BAD_REQUEST" // a parameter or the URL is wrong; names it and what is allowed
+  | "TOO_LARGE" // the answer would not fit: ask for less
   | "VIEW_UNKNOWN"
+  | "TABLE_UNKNOWN"
+  | "KEY_UNKNOWN" // the table has no row with this key, at the position of the answer
+  | "COLUMN_FAILED" // a joined table's column cannot be computed for a row: its definition has to take every value
   | "STREAM_UNKNOWN"
+  | "NOT_FOUND" // the HTTP API has no such address
+  | "METHOD_NOT_ALLOWED"
+  | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
+  | "UNAUTHENTICATED" // an API key is needed, and the request has none that is accepted
+  | "FORBIDDEN" // the API key is not for this
+  | "URI_TOO_LONG"
+  | "TOO_MANY_REQUESTS" // more is asked than the queues hold
+  | "TOO_MANY_STREAMS" // as many live streams as a server keeps are open
+  | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
+  | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
+  | "POSITION_GONE" // neither archive nor log has what `at` asks for
+  | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
+  | "INTERNAL" // an error of the server, whose log says which
   | "RULE_UNKNOWN"
   | "ALERT_UNKNOWN" // no alert has this id
   | "API_KEY_UNKNOWN" // no API key has this name or id
@@ -59,16 +76,52 @@ export type ErrorCode =
   | "RUN_FAILED" // a workflow that a command waits for has failed, or was cancelled
   | "INPUT_MISSING"; // a file or package that a command reads is not there
 
-/** An error with a stable code. `message` says what happened, `hint` what to do about it. */
+/** A parameter that is wrong, and what would be right. */
+export interface WrongParameter {
+  readonly parameter: string;
+  readonly problem: string;
+  readonly allowed: string;
+}
+
+/** What an error says to programs beside its code. Each field is absent where it does not apply. */
+export interface ErrorDetails {
+  /** The parameters of the question that are wrong, or are to be changed. */
+  readonly parameters?: readonly WrongParameter[];
+  /** When to ask again. Null: nobody knows when. Absent: as is usual for the code. */
+  readonly retryAfterSeconds?: number | null;
+  /** The position up to which something was looked for: a token. */
+  readonly asOf?: string;
+  /** The HTTP methods that an address takes, separated by commas. */
+  readonly methods?: string;
+  /** Which keys open what is asked for. */
+  readonly realm?: string;
+}
+
+/**
+ * An error with a stable code. `message` says what happened, `hint` what to do about it: "" where `message` says that,
+ * too. `details` are for programs.
+ */
 export class TidelineError extends Error {
-  override readonly name = "TidelineError";
+  override readonly name: string = "TidelineError";
   readonly code: ErrorCode;
   readonly hint: string;
+  // Private, so that logs do not have them: they name what somebody asked for.
+  readonly #details: ErrorDetails;
 
-  constructor(code: ErrorCode, message: string, hint: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(
+    code: ErrorCode,
+    message: string,
+    hint: string,
+    { cause, ...details }: { readonly cause?: unknown } & ErrorDetails = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.hint = hint;
+    this.#details = details;
+  }
+
+  get details(): ErrorDetails {
+    return this.#details;
   }
 }
 
@@ -90,7 +143,11 @@ export function startHint(server: string, setting: string): string {
   );
 }
 
-/** Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. */
+/**
+ * Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. Without a hint
+ * it is the message as it is.
+ */
 export function sentencesOf({ message, hint }: Pick<TidelineError, "message" | "hint">): string {
+  if (hint === "") return message;
   return `${message.replace(/\.$/, "")}. ${hint.charAt(0).toUpperCase()}${hint.slice(1)}`;
 }

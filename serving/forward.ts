@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { isTidelineError } from "../core/errors.ts";
 import { parseUrlTime } from "../core/time.ts";
 import { closedSignal } from "./common/closed-signal.ts";
 import { refusalOf } from "./common/problem.ts";
@@ -49,7 +50,7 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
     return helper.isKnownLarge(question) ? forward(request, reply, question) : undefined;
   });
   app.setErrorHandler((error, request, reply) => {
-    if (refusalOf(error).problem.code !== "TOO_LARGE") return answerError(error, request, reply);
+    if (!isTidelineError(error, "TOO_LARGE")) return answerError(error, request, reply);
     const question = askedRange(request);
     helper.rememberLarge(question);
     return forward(request, reply, question);

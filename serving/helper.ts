@@ -4,8 +4,8 @@ import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage 
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { z } from "zod";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { Place } from "./common/place.ts";
-import { Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /**
@@ -147,15 +147,15 @@ export class Helper {
   }
 
   /**
-   * The helper's response, as it begins; the rest of it is read from it. Refuses with 429 when too many wait, with 503
-   * when the helper cannot be started or ends.
+   * The helper's response, as it begins; the rest of it is read from it. Throws TOO_MANY_REQUESTS when too many wait,
+   * NOT_READY when the helper cannot be started or ends.
    */
   async answer(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     try {
       return await this.#inTurn(request, signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      if (error instanceof Refusal) throw error;
+      if (isTidelineError(error)) throw error;
       this.#options.logger.warn({ err: error }, "the helper did not answer");
       throw unavailable();
     }
@@ -326,11 +326,11 @@ async function whereOf(child: ChildProcess): Promise<Started> {
   }
 }
 
-function unavailable(): Refusal {
-  return new Refusal(
-    503,
+function unavailable(): TidelineError {
+  return new TidelineError(
     "NOT_READY",
     "the process that computes large answers has ended, or cannot be started; ask again, or for less",
-    { headers: { "retry-after": "5" } },
+    "",
+    { retryAfterSeconds: 5 },
   );
 }

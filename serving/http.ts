@@ -10,11 +10,13 @@ import Fastify, {
 } from "fastify";
 import type { Logger } from "pino";
 import { joinedSubject, subjectOf } from "../core/access/permissions.ts";
+import { TidelineError } from "../core/errors.ts";
 import type { HostCheck } from "../core/hosts.ts";
 import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
-import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf, serverClosing } from "./common/problem.ts";
+import { malformed, PROBLEM_TYPE, type Refusal, refusalOf } from "./common/problem.ts";
+import { badRequest, hostNotAllowed, serverClosing } from "./common/refusals.ts";
 import { remembered } from "./common/remembered.ts";
 import { withAccount } from "./common/turns.ts";
 import { forwarding } from "./forward.ts";
@@ -94,7 +96,7 @@ export async function createApp(
     sendProblem(request, reply, refusalOf(error), error);
   if (helper === null) app.setErrorHandler(answerError);
   else forwarding(app, helper, { answerError, observe: (status) => serving.metrics.observeLarge(status) });
-  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, refusalOf(notRouted(app, request))));
   refuseWhileClosing(app);
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);
@@ -191,12 +193,12 @@ function sendProblem(
 }
 
 /** What is wrong with a URL whatever it asks for. */
-function urlProblem(request: FastifyRequest): Refusal | null {
+function urlProblem(request: FastifyRequest): TidelineError | null {
   if (request.url.length > MAX_QUERY_LENGTH)
-    return new Refusal(
-      414,
+    return new TidelineError(
       "URI_TOO_LONG",
       `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`,
+      "",
     );
   if (request.is404) return null;
   const { problems } = request.query as Parameters;
@@ -220,20 +222,23 @@ const ADDRESSES = [
 ];
 const ADDRESS = new RegExp(`^/(${ADDRESSES.join("|")})/?$`);
 
-/** 405 where another method would be answered, else 404. */
-function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
+/** METHOD_NOT_ALLOWED where another method would be answered, else NOT_FOUND. */
+function notRouted(app: FastifyInstance, request: FastifyRequest): TidelineError {
   const path = request.url.split("?", 1)[0] ?? "";
   const known = request.method !== "GET" && (ADDRESS.test(path) || app.hasRoute({ method: "GET", url: path }));
-  if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
+  if (!known) return new TidelineError("NOT_FOUND", "there is nothing at this address; /docs shows what there is", "");
   const allow = mayBePosted(path) ? "GET, HEAD, POST" : "GET, HEAD";
-  return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {
-    headers: { allow },
-    errors: [{ parameter: "method", problem: `${request.method} is not possible here`, allowed: allow }],
+  const problem = `${request.method} is not possible here`;
+  return new TidelineError("METHOD_NOT_ALLOWED", problem, "", {
+    methods: allow,
+    parameters: [{ parameter: "method", problem, allowed: allow }],
   });
 }
 
-function tooMany(_request: FastifyRequest, { max, after }: { max: number; after: string }): Refusal {
-  return new Refusal(429, "TOO_MANY_REQUESTS", `more than ${max} requests a minute; ask again in ${after}`);
+/** The plugin that counts requests sends Retry-After itself. */
+function tooMany(_request: FastifyRequest, { max, after }: { max: number; after: string }): TidelineError {
+  const message = `more than ${max} requests a minute; ask again in ${after}`;
+  return new TidelineError("TOO_MANY_REQUESTS", message, "", { retryAfterSeconds: null });
 }
 
 const CONNECTION_PROBLEMS: Readonly<Record<string, readonly [number, string]>> = {
@@ -248,10 +253,8 @@ function refuseConnection(error: ConnectionError, socket: Socket): void {
     return;
   }
   const [status, title] = CONNECTION_PROBLEMS[error.code ?? ""] ?? [400, "Bad Request"];
-  const errors = [
-    { parameter: "request", problem: title, allowed: "a well-formed HTTP request with less than 16 KiB of headers" },
-  ];
-  const body = JSON.stringify({ ...new Refusal(status, "BAD_REQUEST", title, { errors }).problem });
+  const allowed = "a well-formed HTTP request with less than 16 KiB of headers";
+  const body = JSON.stringify(malformed(status, title, allowed).problem);
   const head = [
     `HTTP/1.1 ${status} ${title}`,
     `Content-Type: ${PROBLEM_TYPE}`,

@@ -22,6 +22,7 @@ import { KeyCheck } from "./access/key-check.ts";
 import { OwnAlerts } from "./alerts/own-alerts.ts";
 import { ServedAlerts } from "./alerts/served-alerts.ts";
 import { LiveFeeds } from "./answer/live-feeds.ts";
+import { problemEvent } from "./common/problem.ts";
 import { Helper, type HelperOptions } from "./helper.ts";
 import { createApp } from "./http.ts";
 import { createMetrics } from "./operations/metrics.ts";
@@ -188,6 +189,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     maxAnswerSize: options.maxLiveAnswerSize ?? 4_000_000,
     maxHeldSize: options.maxLiveHeldSize ?? 64_000_000,
     endLarge: helper !== null,
+    tell: problemEvent,
   });
   const scans = await DuckQueue.open(pool, { connections: 1, maxWaiting: 16, timeoutMs: 60_000 });
   const quality = new StreamQuality({

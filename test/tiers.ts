@@ -31,6 +31,7 @@ export const UNIT = [
   "test/definitions/newer-contracts.test.ts",
   "test/definitions/public-types.test.ts",
   "test/http/opened.test.ts",
+  "test/http/problem.test.ts",
   "test/alerts/own-alert-journal.test.ts",
   "test/store/lost-reply.test.ts",
   "test/page/page.test.ts",

@@ -1,7 +1,8 @@
 import Fastify from "fastify";
 import type { Registry } from "prom-client";
 import { hostCheck } from "../../core/hosts.ts";
-import { hostNotAllowed, PROBLEM_TYPE } from "../../serving/common/problem.ts";
+import { PROBLEM_TYPE, refusalOf } from "../../serving/common/problem.ts";
+import { hostNotAllowed } from "../../serving/common/refusals.ts";
 
 export interface Probe {
   readonly port: number;
@@ -24,7 +25,7 @@ export async function startProbe(options: {
   const isAllowedHost = hostCheck({ listensOn: host, names: allowedHosts });
   server.addHook("onRequest", async ({ headers }, reply) => {
     if (isAllowedHost(headers.host)) return;
-    const { problem } = hostNotAllowed(headers.host ?? "");
+    const { problem } = refusalOf(hostNotAllowed(headers.host ?? ""));
     return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
   server.get("/health", async (_, reply) => {

@@ -1,3 +1,5 @@
+import { TidelineError } from "../errors.ts";
+
 /**
  * How much work one question may cause. All limits are numbers of things, none is a time: the same question over the
  * same state is always answered or always refused, however busy the server is.
@@ -59,7 +61,7 @@ const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
 };
 
 /** What to ask less of, by unit. */
-export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
+const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   rows: "a narrower from and to",
   cells: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
   windows: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
@@ -69,12 +71,13 @@ export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
 };
 
 /** What to ask less of a table. */
-export const NARROWER_TABLE = "key, a prefix, a smaller limit, fewer columns, or the order of the key";
+const NARROWER_TABLE = "key, a prefix, a smaller limit, fewer columns, or the order of the key";
 
 /**
- * A question costs more than its budget. `needed` is how much, null when it is only known to be more than the limit.
+ * TOO_LARGE: a question costs more than its budget. `needed` is how much, null when it is only known to be more than
+ * the limit.
  */
-export class OverBudget extends Error {
+export class OverBudget extends TidelineError {
   override readonly name = "OverBudget";
   readonly unit: BudgetUnit;
   readonly limit: number;
@@ -82,9 +85,18 @@ export class OverBudget extends Error {
   constructor(unit: BudgetUnit, limit: number, needed: number | null) {
     const most = `at most ${grouped(limit)} for one question`;
     const factor = needed === null ? "" : `: ask for ${Math.ceil((needed * 10) / limit) / 10} times less`;
-    super(`${SHOWN[unit](needed === null ? `more than ${grouped(limit)}` : grouped(needed))}; ${most}${factor}`);
+    const cost = SHOWN[unit](needed === null ? `more than ${grouped(limit)}` : grouped(needed));
+    const problem = `${cost}; ${most}${factor}`;
+    const allowed = NARROWER[unit];
+    super("TOO_LARGE", problem, allowed, { parameters: [{ parameter: "every", problem, allowed }] });
     this.unit = unit;
     this.limit = limit;
+  }
+
+  /** The same of a table, of which other things can be left out. */
+  ofTable(): TidelineError {
+    const parameters = [{ parameter: "limit", problem: this.message, allowed: NARROWER_TABLE }];
+    return new TidelineError(this.code, this.message, NARROWER_TABLE, { parameters });
   }
 }
 

@@ -1,4 +1,5 @@
 import { SESSION_COLUMNS, type View } from "../definition/view.ts";
+import type { WrongParameter } from "../errors.ts";
 import type { EpochMs } from "../log/position.ts";
 import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
 import type { GroupValue } from "../state/cells.ts";
@@ -29,13 +30,6 @@ export interface Query {
   readonly limit: number;
 }
 
-/** The parameter that is wrong, and what would be right. */
-export interface QueryProblem {
-  readonly parameter: string;
-  readonly problem: string;
-  readonly allowed: string;
-}
-
 export const DEFAULT_LIMIT = 1_000;
 export const MAX_LIMIT = 100_000;
 export const DEFAULT_WINDOW_MS = 86_400_000;
@@ -49,8 +43,8 @@ type Parameters = Readonly<Record<string, string | readonly string[] | undefined
 export function planQuery(
   view: View,
   parameters: Parameters,
-): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
-  const problems: QueryProblem[] = [];
+): { ok: true; query: Query } | { ok: false; problems: WrongParameter[] } {
+  const problems: WrongParameter[] = [];
   const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
   const single = (name: string) => {
     const value = parameters[name];

@@ -2,6 +2,7 @@ import { amount } from "../amount.ts";
 import { bare } from "../contract/fields.ts";
 import { LATEST } from "../definition/table.ts";
 import type { Table, View } from "../definition/view.ts";
+import type { WrongParameter } from "../errors.ts";
 import { decimalText, dimensionScales, presentDecimal, unitsOfText } from "../measures/decimals.ts";
 import type { Presented } from "../measures/measure.ts";
 import { comparePresented } from "../measures/order.ts";
@@ -9,7 +10,7 @@ import type { GroupValue } from "../state/cells.ts";
 import { shardOf } from "../state/shard.ts";
 import { filterValue } from "./filter.ts";
 import type { Row } from "./present.ts";
-import { DEFAULT_LIMIT, MAX_LIMIT, type Query, type QueryProblem } from "./query.ts";
+import { DEFAULT_LIMIT, MAX_LIMIT, type Query } from "./query.ts";
 
 /** The values of a key as state has them, as text: decimals in units of their last place. */
 export type TableKey = readonly string[];
@@ -54,10 +55,10 @@ export interface TableParameters {
 export function planTable(
   view: View,
   parameters: TableParameters,
-): { ok: true; question: TableQuestion } | { ok: false; problems: QueryProblem[] } {
+): { ok: true; question: TableQuestion } | { ok: false; problems: WrongParameter[] } {
   const { table } = view;
   if (table === null) throw new RangeError(`${view.name} is not a table`);
-  const problems: QueryProblem[] = [];
+  const problems: WrongParameter[] = [];
   const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
   const all = tableColumns(view);
   const named = (parameter: string, names: readonly string[]) => {
@@ -107,7 +108,7 @@ export function planTable(
 export function planWholeTable(
   view: View,
   parameters: Readonly<Record<string, unknown>>,
-): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
+): { ok: true; query: Query } | { ok: false; problems: WrongParameter[] } {
   const problems = Object.keys(parameters).map((parameter) => ({
     parameter,
     problem: "means nothing for a table",

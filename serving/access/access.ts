@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import { type ApiAction, type ApiKey, hashOf, hasSecret, keyStatus } from "../../core/access/api-key.ts";
 import { coversSubject, type Subject } from "../../core/access/permissions.ts";
-import { Refusal } from "../common/problem.ts";
+import { TidelineError } from "../../core/errors.ts";
 import { type KeyCheck, requirePermission } from "./key-check.ts";
 import { type LeftOut, RefusalCounter } from "./refusal-counter.ts";
 import {
@@ -128,13 +128,15 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
   });
 }
 
+const OTHER_CALLER = "this process answers the server that started it";
+
 /** Answers only requests with this secret as their key. */
 export function requireCaller(app: FastifyInstance, secret: string): void {
   const hash = hashOf(secret);
   app.addHook("onRequest", (request, _reply, done) => {
     const [scheme, sent = ""] = (request.headers.authorization ?? "").split(" ");
     const isKnown = scheme === "Bearer" && hasSecret({ hash }, sent);
-    done(isKnown ? undefined : new Refusal(401, "UNAUTHENTICATED", "this process answers the server that started it"));
+    done(isKnown ? undefined : new TidelineError("UNAUTHENTICATED", OTHER_CALLER, ""));
   });
 }
 

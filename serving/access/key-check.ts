@@ -8,8 +8,8 @@ import {
   parseToken,
 } from "../../core/access/api-key.ts";
 import { allowsAction, coversSubject, type Subject } from "../../core/access/permissions.ts";
+import { TidelineError } from "../../core/errors.ts";
 import type { ApiKeys } from "../../store/api-keys/api-keys.ts";
-import { Refusal } from "../common/problem.ts";
 
 /** A key that is read again when it is this old: so long a revoked one may still be accepted. */
 const FRESH_MS = 1_000;
@@ -66,9 +66,8 @@ export class KeyCheck {
     } catch (error) {
       this.#logger.error({ err: error }, "API keys cannot be read");
       const hint = "the server's log says why; nothing that needs a key is answered until it can";
-      throw new Refusal(503, "NOT_READY", `the server cannot read its API keys: ${hint}`, {
-        headers: { "retry-after": "5" },
-      });
+      const message = `the server cannot read its API keys: ${hint}`;
+      throw new TidelineError("NOT_READY", message, "", { retryAfterSeconds: 5 });
     }
   }
 }
@@ -98,14 +97,12 @@ const ENDED: Readonly<Record<Exclude<KeyStatus, "active">, (name: string) => str
   revoked: (name) => `the API key ${name} was revoked`,
 };
 
-function unauthenticated(why: string): Refusal {
+function unauthenticated(why: string): TidelineError {
   const how =
     "send `Authorization: Bearer <key>`, or set TIDELINE_API_KEY for commands; `tideline keys create` makes a key";
-  return new Refusal(401, "UNAUTHENTICATED", `${why}: ${how}`, {
-    headers: { "www-authenticate": 'Bearer realm="tideline"' },
-  });
+  return new TidelineError("UNAUTHENTICATED", `${why}: ${how}`, "", { realm: "tideline" });
 }
 
-function forbidden(why: string): Refusal {
-  return new Refusal(403, "FORBIDDEN", `${why}. Create another one with \`tideline keys create\``);
+function forbidden(why: string): TidelineError {
+  return new TidelineError("FORBIDDEN", why, "Create another one with `tideline keys create`");
 }

@@ -1,3 +1,4 @@
+import type { TidelineError } from "../../core/errors.ts";
 import type { Problem } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { type Cut, type CutJson, cutToJson } from "../../core/log/position.ts";
@@ -8,7 +9,7 @@ import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Missing } from "../common/missing.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
-import { tooLong } from "../common/problem.ts";
+import { askLess } from "../common/refusals.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
@@ -223,13 +224,22 @@ export function* answerJson(
   for (let at = 0; at < rows.length; at += STEP_ROWS) {
     const { json, hasLong } = rowsJson(rows.slice(at, at + STEP_ROWS), columns, numbers);
     characters += json.length;
-    if (characters > MOST_CHARACTERS) throw tooLong(MOST_CHARACTERS);
+    if (characters > MOST_CHARACTERS) throw tooLong();
     isRounded ||= hasLong && numbers === "number";
     pieces.push(json);
     yield STEP;
   }
   const noticed = isRounded ? { ...rest, notices: [...(rest.notices ?? []), LONG_NUMBERS] } : rest;
   return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(noticed).slice(1)}`;
+}
+
+function tooLong(): TidelineError {
+  const problem = `the answer has more than ${MOST_CHARACTERS / 1_000_000} million characters`;
+  return askLess({
+    parameter: "limit",
+    problem,
+    allowed: "a smaller limit, fewer measures, or a narrower from and to",
+  });
 }
 
 export function renderedBody({ before, after }: RenderedAnswer, freshnessMs: number): string {

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { type Cut, cutReached, cutsEqual, type EpochMs } from "../../core/log/position.ts";
 import type { Query } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { Refusal, refusalOf } from "../common/problem.ts";
+import { askLess } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
@@ -38,7 +39,16 @@ type Finding =
       readonly answer: LiveEvent;
       readonly behind: LiveEvent;
     }
-  | { readonly refusal: Refusal; readonly event: LiveEvent };
+  | { readonly error: unknown; readonly told: ToldError; readonly event: LiveEvent };
+
+/** An error as subscribers are told of it. */
+export interface ToldError {
+  readonly code: string;
+  /** Whether the question is to blame: to ask it again changes nothing. */
+  readonly isOfQuestion: boolean;
+  /** JSON. */
+  readonly data: string;
+}
 
 export interface LiveFeedsOptions {
   readonly reader: Reader;
@@ -53,6 +63,7 @@ export interface LiveFeedsOptions {
    * Else they say so, and continue.
    */
   readonly endLarge: boolean;
+  readonly tell: (error: unknown) => ToldError;
 }
 
 export interface Subscription {
@@ -100,8 +111,8 @@ export class LiveFeeds {
   }
 
   /**
-   * Begins to follow a question; returns a function that ends that. Throws TOO_MANY_STREAMS, and the refusal of a
-   * question that is wrong in itself.
+   * Begins to follow a question; returns a function that ends that. Throws TOO_MANY_STREAMS, and what is wrong with a
+   * question in itself.
    */
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
@@ -118,9 +129,9 @@ export class LiveFeeds {
     };
     const first = await feed.join();
     // Trouble that may pass becomes an event of the stream. A server that is full lets nobody in.
-    if ("refusal" in first && (first.refusal.problem.status < 500 || isFull(first.refusal))) {
+    if ("told" in first && (first.told.isOfQuestion || isTidelineError(first.error, "TOO_MANY_STREAMS"))) {
       leave();
-      throw first.refusal;
+      throw first.error;
     }
     feed.listen(listener);
     return leave;
@@ -196,11 +207,11 @@ class Feed {
     const { signal } = this.#stop;
     let latest = first;
     for (;;) {
-      await delay("refusal" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
+      await delay("told" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       const found = await this.#read(latest);
       if (found === latest) continue;
-      if (this.#options.endLarge && "refusal" in found && found.refusal.problem.code === "TOO_LARGE") {
+      if (this.#options.endLarge && "told" in found && isTidelineError(found.error, "TOO_LARGE")) {
         this.#latest = found;
         return this.end();
       }
@@ -210,7 +221,7 @@ class Feed {
     }
   }
 
-  /** Counts what the newest answer takes, in place of the one before. Throws a refusal when that is too much. */
+  /** Counts what the newest answer takes, in place of the one before. Throws TOO_LARGE and TOO_MANY_STREAMS. */
   #hold(size: number): void {
     const { room, maxAnswerSize } = this.#options;
     room.give(this.#size);
@@ -223,7 +234,7 @@ class Feed {
 
   /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
   async #read(latest: Finding | null): Promise<Finding> {
-    const { statuses, reader, logger } = this.#options;
+    const { statuses, reader, logger, tell } = this.#options;
     const { definition, types } = this.#described;
     try {
       const clock = bucketOf(statuses.now(), definition.view.grainMs);
@@ -243,10 +254,9 @@ class Feed {
       };
     } catch (error) {
       this.#hold(0);
-      const refusal = refusalOf(error);
-      const { problem } = refusal;
-      if (problem.code === "INTERNAL") logger.error({ err: error, view: definition.view.name }, "live answer failed");
-      return { refusal, event: { event: "problem", data: JSON.stringify(problem) } };
+      const told = tell(error);
+      if (told.code === "INTERNAL") logger.error({ err: error, view: definition.view.name }, "live answer failed");
+      return { error, told, event: { event: "problem", data: told.data } };
     }
   }
 }
@@ -272,7 +282,7 @@ class Room {
 }
 
 function moved(latest: Finding, status: ViewStatus, clock: EpochMs): boolean {
-  if ("refusal" in latest) return true;
+  if ("told" in latest) return true;
   if (latest.clock !== null && latest.clock !== clock) return true;
   return !cutsEqual(status.applied, latest.applied) || stateOf(status) !== latest.state;
 }
@@ -298,8 +308,8 @@ class Listener {
 
   tell(finding: Finding): void {
     const { onEvent } = this.#subscription;
-    if ("refusal" in finding) {
-      const { code } = finding.refusal.problem;
+    if ("told" in finding) {
+      const { code } = finding.told;
       if (code !== this.#problem) onEvent(finding.event);
       this.#problem = code;
       return;
@@ -324,28 +334,20 @@ class Listener {
   }
 }
 
-/** 400: a live answer is sent whole with every change, so it has to be smaller than one that is asked for once. */
-function tooLargeForLive(size: number, most: number): Refusal {
+/** A live answer is sent whole with every change, so it has to be smaller than one that is asked for once. */
+function tooLargeForLive(size: number, most: number): TidelineError {
   const shown = (characters: number) => `${(characters / 1e6).toFixed(1)} MB`;
   const problem = `a live answer may have ${shown(most)}, and this one has ${shown(size)}`;
   const allowed =
     "a smaller limit, a narrower from and to, a coarser every, fewer dimensions or measures; or GET /views/:name";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
-    errors: [{ parameter: "limit", problem, allowed }],
-  });
+  return askLess({ parameter: "limit", problem, allowed });
 }
 
-function tooManyLargeStreams(): Refusal {
-  const problem = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
-  return new Refusal(503, "TOO_MANY_STREAMS", problem, { headers: { "retry-after": "5" } });
+function tooManyLargeStreams(): TidelineError {
+  const message = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
+  return new TidelineError("TOO_MANY_STREAMS", message, "");
 }
 
-function isFull({ problem }: Refusal): boolean {
-  return problem.code === "TOO_MANY_STREAMS";
-}
-
-function tooManyStreams(maxStreams: number): Refusal {
-  return new Refusal(503, "TOO_MANY_STREAMS", `this server keeps ${maxStreams} live streams, and has them`, {
-    headers: { "retry-after": "5" },
-  });
+function tooManyStreams(maxStreams: number): TidelineError {
+  return new TidelineError("TOO_MANY_STREAMS", `this server keeps ${maxStreams} live streams, and has them`, "");
 }

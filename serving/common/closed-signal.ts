@@ -1,5 +1,5 @@
 import type { FastifyReply } from "fastify";
-import { clientLeft } from "./problem.ts";
+import { clientLeft } from "./refusals.ts";
 
 /** Aborted when the connection of a request is closed: nobody waits for the answer any more. */
 export function closedSignal(reply: FastifyReply): AbortSignal {

@@ -1,4 +1,4 @@
-import { overloaded } from "./problem.ts";
+import { overloaded } from "./refusals.ts";
 
 /**
  * A place that one piece of work has at a time. Others wait for it in turn, and leave the queue when nobody wants them.
@@ -27,7 +27,8 @@ export class Place {
   }
 
   /**
-   * Runs work when the place is free. Rejects with 429 when too many wait, with the signal's reason once it is aborted.
+   * Runs work when the place is free. Rejects with TOO_MANY_REQUESTS when too many wait, with the
+   * signal's reason once it is aborted.
    */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();

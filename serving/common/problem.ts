@@ -1,65 +1,96 @@
-import { type ErrorCode, isTidelineError, sentencesOf, type TidelineError } from "../../core/errors.ts";
-import { NARROWER, NARROWER_TABLE, OverBudget } from "../../core/query/budget.ts";
-import type { QueryProblem } from "../../core/query/query.ts";
+import { type ErrorCode, isTidelineError, sentencesOf, TidelineError, type WrongParameter } from "../../core/errors.ts";
 
-/** What a problem-details body can carry as `code`: stable, for programs. `type` is made of it. */
-export type ProblemCode =
-  | "BAD_REQUEST" // a parameter or the URL is wrong
-  | "TOO_LARGE" // the answer would not fit: ask for less
-  | "VIEW_UNKNOWN"
-  | "TABLE_UNKNOWN"
-  | "KEY_UNKNOWN" // the table has no row with this key, at the position of the answer
-  | "COLUMN_FAILED" // a joined table's column cannot be computed for a row: its definition has to take every value
-  | "STREAM_UNKNOWN"
-  | "NOT_FOUND"
-  | "METHOD_NOT_ALLOWED"
-  | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
-  | "UNAUTHENTICATED" // an API key is needed, and the request has none that is accepted
-  | "FORBIDDEN" // the API key is not for this
-  | "URI_TOO_LONG"
-  | "TOO_MANY_REQUESTS"
-  | "TOO_MANY_STREAMS" // as many live streams as this server keeps are open
-  | "NOT_READY" // nothing published yet
-  | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
-  | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
-  | "GENERATION_FROZEN" // another release computed the view: what is asked needs this one to compute it
-  | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is rebuilt
-  | "POSITION_GONE" // neither archive nor log has what `at` asks for
-  | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
-  | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
-  | "STATE_OVERFLOW" // a sum leaves 64 bits: an operator's matter
-  | "INTERNAL";
+/** How HTTP tells a client of an error. */
+interface Meaning {
+  readonly status: number;
+  readonly title: string;
+  /** Of the header Retry-After, unless the error has its own. */
+  readonly retryAfterSeconds?: number;
+}
 
-const TITLES: Readonly<Record<ProblemCode, string>> = {
-  BAD_REQUEST: "The request is wrong",
-  TOO_LARGE: "The answer would be too large",
-  VIEW_UNKNOWN: "There is no such view",
-  TABLE_UNKNOWN: "There is no such table",
-  KEY_UNKNOWN: "There is no such row",
-  COLUMN_FAILED: "A column cannot be computed",
-  STREAM_UNKNOWN: "There is no such stream",
-  NOT_FOUND: "There is nothing here",
-  METHOD_NOT_ALLOWED: "This method is not allowed here",
-  HOST_NOT_ALLOWED: "This host is not allowed here",
-  UNAUTHENTICATED: "An API key is needed",
-  FORBIDDEN: "The API key is not for this",
-  URI_TOO_LONG: "The URL is too long",
-  TOO_MANY_REQUESTS: "Too many requests",
-  TOO_MANY_STREAMS: "Too many live streams",
-  NOT_READY: "Not ready yet",
-  NOT_REACHED: "Not there yet",
-  GENERATION_GONE: "This definition of the view is gone",
-  GENERATION_FROZEN: "Another release computed this view",
-  GENERATION_UNREADABLE: "Another release defined this view",
-  POSITION_GONE: "This position is gone",
-  TOO_SLOW: "It takes too long",
-  ARCHIVE_DAMAGED: "Published state is damaged",
-  STATE_OVERFLOW: "A number is too large",
-  INTERNAL: "Something went wrong in the server",
-};
+/** What HTTP tells clients of: `type` is made of the code. Here and nowhere else a code has a status. */
+const MEANINGS = {
+  BAD_REQUEST: { status: 400, title: "The request is wrong" },
+  TOO_LARGE: { status: 400, title: "The answer would be too large" },
+  VIEW_UNKNOWN: { status: 404, title: "There is no such view" },
+  TABLE_UNKNOWN: { status: 404, title: "There is no such table" },
+  KEY_UNKNOWN: { status: 404, title: "There is no such row" },
+  COLUMN_FAILED: { status: 422, title: "A column cannot be computed" },
+  STREAM_UNKNOWN: { status: 404, title: "There is no such stream" },
+  NOT_FOUND: { status: 404, title: "There is nothing here" },
+  METHOD_NOT_ALLOWED: { status: 405, title: "This method is not allowed here" },
+  HOST_NOT_ALLOWED: { status: 421, title: "This host is not allowed here" },
+  UNAUTHENTICATED: { status: 401, title: "An API key is needed" },
+  FORBIDDEN: { status: 403, title: "The API key is not for this" },
+  URI_TOO_LONG: { status: 414, title: "The URL is too long" },
+  TOO_MANY_REQUESTS: { status: 429, title: "Too many requests", retryAfterSeconds: 1 },
+  TOO_MANY_STREAMS: { status: 503, title: "Too many live streams", retryAfterSeconds: 5 },
+  NOT_READY: { status: 503, title: "Not ready yet", retryAfterSeconds: 2 },
+  NOT_REACHED: { status: 503, title: "Not there yet", retryAfterSeconds: 1 },
+  GENERATION_GONE: { status: 410, title: "This definition of the view is gone" },
+  GENERATION_FROZEN: { status: 409, title: "Another release computed this view" },
+  GENERATION_UNREADABLE: { status: 503, title: "Another release defined this view", retryAfterSeconds: 30 },
+  POSITION_GONE: { status: 410, title: "This position is gone" },
+  TOO_SLOW: { status: 504, title: "It takes too long" },
+  ARCHIVE_DAMAGED: { status: 500, title: "Published state is damaged" },
+  STATE_OVERFLOW: { status: 500, title: "A number is too large" },
+  INTERNAL: { status: 500, title: "Something went wrong in the server" },
+} as const satisfies Partial<Record<ErrorCode, Meaning>>;
+
+/** What a problem-details body can carry as `code`: stable, for programs. */
+export type ProblemCode = keyof typeof MEANINGS;
 
 /** Every code, for the OpenAPI document. */
-export const PROBLEM_CODES: readonly string[] = Object.keys(TITLES);
+export const PROBLEM_CODES = Object.keys(MEANINGS) as readonly ProblemCode[];
+
+/**
+ * By which code clients are told of the other errors. NOT_READY: the log or a server is in trouble, and the detail has
+ * the error. INTERNAL: no request should meet it, so it is an error of the server.
+ */
+const TOLD_AS: Readonly<Record<Exclude<ErrorCode, ProblemCode>, "NOT_READY" | "INTERNAL">> = {
+  TOPIC_MISSING: "NOT_READY",
+  TOPIC_RECREATED: "NOT_READY",
+  LOG_TRUNCATED: "NOT_READY",
+  LOG_LOST: "NOT_READY",
+  LOG_UNREADABLE: "NOT_READY",
+  CODEC_MISSING: "NOT_READY",
+  BATCH_CORRUPT: "NOT_READY",
+  LIVE_STATE_UNREADABLE: "INTERNAL",
+  DEFINITION_INVALID: "INTERNAL",
+  SCHEMA_INCOMPATIBLE: "INTERNAL",
+  WRITE_REFUSED: "INTERNAL",
+  LEDGER_UNBALANCED: "INTERNAL",
+  VIEW_TOO_LARGE: "INTERNAL",
+  REDIS_SHARED: "INTERNAL",
+  REDIS_EVICTS: "INTERNAL",
+  APPLY_REFUSED: "INTERNAL",
+  REPORT_TOO_LARGE: "INTERNAL",
+  RULE_FAILED: "INTERNAL",
+  VIEW_FAILED: "INTERNAL",
+  COMPUTATION_FAILED: "INTERNAL",
+  DATA_NEWER: "INTERNAL",
+  RULE_UNKNOWN: "INTERNAL",
+  ALERT_UNKNOWN: "INTERNAL",
+  API_KEY_UNKNOWN: "INTERNAL",
+  API_KEY_EXISTS: "INTERNAL",
+  SCHEDULE_UNKNOWN: "INTERNAL",
+  RUN_UNKNOWN: "INTERNAL",
+  TOPIC_UNREADABLE: "INTERNAL",
+  LETTER_UNKNOWN: "INTERNAL",
+  POINT_UNKNOWN: "INTERNAL",
+  BACKUP_DAMAGED: "INTERNAL",
+  DIRECTORY_IN_USE: "INTERNAL",
+  DIRECTORY_NOT_EMPTY: "INTERNAL",
+  DISK_FULL: "INTERNAL",
+  NOT_DELIVERED: "INTERNAL",
+  MAIL_REFUSED: "INTERNAL",
+  CONFIG_INVALID: "INTERNAL",
+  PORT_TAKEN: "INTERNAL",
+  SERVER_MISSING: "INTERNAL",
+  SERVER_NOT_READY: "INTERNAL",
+  RUN_FAILED: "INTERNAL",
+  INPUT_MISSING: "INTERNAL",
+};
 
 /** Problem details (RFC 9457), with the extension members `code` and `errors`. */
 export interface Problem {
@@ -68,240 +99,92 @@ export interface Problem {
   readonly status: number;
   readonly detail: string;
   readonly code: ProblemCode;
-  readonly errors?: readonly QueryProblem[];
+  readonly errors?: readonly WrongParameter[];
 }
 
 export const PROBLEM_TYPE = "application/problem+json";
 
-/**
- * A request that is answered with problem details instead of rows. `retryAfterSeconds` becomes the header Retry-After.
- */
-export class Refusal extends Error {
-  override readonly name = "Refusal";
-  readonly statusCode: number;
+/** What is sent instead of an answer. */
+export interface Refusal {
   readonly problem: Problem;
   readonly headers: Readonly<Record<string, string>>;
-
-  constructor(
-    status: number,
-    code: ProblemCode,
-    detail: string,
-    options: { errors?: readonly QueryProblem[]; headers?: Readonly<Record<string, string>> } = {},
-  ) {
-    super(detail);
-    const { errors, headers = {} } = options;
-    const type = `urn:tideline:problem:${code.toLowerCase().replaceAll("_", "-")}`;
-    this.statusCode = status;
-    this.headers = headers;
-    this.problem = { type, title: TITLES[code], status, detail, code, ...(errors === undefined ? {} : { errors }) };
-  }
 }
 
-/** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */
-export function clientLeft(): Refusal {
-  return new Refusal(503, "NOT_READY", "the client has left");
-}
-
-/** 400 with every parameter that is wrong. */
-export function badRequest(errors: readonly QueryProblem[]): Refusal {
-  return new Refusal(
-    400,
-    "BAD_REQUEST",
-    errors.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; "),
-    { errors },
-  );
-}
-
-/** 400 for a query whose answer would not fit; `problem` says what would be too much. */
-export function tooLarge(problem: string): Refusal {
-  const allowed =
-    "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
-  return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
-}
-
-/** 400 for an answer whose text is too long. */
-export function tooLong(most: number): Refusal {
-  const problem = `the answer has more than ${most / 1_000_000} million characters`;
-  const allowed = "a smaller limit, fewer measures, or a narrower from and to";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
-    errors: [{ parameter: "limit", problem, allowed }],
-  });
-}
-
-/** 400 for a question that costs more than its budget, of a view or of a table. */
-export function overBudget(error: OverBudget, of: "view" | "table" = "view"): Refusal {
-  const [parameter, allowed] = of === "table" ? ["limit", NARROWER_TABLE] : ["every", NARROWER[error.unit]];
-  const errors = [{ parameter, problem: error.message, allowed }];
-  return new Refusal(400, "TOO_LARGE", `${error.message}; ${allowed}`, { errors });
-}
-
-/** 504: the server or its disk is in trouble, for the question itself is not too large. */
-export function readingTooSlow(timeoutMs: number): Refusal {
-  return new Refusal(
-    504,
-    "TOO_SLOW",
-    `reading the batch version took longer than ${timeoutMs / 1_000} s although the ` +
-      "question is within its budget: the server is overloaded",
-    { headers: { "retry-after": "5" } },
-  );
-}
-
-/** 429: more is asked of this server than it can hold in its queues. */
-export function overloaded(detail: string): Refusal {
-  return new Refusal(429, "TOO_MANY_REQUESTS", detail, { headers: { "retry-after": "1" } });
-}
-
-/** 421 for a request whose Host header fails the check: see `hostCheck`. */
-export function hostNotAllowed(host: string): Refusal {
-  const problem = `the server does not answer for the host "${host.slice(0, 100)}"`;
-  const allowed = "an address, localhost, or a name in the setting TIDELINE_ALLOWED_HOSTS of the server";
-  return new Refusal(421, "HOST_NOT_ALLOWED", `${problem}; ask by ${allowed}`, {
-    errors: [{ parameter: "host", problem, allowed }],
-  });
-}
-
-export function viewUnknown(name: string, known: readonly string[]): Refusal {
-  const problem = `there is no view "${name.slice(0, 60)}"`;
-  return new Refusal(404, "VIEW_UNKNOWN", problem, {
-    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }],
-  });
-}
-
-/** For a question of views about a table. */
-export function tableNotView(name: string): Refusal {
-  const problem = `"${name.slice(0, 60)}" is a table, not a view: its rows belong to keys`;
-  return new Refusal(404, "VIEW_UNKNOWN", problem, {
-    errors: [{ parameter: "name", problem, allowed: `GET /tables/${name.slice(0, 60)}, or \`tideline table\`` }],
-  });
-}
-
-export function tableUnknown(name: string, known: readonly string[]): Refusal {
-  const problem = `there is no table "${name.slice(0, 60)}"`;
-  return new Refusal(404, "TABLE_UNKNOWN", problem, {
-    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no table is defined" }],
-  });
-}
-
-/** Servers and proxies take some 4 KB for all headers together. */
-const MOST_HEADER_CHARACTERS = 2_048;
-
-/** `asOf` says up to where the log was looked at. */
-export function keyUnknown(table: string, key: readonly string[], asOf: string): Refusal {
-  const shown = key.join("/").slice(0, 60);
-  return new Refusal(404, "KEY_UNKNOWN", `table "${table}" has no row "${shown}" at ${asOf}`, {
-    // Of several wide streams it is too long for a header: the sentence has it.
-    headers: asOf.length > MOST_HEADER_CHARACTERS ? {} : { "tideline-as-of": asOf },
-  });
-}
-
-export function serverClosing(): Refusal {
-  return new Refusal(503, "NOT_READY", "this server is closing");
-}
-
-export function streamUnknown(name: string, known: readonly string[]): Refusal {
-  const problem = `there is no stream "${name.slice(0, 60)}"`;
-  return new Refusal(404, "STREAM_UNKNOWN", problem, {
-    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no stream is defined" }],
-  });
-}
-
+/** What an error of the framework has. */
 interface HttpError {
   readonly statusCode?: number;
   readonly message?: string;
 }
 
 /**
- * Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says
- * nothing of its inside.
+ * Any error as a client is told of it: ours by their code, the framework's 4xx by their status, and everything else as
+ * a 500 that says nothing of its inside.
  */
 export function refusalOf(error: unknown): Refusal {
-  if (error instanceof Refusal) return error;
-  if (error instanceof OverBudget) return overBudget(error);
   if (isTidelineError(error)) return namedRefusal(error);
   const { statusCode, message } = (error ?? {}) as HttpError;
-  if (statusCode === 414) return new Refusal(414, "URI_TOO_LONG", message ?? "the URL is too long");
-  if (statusCode === 404) return new Refusal(404, "NOT_FOUND", "there is nothing at this address");
-  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    const problem = message ?? "malformed";
-    return new Refusal(statusCode, "BAD_REQUEST", problem, {
-      errors: [{ parameter: "request", problem, allowed: "see /docs" }],
-    });
-  }
-  return internal();
+  if (statusCode === 404) return namedRefusal(new TidelineError("NOT_FOUND", "there is nothing at this address", ""));
+  if (statusCode === 414) return namedRefusal(new TidelineError("URI_TOO_LONG", message ?? "the URL is too long", ""));
+  return statusCode !== undefined && statusCode >= 400 && statusCode < 500
+    ? malformed(statusCode, message ?? "malformed", "see /docs")
+    : INTERNAL;
 }
 
-interface Named {
-  readonly status: number;
-  readonly code: ProblemCode;
-  readonly retryAfterSeconds?: number;
+/** For a request that HTTP has a status for, and Tideline has no code. */
+export function malformed(status: number, problem: string, allowed: string): Refusal {
+  const errors = [{ parameter: "request", problem, allowed }];
+  return { problem: { ...documentOf("BAD_REQUEST", problem), status, errors }, headers: {} };
 }
 
-const UNAVAILABLE: Named = { status: 503, code: "NOT_READY", retryAfterSeconds: 2 };
+/** An error as an event of a stream. `isOfQuestion`: to ask again changes nothing. */
+export function problemEvent(error: unknown): { code: ProblemCode; isOfQuestion: boolean; data: string } {
+  const { problem } = refusalOf(error);
+  return { code: problem.code, isOfQuestion: problem.status < 500, data: JSON.stringify(problem) };
+}
 
-/** How each named error is answered. Null: no request should meet it, so it is an error of the server. */
-const NAMED: Readonly<Record<ErrorCode, Named | null>> = {
-  NOT_READY: UNAVAILABLE,
-  TOPIC_MISSING: UNAVAILABLE,
-  TOPIC_RECREATED: UNAVAILABLE,
-  LOG_TRUNCATED: UNAVAILABLE,
-  LOG_LOST: UNAVAILABLE,
-  LOG_UNREADABLE: UNAVAILABLE,
-  CODEC_MISSING: UNAVAILABLE,
-  BATCH_CORRUPT: UNAVAILABLE,
-  GENERATION_UNREADABLE: { status: 503, code: "GENERATION_UNREADABLE", retryAfterSeconds: 30 },
-  GENERATION_FROZEN: { status: 409, code: "GENERATION_FROZEN" },
-  ARCHIVE_DAMAGED: { status: 500, code: "ARCHIVE_DAMAGED" },
-  LIVE_STATE_UNREADABLE: null,
-  STATE_OVERFLOW: { status: 500, code: "STATE_OVERFLOW" },
-  BAD_REQUEST: { status: 400, code: "BAD_REQUEST" },
-  VIEW_UNKNOWN: { status: 404, code: "VIEW_UNKNOWN" },
-  STREAM_UNKNOWN: { status: 404, code: "STREAM_UNKNOWN" },
-  DEFINITION_INVALID: null,
-  SCHEMA_INCOMPATIBLE: null,
-  WRITE_REFUSED: null,
-  LEDGER_UNBALANCED: null,
-  VIEW_TOO_LARGE: null,
-  REDIS_SHARED: null,
-  REDIS_EVICTS: null,
-  APPLY_REFUSED: null,
-  REPORT_TOO_LARGE: null,
-  RULE_FAILED: null,
-  VIEW_FAILED: null,
-  COMPUTATION_FAILED: null,
-  DATA_NEWER: null,
-  RULE_UNKNOWN: null,
-  ALERT_UNKNOWN: null,
-  API_KEY_UNKNOWN: null,
-  API_KEY_EXISTS: null,
-  SCHEDULE_UNKNOWN: null,
-  RUN_UNKNOWN: null,
-  TOPIC_UNREADABLE: null,
-  LETTER_UNKNOWN: null,
-  POINT_UNKNOWN: null,
-  BACKUP_DAMAGED: null,
-  DIRECTORY_IN_USE: null,
-  DIRECTORY_NOT_EMPTY: null,
-  DISK_FULL: null,
-  NOT_DELIVERED: null,
-  MAIL_REFUSED: null,
-  CONFIG_INVALID: null,
-  PORT_TAKEN: null,
-  SERVER_MISSING: null,
-  SERVER_NOT_READY: null,
-  RUN_FAILED: null,
-  INPUT_MISSING: null,
+const INTERNAL: Refusal = {
+  problem: documentOf("INTERNAL", "The server could not answer; its log says why."),
+  headers: {},
 };
 
 function namedRefusal(error: TidelineError): Refusal {
-  const named = NAMED[error.code];
-  if (named === null) return internal();
-  const { status, code, retryAfterSeconds } = named;
-  const detail = code === error.code ? sentencesOf(error) : `${error.code}: ${sentencesOf(error)}`;
-  return new Refusal(status, code, detail, {
-    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
-  });
+  const { code, details } = error;
+  const toldAs = isTold(code) ? code : TOLD_AS[code];
+  if (toldAs === "INTERNAL") return INTERNAL;
+  const detail = toldAs === code ? detailOf(error) : `${code}: ${detailOf(error)}`;
+  const errors = details.parameters === undefined ? {} : { errors: details.parameters };
+  return { problem: { ...documentOf(toldAs, detail), ...errors }, headers: headersOf(toldAs, error) };
 }
 
-function internal(): Refusal {
-  return new Refusal(500, "INTERNAL", "The server could not answer; its log says why.");
+function isTold(code: ErrorCode): code is ProblemCode {
+  return Object.hasOwn(MEANINGS, code);
+}
+
+function documentOf(code: ProblemCode, detail: string): Problem {
+  const { status, title } = MEANINGS[code];
+  const type = `urn:tideline:problem:${code.toLowerCase().replaceAll("_", "-")}`;
+  return { type, title, status, detail, code };
+}
+
+/** Of a question that is to be changed it is one sentence. */
+function detailOf(error: TidelineError): string {
+  const { message, hint, details } = error;
+  return details.parameters === undefined || hint === "" ? sentencesOf(error) : `${message}; ${hint}`;
+}
+
+/** Servers and proxies take some 4 KB for all headers together. */
+const MOST_HEADER_CHARACTERS = 2_048;
+
+function headersOf(code: ProblemCode, { details }: TidelineError): Record<string, string> {
+  const { asOf, methods, realm } = details;
+  const meaning: Meaning = MEANINGS[code];
+  const retryAfterSeconds =
+    details.retryAfterSeconds === undefined ? meaning.retryAfterSeconds : details.retryAfterSeconds;
+  return {
+    ...(retryAfterSeconds == null ? {} : { "retry-after": String(retryAfterSeconds) }),
+    // Of several wide streams a token is too long for a header: the sentence has it.
+    ...(asOf === undefined || asOf.length > MOST_HEADER_CHARACTERS ? {} : { "tideline-as-of": asOf }),
+    ...(methods === undefined ? {} : { allow: methods }),
+    ...(realm === undefined ? {} : { "www-authenticate": `Bearer realm="${realm}"` }),
+  };
 }

@@ -1,4 +1,5 @@
-import { QUERY_PARAMETERS, type QueryProblem } from "../../core/query/query.ts";
+import type { WrongParameter } from "../../core/errors.ts";
+import { QUERY_PARAMETERS } from "../../core/query/query.ts";
 
 /** Where an answer is to stand. */
 const POSITION = ["at", "min", "wait"] as const;
@@ -50,7 +51,7 @@ export function takesParameter(route: ParameterRoute, name: string): boolean {
 }
 
 /** The refusal of each of these parameters that the route does not take. */
-export function refusedParameters(route: ParameterRoute, names: readonly string[]): QueryProblem[] {
+export function refusedParameters(route: ParameterRoute, names: readonly string[]): WrongParameter[] {
   const allowed = ROUTE_PARAMETERS[route].join(", ") || "none";
   return names
     .filter((name) => !takesParameter(route, name))

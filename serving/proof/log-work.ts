@@ -1,6 +1,7 @@
+import { TidelineError } from "../../core/errors.ts";
 import type { DedupSources } from "../../store/decode/warm-dedup.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
-import { overloaded, Refusal, serverClosing } from "../common/problem.ts";
+import { overloaded, serverClosing } from "../common/refusals.ts";
 import { recomputingRefused } from "../read/recomputations.ts";
 
 export interface LogWorkOptions {
@@ -31,8 +32,8 @@ export class LogWork {
   }
 
   /**
-   * Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too
-   * many wait, 429.
+   * Throws TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE and, when too many
+   * wait, TOO_MANY_REQUESTS.
    */
   run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#waiting >= MAX_WAITING)
@@ -80,6 +81,6 @@ export class LogWork {
   }
 }
 
-function tooSlow(called: string, timeoutMs: number): Refusal {
-  return new Refusal(504, "TOO_SLOW", `the ${called} took longer than ${timeoutMs / 1_000} s; ask for less`);
+function tooSlow(called: string, timeoutMs: number): TidelineError {
+  return new TidelineError("TOO_SLOW", `the ${called} took longer than ${timeoutMs / 1_000} s; ask for less`, "");
 }

@@ -1,9 +1,9 @@
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { AsOf } from "../../core/log/as-of.ts";
 import { cutFromJson, type EpochMs } from "../../core/log/position.ts";
 import { plainExtent, plainSample } from "../../core/proof/plain.ts";
 import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../../core/proof/proof.ts";
 import type { GivenAnswer } from "../../core/proof/proof-answer.ts";
-import { OverBudget } from "../../core/query/budget.ts";
 import type { Query, TimeRange } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
@@ -14,7 +14,7 @@ import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { answerStatus } from "../answer/answer.ts";
-import { Refusal } from "../common/problem.ts";
+import { askLess } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
@@ -188,7 +188,7 @@ class OneProof {
       const given = await inTurns(givenAnswers(definition.view, query, reading, rows.length), null);
       return { range, reading, rows, given: await withCsv(definition.view, query, given) };
     } catch (error) {
-      if (isTooLarge(error) && canBeHalved(query)) return null;
+      if (isTidelineError(error, "TOO_LARGE") && canBeHalved(query)) return null;
       throw error;
     }
   }
@@ -221,10 +221,7 @@ class OneProof {
     const { first, middle, last } = await this.#extent(range, known);
     const cut = bucketOf(middle ?? 0, everyMs);
     const found = cut > (first ?? 0) && cut > range.fromMs ? cut : cut + everyMs;
-    if (first === null || last === null || found > last || found >= range.toMs)
-      throw new Refusal(400, "TOO_LARGE", "a single row of time is too large to be compared", {
-        errors: [{ parameter: "every", problem: "too much in one row of time", allowed: "where[dimension], measures" }],
-      });
+    if (first === null || last === null || found > last || found >= range.toMs) throw tooMuchInOneRow();
     return [
       { fromMs: range.fromMs, toMs: found },
       { fromMs: found, toMs: range.toMs },
@@ -250,25 +247,26 @@ function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): 
   return found;
 }
 
-function isTooLarge(error: unknown): boolean {
-  return error instanceof OverBudget || (error instanceof Refusal && error.problem.code === "TOO_LARGE");
-}
-
 /** A calendar's rows are cut by its range. */
 function canBeHalved({ calendar }: Query): boolean {
   return calendar === null;
 }
 
-function tooDeep(records: number): Refusal {
-  const [needed, most] = [records, MAX_DEEP_RECORDS].map((count) => count.toLocaleString("en-US"));
-  const problem = `the log has ${needed} records; at most ${most} are decoded again for one proof`;
-  const allowed = "deep=false, which takes what was read when they were archived";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
-    errors: [{ parameter: "deep", problem, allowed }],
+function tooMuchInOneRow(): TidelineError {
+  const wrong = { parameter: "every", problem: "too much in one row of time", allowed: "where[dimension], measures" };
+  return new TidelineError("TOO_LARGE", "a single row of time is too large to be compared", "", {
+    parameters: [wrong],
   });
 }
 
-function frozen({ generation }: Definition): Refusal {
-  const detail = `${generation} was computed by another release: what this one computes proves nothing of it`;
-  return new Refusal(409, "GENERATION_FROZEN", detail);
+function tooDeep(records: number): TidelineError {
+  const [needed, most] = [records, MAX_DEEP_RECORDS].map((count) => count.toLocaleString("en-US"));
+  const problem = `the log has ${needed} records; at most ${most} are decoded again for one proof`;
+  const allowed = "deep=false, which takes what was read when they were archived";
+  return askLess({ parameter: "deep", problem, allowed });
+}
+
+function frozen({ generation }: Definition): TidelineError {
+  const message = `${generation} was computed by another release: what this one computes proves nothing of it`;
+  return new TidelineError("GENERATION_FROZEN", message, "");
 }

@@ -5,7 +5,7 @@ import type { RowExtent } from "../../core/query/extents.ts";
 import { bucketStarts, type Query, type TimeRange } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import type { Cell } from "../../core/state/cells.ts";
-import { badRequest } from "../common/problem.ts";
+import { badRequest } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { BatchPlan } from "./batch/batch-sql.ts";
 import { type BatchStates, versionKey } from "./batch/batch-states.ts";

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { TidelineError } from "../../core/errors.ts";
 import { type Cut, cutReached, cutToJson } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { overloaded, Refusal } from "../common/problem.ts";
+import { overloaded } from "../common/refusals.ts";
 import type { ViewStatus, ViewStatuses } from "./live/view-status.ts";
 
 const POLL_MS = 20;
@@ -19,7 +20,7 @@ export class PositionWaits {
 
   /**
    * What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes
-   * longer than `waitMs`, and 429 when too many wait.
+   * longer than `waitMs`, TOO_MANY_REQUESTS when too many wait.
    */
   async reach<T extends Pick<ViewStatus, "applied">>(
     definition: Definition,
@@ -58,6 +59,6 @@ function behind(applied: Cut, min: Cut, waitMs: number): string {
   );
 }
 
-function notReached(detail: string): Refusal {
-  return new Refusal(503, "NOT_REACHED", detail, { headers: { "retry-after": "1" } });
+function notReached(message: string): TidelineError {
+  return new TidelineError("NOT_REACHED", message, "");
 }

@@ -10,7 +10,6 @@ import { gapOf, type Query, readRange, type TimeRange } from "../../core/query/q
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { damagedHint } from "../../store/files/intact.ts";
-import { overBudget, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { Vanished } from "./cells/vanished.ts";
 import type { History } from "./history.ts";
@@ -254,7 +253,7 @@ function leastRows(view: View, query: Query, { files }: Manifest): number {
  * For a question with too many cells, of which the first ones cannot be found without holding all: says which of
  * `order` is in the way.
  */
-function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
+function withoutOrder(error: OverBudget, view: View, query: Query): TidelineError {
   const order = topOrder(view, query);
   const first = view.table === null ? "bucket, dimensions, and" : "the key, and by";
   const why =
@@ -264,8 +263,8 @@ function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
         ? `sorted by ${order.unsortable}, all of them have to be held; sorted by ${first} ` +
           "measures that are a count, sum, min or max, only those up to limit"
         : "all of them have to be held";
-  const { errors } = overBudget(error, view.table === null ? "view" : "table").problem;
-  return new Refusal(400, "TOO_LARGE", `${error.message}; ${why}`, errors === undefined ? {} : { errors });
+  const { details } = view.table === null ? error : error.ofTable();
+  return new TidelineError(error.code, error.message, why, details);
 }
 
 /**

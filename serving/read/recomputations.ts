@@ -1,5 +1,5 @@
 import { basename, join } from "node:path";
-import { isTidelineError } from "../../core/errors.ts";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { StateFile } from "../../core/log/documents.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
 import { spanRecords } from "../../store/decode/raw-events.ts";
@@ -8,7 +8,7 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import { namedDuckError } from "../../store/duckdb/duck-errors.ts";
 import { ScratchFolder } from "../../store/files/scratch-folder.ts";
 import { topicOf, unreachable } from "../../store/kafka/cluster/topics.ts";
-import { overloaded, Refusal, tooLarge } from "../common/problem.ts";
+import { askLess, overloaded, tooLarge } from "../common/refusals.ts";
 import { Waiters } from "./cells/waiters.ts";
 
 export interface RecomputationsOptions {
@@ -63,8 +63,8 @@ export class Recomputations {
   }
 
   /**
-   * The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too
-   * many wait, 429. `asker` is aborted when who asks has left; null: the states are wanted in any case.
+   * The states of `[from, to)`; null when there are none. Throws TOO_SLOW, POSITION_GONE, TOO_LARGE and, when too many
+   * wait, TOO_MANY_REQUESTS. `asker` is aborted when who asks has left; null: the states are wanted in any case.
    */
   states(definition: Definition, span: Span, asker: AbortSignal | null): Promise<StateFile | null> {
     if (asker?.aborted === true) return Promise.reject(asker.reason);
@@ -159,25 +159,20 @@ export function recomputingRefused(error: unknown, brokers: string): unknown {
   return fromKafka ? unreachable(brokers, error) : namedDuckError(error);
 }
 
-function tooManyRecords(records: number, maxRecords: number): Refusal {
+function tooManyRecords(records: number, maxRecords: number): TidelineError {
   const [needed, most] = [records, maxRecords].map((count) => count.toLocaleString("en-US"));
   const problem = `recomputing this position would read ${needed} records; at most ${most} are read for one question`;
-  const allowed = "a newer position, or no at";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
-    errors: [{ parameter: "at", problem, allowed }],
-  });
+  return askLess({ parameter: "at", problem, allowed: "a newer position, or no at" });
 }
 
-function tooSlow(timeoutMs: number): Refusal {
-  return new Refusal(
-    504,
-    "TOO_SLOW",
+function tooSlow(timeoutMs: number): TidelineError {
+  const message =
     "recomputing this position from archive and log took longer than " +
-      `${timeoutMs / 1_000} s; ask without at, or for a newer position`,
-  );
+    `${timeoutMs / 1_000} s; ask without at, or for a newer position`;
+  return new TidelineError("TOO_SLOW", message, "");
 }
 
-/** 410: neither the archive nor the log has what lies between the batch versions and this position. */
-export function positionGone(detail: string): Refusal {
-  return new Refusal(410, "POSITION_GONE", detail);
+/** Neither the archive nor the log has what lies between the batch versions and this position. */
+export function positionGone(message: string): TidelineError {
+  return new TidelineError("POSITION_GONE", message, "");
 }

@@ -9,7 +9,7 @@ import { type LogStart, positionsText, spanFrom } from "../../store/records/log-
 import { type RecordJson, recordJson } from "../../store/records/record-json.ts";
 import { openRecordReader, type ReadRecord } from "../../store/records/record-reader.ts";
 import type { SchemaSource } from "../../store/registry/registry-schemas.ts";
-import { badRequest, overloaded } from "../common/problem.ts";
+import { badRequest, overloaded } from "../common/refusals.ts";
 
 export interface StreamRecordsOptions {
   readonly brokers: string;
@@ -58,7 +58,7 @@ export class StreamRecords {
     this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-records" });
   }
 
-  /** Refuses with BAD_REQUEST, NOT_READY while Kafka does not answer, and 429 when too many wait. */
+  /** Refuses with BAD_REQUEST, NOT_READY while Kafka does not answer, TOO_MANY_REQUESTS when too many wait. */
   page(request: RecordsRequest): Promise<RecordsPage> {
     if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many pages of records are waiting"));
     this.#waiting += 1;

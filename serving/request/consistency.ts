@@ -1,8 +1,8 @@
+import { TidelineError } from "../../core/errors.ts";
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import { parseDuration } from "../../core/time.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
-import { Refusal } from "../common/problem.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Fail, One } from "./request.ts";
 import type { Serving } from "./serving.ts";
@@ -104,10 +104,10 @@ export function waitOf(one: One, fail: Fail): number {
 }
 
 /** For a position of a definition that is not served. */
-export function generationGone(view: string): Refusal {
-  return new Refusal(
-    410,
+export function generationGone(view: string): TidelineError {
+  return new TidelineError(
     "GENERATION_GONE",
     `the position belongs to a definition of "${view}" that is not served, or to another stream: ask again without it`,
+    "",
   );
 }

@@ -1,11 +1,11 @@
-import type { QueryProblem } from "../../core/query/query.ts";
+import type { WrongParameter } from "../../core/errors.ts";
 
 /**
  * A query string as it was sent: keys as they are (also where[region]), repeated keys as lists, and what is malformed.
  */
 export interface Parameters {
   readonly values: Readonly<Record<string, string | readonly string[]>>;
-  readonly problems: readonly QueryProblem[];
+  readonly problems: readonly WrongParameter[];
 }
 
 export const MAX_QUERY_LENGTH = 8_192;
@@ -20,7 +20,7 @@ const EVENT_TEXT = /^(where\[.*\]|prefix|key)$/s;
  */
 export function parseParameters(text: string): Parameters {
   const values: Record<string, string | string[]> = Object.create(null) as Record<string, never>;
-  const problems: QueryProblem[] = [];
+  const problems: WrongParameter[] = [];
   for (const piece of text.split("&")) {
     if (piece === "") continue;
     const equals = piece.indexOf("=");

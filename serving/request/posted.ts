@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { mayBePosted } from "../access/route-access.ts";
-import { badRequest } from "../common/problem.ts";
+import { badRequest } from "../common/refusals.ts";
 import { type Parameters, parseParameters } from "./parameters.ts";
 
 const FORM = "application/x-www-form-urlencoded";

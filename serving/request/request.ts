@@ -1,7 +1,8 @@
-import { isQueryParameter, planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
+import type { WrongParameter } from "../../core/errors.ts";
+import { isQueryParameter, planQuery, type Query } from "../../core/query/query.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
-import { badRequest, tableNotView, viewUnknown } from "../common/problem.ts";
+import { badRequest, tableNotView, viewUnknown } from "../common/refusals.ts";
 import { type ParameterRoute, refusedParameters, takesParameter } from "../common/route-parameters.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Parameters } from "./parameters.ts";
@@ -31,7 +32,7 @@ interface Asked {
 
 /**
  * Reads a request to the view called `name`: the query's parameters, and the others of the route, which it reads with
- * `read`. Throws a Refusal.
+ * `read`. Throws VIEW_UNKNOWN, and BAD_REQUEST with all that is wrong.
  */
 export function readRequest<T>(
   views: ReadonlyMap<string, DescribedView>,
@@ -59,7 +60,7 @@ export function readRequest<T>(
 export interface ParameterReading {
   readonly one: One;
   readonly fail: Fail;
-  readonly problems: QueryProblem[];
+  readonly problems: WrongParameter[];
 }
 
 /**
@@ -67,7 +68,7 @@ export interface ParameterReading {
  * among the problems already. The latter are not read.
  */
 export function readingOf(route: ParameterRoute, { values, problems: malformed }: Parameters): ParameterReading {
-  const problems: QueryProblem[] = [...malformed, ...refusedParameters(route, Object.keys(values))];
+  const problems: WrongParameter[] = [...malformed, ...refusedParameters(route, Object.keys(values))];
   const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
   const one: One = (parameter) => {
     const value = values[parameter];

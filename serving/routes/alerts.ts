@@ -9,13 +9,13 @@ import {
 } from "../../core/alerts/alert-states.ts";
 import { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 import { alerts as alertStream, OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
+import type { WrongParameter } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
-import type { QueryProblem } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { isListed } from "../access/access.ts";
 import { AlertSending } from "../alerts/alert-sending.ts";
 import { ToldAlerts } from "../alerts/own-alerts.ts";
-import { badRequest } from "../common/problem.ts";
+import { badRequest } from "../common/refusals.ts";
 import { ALERT_LIMIT } from "../openapi/openapi-alerts.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
@@ -107,7 +107,7 @@ function sentTo(lastEventId: string | string[] | undefined, states: AlertStates,
 
 function readQuestion(parameters: Parameters): { question: AlertQuestion; limit: number } {
   const values = readParameters("/alerts", parameters);
-  const problems: QueryProblem[] = [];
+  const problems: WrongParameter[] = [];
   const read = <T>(
     parameter: string,
     parse: (text: string) => T | null,

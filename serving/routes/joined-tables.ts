@@ -5,7 +5,7 @@ import { rowsAgree } from "../../core/proof/proof.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
 import type { Row } from "../../core/query/present.ts";
 import { closedSignal } from "../common/closed-signal.ts";
-import { keyUnknown } from "../common/problem.ts";
+import { keyUnknown } from "../common/refusals.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
 import { joinedAsOf, joinedBody, joinedRowBody } from "../tables/joined-answer.ts";

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { JoinedProof, Proof } from "../../core/proof/proof.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { closedSignal } from "../common/closed-signal.ts";
-import { badRequest, refusalOf } from "../common/problem.ts";
+import { refusalOf } from "../common/problem.ts";
+import { badRequest } from "../common/refusals.ts";
 import type { ProofProgress } from "../proof/proofs.ts";
 import { readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
@@ -45,7 +46,10 @@ function proofOptions(one: One, fail: Fail) {
   };
 }
 
-/** Reads the question about a view or table, and returns what proves it. Throws a Refusal. */
+/**
+ * Reads the question about a view or table, and returns what proves it. Throws VIEW_UNKNOWN, GENERATION_GONE and
+ * BAD_REQUEST.
+ */
 function proofOf(serving: Serving, name: string, parameters: Parameters) {
   const isOfTable = (serving.views.get(name)?.definition.view.table ?? null) !== null;
   const route = isOfTable ? OF_TABLE : "/proof/:view";
@@ -65,7 +69,7 @@ function proofOf(serving: Serving, name: string, parameters: Parameters) {
 
 /**
  * Reads the question about a joined table, and returns what proves each of its tables: at the positions of the answer
- * that is asked for, or each at its newest one. Throws a Refusal.
+ * that is asked for, or each at its newest one. Throws GENERATION_GONE and BAD_REQUEST.
  */
 function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters) {
   const reading = readingOf(OF_TABLE, parameters);

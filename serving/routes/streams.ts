@@ -1,9 +1,9 @@
 import type { FastifyInstance } from "fastify";
-import type { QueryProblem } from "../../core/query/query.ts";
+import type { WrongParameter } from "../../core/errors.ts";
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { isListed } from "../access/access.ts";
-import { badRequest, streamUnknown } from "../common/problem.ts";
+import { badRequest, streamUnknown } from "../common/refusals.ts";
 import { RECORDS } from "../openapi/openapi-records.ts";
 import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
 import type { Parameters } from "../request/parameters.ts";
@@ -51,7 +51,7 @@ function recordsWanted(
   nowMs: number,
 ): { start: LogStart; where: string | null; limit: number } {
   const values = readParameters("/streams/:name/records", parameters);
-  const problems: QueryProblem[] = [];
+  const problems: WrongParameter[] = [];
   const number = (parameter: string, byDefault: number, most: number) => {
     const text = values.get(parameter) ?? String(byDefault);
     const value = Number(text);
@@ -92,7 +92,7 @@ const DURATION: ParameterKind = { parse: parseDuration, what: "a duration", exam
 
 function qualityWindow(parameters: Parameters): { every: number; from: number; to: number } {
   const values = readParameters("/streams/:name/quality", parameters);
-  const problems: QueryProblem[] = [];
+  const problems: WrongParameter[] = [];
   const read = (parameter: string, { parse, what, example }: ParameterKind, byDefault: number) => {
     const text = values.get(parameter);
     const value = text === undefined ? byDefault : parse(text);

@@ -7,7 +7,7 @@ import { isListed } from "../access/access.ts";
 import { answerStatus } from "../answer/answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import { numberColumns, rowsJson } from "../common/numbers.ts";
-import { keyUnknown } from "../common/problem.ts";
+import { keyUnknown } from "../common/refusals.ts";
 import { viewOverviews } from "../operations/overview.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";

@@ -6,7 +6,7 @@ import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
 import { MOST_KEYS } from "../../core/query/table-query.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { badRequest } from "../common/problem.ts";
+import { badRequest } from "../common/refusals.ts";
 import { furthest, generationGone, piecesOf, recordAt, sameLog, waitOf } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
@@ -26,7 +26,7 @@ export interface JoinedRequest {
   readonly numbers: Numbers;
 }
 
-/** Reads a request to a joined table; `key` is the one in its address. Throws a Refusal. */
+/** Reads a request to a joined table; `key` is the one in its address. Throws GENERATION_GONE and BAD_REQUEST. */
 export function readJoinedRequest(
   serving: Serving,
   join: DescribedJoin,
@@ -65,7 +65,7 @@ export function readJoinedRequest(
   return { ...position, question, at: page === null ? position.at : known(join, page.at), numbers };
 }
 
-/** Reads `key`, `at` and, where the route takes it, `limit`. Throws a Refusal. */
+/** Reads `key`, `at` and, where the route takes it, `limit`. Throws GENERATION_GONE and BAD_REQUEST. */
 export function readJoinedKey(
   serving: Serving,
   join: DescribedJoin,

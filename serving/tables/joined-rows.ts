@@ -1,3 +1,4 @@
+import type { TidelineError } from "../../core/errors.ts";
 import type { JoinedAsOf } from "../../core/log/as-of.ts";
 import type { Cut } from "../../core/log/position.ts";
 import type { Presented } from "../../core/measures/measure.ts";
@@ -7,7 +8,7 @@ import { type JoinedRow, joinRows, type PartRows } from "../../core/query/joined
 import type { Row } from "../../core/query/present.ts";
 import { planTable, storedKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { GroupValue } from "../../core/state/cells.ts";
-import { badRequest, Refusal } from "../common/problem.ts";
+import { askLess, badRequest } from "../common/refusals.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
@@ -152,14 +153,12 @@ function compareRows(a: Row, b: Row, order: JoinedQuestion["order"]): number {
   return 0;
 }
 
-function tooManyToSort(name: string): Refusal {
+function tooManyToSort(name: string): TidelineError {
   const problem =
     `joined table "${name}" has more than ${MOST_SORTED.toLocaleString("en-US")} ` +
     "such rows, and all of them have to be held to be sorted";
   const allowed = "key, a prefix, where[column], or the order of the key";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask with ${allowed}`, {
-    errors: [{ parameter: "order", problem, allowed }],
-  });
+  return askLess({ parameter: "order", problem, allowed }, "with");
 }
 
 /** The columns of a joined table's rows: the key first. */

@@ -2,7 +2,7 @@ import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import type { Row } from "../../core/query/present.ts";
 import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { badRequest, tableUnknown } from "../common/problem.ts";
+import { badRequest, tableUnknown } from "../common/refusals.ts";
 import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
 import { type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
@@ -27,7 +27,9 @@ export function findTable({ views, joins }: Pick<Serving, "views" | "joins">, na
   throw tableUnknown(name, [...tables.map(({ definition }) => definition.view.name), ...joins.names()]);
 }
 
-/** Reads a request to a table; `key` is the one in its address. Throws a Refusal. */
+/**
+ * Reads a request to a table; `key` is the one in its address. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST.
+ */
 export function readTableRequest(
   serving: Serving,
   name: string,
@@ -68,7 +70,7 @@ export interface KeyRequest {
 /** The routes of questions about the log of one key. */
 export type KeyRoute = "/history/:table" | "/replay/:table";
 
-/** Reads `key`, `at` and, where the route takes it, `limit`. Throws a Refusal. */
+/** Reads `key`, `at` and, where the route takes it, `limit`. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST. */
 export function readKeyRequest(serving: Serving, name: string, route: KeyRoute, parameters: Parameters): KeyRequest {
   const described = findTable(serving, name);
   const { view } = described.definition;

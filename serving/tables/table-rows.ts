@@ -1,3 +1,4 @@
+import type { TidelineError } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { OverBudget } from "../../core/query/budget.ts";
 import { filterAllows } from "../../core/query/filter.ts";
@@ -7,7 +8,7 @@ import { compareKeys, keyIsAsked, type TableKey, type TableQuestion, tableRow } 
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { overBudget, Refusal } from "../common/problem.ts";
+import { askLess } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { Reader } from "../read/reader.ts";
 import type { Reading } from "../read/reading.ts";
@@ -45,7 +46,7 @@ export async function readTable(
   try {
     return await readRows(reader, definition, question, read);
   } catch (error) {
-    throw error instanceof OverBudget ? overBudget(error, "table") : error;
+    throw error instanceof OverBudget ? error.ofTable() : error;
   }
 }
 
@@ -137,13 +138,11 @@ async function rowsOf(
 }
 
 /** For a filter that few of many keys pass, on a column that cannot be looked for in stored state. */
-export function tooFar(where: ReadonlyMap<string, unknown>, found: number, leftOut: number): Refusal {
+export function tooFar(where: ReadonlyMap<string, unknown>, found: number, leftOut: number): TidelineError {
   const columns = [...where.keys()].map((name) => `where[${name.slice(0, 60)}]`).join(", ");
   const problem = `${columns} leaves out ${leftOut.toLocaleString("en-US")} keys before it has found ${found + 1}`;
   const allowed = "key, prefix, or where[column] of a table's fields, key, counts, sums, mins and maxes";
-  return new Refusal(400, "TOO_LARGE", `${problem}; ask with ${allowed}`, {
-    errors: [{ parameter: "where", problem, allowed }],
-  });
+  return askLess({ parameter: "where", problem, allowed }, "with");
 }
 
 function firstByKey(cells: readonly Cell[], count: number): Cell[] {

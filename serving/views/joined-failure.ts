@@ -1,6 +1,6 @@
+import { TidelineError } from "../../core/errors.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
 import { joinedRelation, textSql } from "../../core/query/joined-sql.ts";
-import { Refusal } from "../common/problem.ts";
 import type { DuckQueue } from "../read/batch/duck-queue.ts";
 import type { DescribedJoin } from "./described-join.ts";
 import { joinedValues, keyOf } from "./joined-values.ts";
@@ -13,8 +13,8 @@ export function isOfValue(error: unknown): error is Error {
 }
 
 /**
- * What is thrown where a column of some rows cannot be computed: 422 with the first such column, and the key of a row
- * that has it. The rows are halved until one is left.
+ * What is thrown where a column of some rows cannot be computed: COLUMN_FAILED with the first such column, and the key
+ * of a row that has it. The rows are halved until one is left.
  */
 export async function columnFailed(
   ducks: DuckQueue,
@@ -50,14 +50,14 @@ function refused(
   join: DescribedJoin,
   column: string,
   { rows, reason }: { readonly rows: readonly JoinedRow[]; readonly reason: Error },
-): Refusal {
+): TidelineError {
   const shown = rows.map((row) => Object.values(keyOf(join, row)).join("/").slice(0, 60));
   const why = (reason.message.split("\n")[0] ?? "").slice(0, 300);
   const problem =
     `column "${column}" of joined table "${join.definition.name}" cannot ` +
     `be computed for the row "${shown}": ${why}`;
   const allowed = "the column has to take every value: TRY_CAST gives null for a text that is not a number";
-  return new Refusal(422, "COLUMN_FAILED", `${problem}; ${allowed}`, {
-    errors: [{ parameter: "columns", problem, allowed }],
+  return new TidelineError("COLUMN_FAILED", problem, allowed, {
+    parameters: [{ parameter: "columns", problem, allowed }],
   });
 }

@@ -1,4 +1,5 @@
 import { type Joined, joinedKey } from "../../core/definition/joined.ts";
+import { TidelineError } from "../../core/errors.ts";
 import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
 import { type Presented, type PresentedField, presentInteger } from "../../core/measures/measure.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
@@ -6,7 +7,6 @@ import { type JoinedSource, joinedRelation, textSql } from "../../core/query/joi
 import type { Row } from "../../core/query/present.ts";
 import { type JoinedColumn, joinedColumns, joinedSource } from "../../store/definitions/joined-columns.ts";
 import type { DuckPool } from "../../store/duckdb/duck.ts";
-import { Refusal } from "../common/problem.ts";
 import type { DuckQueue, OnChunk } from "../read/batch/duck-queue.ts";
 import type { DescribedJoin } from "./described-join.ts";
 import { columnFailed, isOfValue } from "./joined-failure.ts";
@@ -112,8 +112,8 @@ export class JoinedTables {
   }
 }
 
-function notReady(detail: string): Refusal {
-  return new Refusal(503, "NOT_READY", detail, { headers: { "retry-after": "2" } });
+function notReady(message: string): TidelineError {
+  return new TidelineError("NOT_READY", message, "");
 }
 
 /** Of each table its key and the columns that are read. */

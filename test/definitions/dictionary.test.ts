@@ -25,6 +25,7 @@ import {
 } from "../../core/definition/builders.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { viewDocument, viewFrom } from "../../core/definition/view-document.ts";
+import { refusalOf } from "../../serving/common/problem.ts";
 import { parseParameters } from "../../serving/request/parameters.ts";
 import type { Serving } from "../../serving/request/serving.ts";
 import { dictionaryRoutes } from "../../serving/routes/dictionary.ts";
@@ -217,6 +218,7 @@ test("an example that the contract refuses is an error that names the field", as
 
 test("GET /dictionary answers it, and takes no parameters", async () => {
   const app = Fastify({ routerOptions: { querystringParser: (query) => ({ ...parseParameters(query) }) } });
+  app.setErrorHandler((error, _request, reply) => reply.status(refusalOf(error).problem.status).send());
   const definitions = await definitionsOf(made(true));
   dictionaryRoutes(app, { dictionary: () => dictionaryOf(definitions, "") } as Serving);
   const { statusCode, body } = await app.inject("/dictionary");

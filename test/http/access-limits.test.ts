@@ -7,6 +7,7 @@ import { coversSubject, joinedSubject, subjectOf } from "../../core/access/permi
 import { requireKeys } from "../../serving/access/access.ts";
 import { KeyCheck } from "../../serving/access/key-check.ts";
 import { RefusalCounter } from "../../serving/access/refusal-counter.ts";
+import { refusalOf } from "../../serving/common/problem.ts";
 
 const table = (name: string, stream: string) => ({ name, stream: { name: stream } });
 
@@ -73,6 +74,7 @@ describe("refusals of requests without a known key", () => {
       ...{ check, audit, viewOf: () => null, nowMs: () => 5 },
       policy: { isLocal: false, isRequired: true },
     });
+    app.setErrorHandler((error, _request, reply) => reply.status(refusalOf(error).problem.status).send());
     app.get("/alerts", async () => ({}));
     await app.listen({ port: 0, host: "127.0.0.1" });
     const { port } = app.server.address() as AddressInfo;

@@ -54,7 +54,7 @@ const codeOf = (call: () => unknown): Promise<string> =>
     .then(call)
     .then(
       () => "accepted",
-      (error: { problem?: { code: string } }) => error.problem?.code ?? String(error),
+      (error: { code?: string }) => error.code ?? String(error),
     );
 
 describe("a key's text", () => {

@@ -82,12 +82,12 @@ it("gives up recomputing an earlier position whose clients have left, and lets o
   const states = (to: number, asker: AbortSignal | null) =>
     recomputations.states(definition, { topicId: "t", from: cutAt(0), to: cutAt(to) }, asker);
   // There is no log to recompute them from: that is what those are told who stay.
-  const gone = { problem: { code: "POSITION_GONE" } };
+  const gone = { code: "POSITION_GONE" };
   const leaving = new AbortController();
   const first = states(1, null);
   const left = Array.from({ length: 14 }, (_, index) => states(2 + index, leaving.signal));
   const shared = [leaving.signal, new AbortController().signal].map((asker) => states(100, asker));
-  await expect(states(200, null)).rejects.toMatchObject({ problem: { code: "TOO_MANY_REQUESTS" } });
+  await expect(states(200, null)).rejects.toMatchObject({ code: "TOO_MANY_REQUESTS" });
   leaving.abort(reason);
   const next = states(300, null);
   await expect(Promise.all(left)).rejects.toBe(reason);

@@ -1,8 +1,9 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import { TidelineError } from "../../../core/errors.ts";
 import type { Work } from "../../../core/query/work.ts";
 import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
 import { namedDuckError } from "../../../store/duckdb/duck-errors.ts";
-import { overloaded, readingTooSlow, tooLarge } from "../../common/problem.ts";
+import { overloaded, tooLarge } from "../../common/refusals.ts";
 import { inTurns, isSliceOver, turn } from "../../common/turns.ts";
 
 export interface DuckQueueOptions {
@@ -64,7 +65,7 @@ export class DuckQueue {
         await inTurns(onChunk(chunk.getColumns()), null);
       }
     } catch (error) {
-      if (late) throw readingTooSlow(this.#options.timeoutMs);
+      if (late) throw tooSlow(this.#options.timeoutMs);
       if (error instanceof Error && error.message.startsWith("Out of Memory Error")) throw this.#outOfMemory();
       throw namedDuckError(error);
     } finally {
@@ -98,4 +99,12 @@ export class DuckQueue {
     if (next === undefined) this.#free.push(duck);
     else next(duck);
   }
+}
+
+/** The server or its disk is in trouble, for the question itself is not too large. */
+function tooSlow(timeoutMs: number): TidelineError {
+  const message =
+    `reading the batch version took longer than ${timeoutMs / 1_000} s although the ` +
+    "question is within its budget: the server is overloaded";
+  return new TidelineError("TOO_SLOW", message, "", { retryAfterSeconds: 5 });
 }

@@ -1,0 +1,74 @@
+import { type ErrorCode, TidelineError, type WrongParameter } from "../../core/errors.ts";
+
+/** The errors that several parts of serving throw: why a question is not answered. */
+
+/** Every parameter that is wrong. */
+export function badRequest(parameters: readonly WrongParameter[]): TidelineError {
+  const message = parameters.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; ");
+  return new TidelineError("BAD_REQUEST", message, "", { parameters });
+}
+
+/** For a query whose answer would not fit; `problem` says what would be too much. */
+export function tooLarge(problem: string): TidelineError {
+  const allowed =
+    "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
+  return new TidelineError("TOO_LARGE", problem, "", { parameters: [{ parameter: "every", problem, allowed }] });
+}
+
+/** For a question that something else makes small enough: asked `for` or `with` what is allowed. */
+export function askLess(wrong: WrongParameter, how: "for" | "with" = "for"): TidelineError {
+  return new TidelineError("TOO_LARGE", wrong.problem, `ask ${how} ${wrong.allowed}`, { parameters: [wrong] });
+}
+
+/** For more than this server can hold in its queues. */
+export function overloaded(message: string): TidelineError {
+  return new TidelineError("TOO_MANY_REQUESTS", message, "");
+}
+
+/** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */
+export function clientLeft(): TidelineError {
+  return new TidelineError("NOT_READY", "the client has left", "", { retryAfterSeconds: null });
+}
+
+export function serverClosing(): TidelineError {
+  return new TidelineError("NOT_READY", "this server is closing", "", { retryAfterSeconds: null });
+}
+
+/** For a request whose Host header fails the check: see `hostCheck`. */
+export function hostNotAllowed(host: string): TidelineError {
+  const problem = `the server does not answer for the host "${host.slice(0, 100)}"`;
+  const allowed = "an address, localhost, or a name in the setting TIDELINE_ALLOWED_HOSTS of the server";
+  const parameters = [{ parameter: "host", problem, allowed }];
+  return new TidelineError("HOST_NOT_ALLOWED", problem, `ask by ${allowed}`, { parameters });
+}
+
+export function viewUnknown(name: string, known: readonly string[]): TidelineError {
+  const allowed = known.join(", ") || "no view is defined";
+  return nameUnknown("VIEW_UNKNOWN", `there is no view "${name.slice(0, 60)}"`, allowed);
+}
+
+/** For a question of views about a table. */
+export function tableNotView(name: string): TidelineError {
+  const problem = `"${name.slice(0, 60)}" is a table, not a view: its rows belong to keys`;
+  return nameUnknown("VIEW_UNKNOWN", problem, `GET /tables/${name.slice(0, 60)}, or \`tideline table\``);
+}
+
+export function tableUnknown(name: string, known: readonly string[]): TidelineError {
+  const allowed = known.join(", ") || "no table is defined";
+  return nameUnknown("TABLE_UNKNOWN", `there is no table "${name.slice(0, 60)}"`, allowed);
+}
+
+export function streamUnknown(name: string, known: readonly string[]): TidelineError {
+  const allowed = known.join(", ") || "no stream is defined";
+  return nameUnknown("STREAM_UNKNOWN", `there is no stream "${name.slice(0, 60)}"`, allowed);
+}
+
+function nameUnknown(code: ErrorCode, problem: string, allowed: string): TidelineError {
+  return new TidelineError(code, problem, "", { parameters: [{ parameter: "name", problem, allowed }] });
+}
+
+/** `asOf` says up to where the log was looked at. */
+export function keyUnknown(table: string, key: readonly string[], asOf: string): TidelineError {
+  const shown = key.join("/").slice(0, 60);
+  return new TidelineError("KEY_UNKNOWN", `table "${table}" has no row "${shown}" at ${asOf}`, "", { asOf });
+}
