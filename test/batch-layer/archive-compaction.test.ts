@@ -102,8 +102,10 @@ async function archived({ archive, data }: BatchStores, from: number, to: number
   const prefix = `${String(from).padStart(19, "0")}-${to}`;
   const file = await data.attempt(archive.fileFolder(TOPIC, 0), prefix, "parquet");
   await duck.run(
-    `COPY (SELECT 0 AS _partition, o AS _offset, ${isDuplicate("o")} AS _duplicate, CASE WHEN ${isReject("o")} THEN 'bad' END AS _reject,
-       'v' || o AS _value ${columns} FROM range(${from}, ${to}) t(o) WHERE NOT ${isControl("o")}) TO '${data.path(file)}' (FORMAT parquet, COMPRESSION zstd)`,
+    `COPY (SELECT 0 AS _partition, o AS _offset, ${isDuplicate("o")} AS _duplicate,
+       CASE WHEN ${isReject("o")} THEN 'bad' END AS _reject, 'v' || o AS _value ${columns}
+       FROM range(${from}, ${to}) t(o) WHERE NOT ${isControl("o")})
+     TO '${data.path(file)}' (FORMAT parquet, COMPRESSION zstd)`,
   );
   return { ...made, file, ...(await data.settle(file)) };
 }
@@ -119,7 +121,8 @@ async function rowsIn({ data }: BatchStores, entries: readonly ArchiveEntry[]): 
   if (files.length === 0) return [];
   const rows = await rowsOf(
     duck,
-    `SELECT _offset, _value = 'v' || _offset AND _duplicate = ${isDuplicate("_offset")} AND (_reject IS NOT NULL) = ${isReject("_offset")}
+    `SELECT _offset, _value = 'v' || _offset AND _duplicate = ${isDuplicate("_offset")}
+       AND (_reject IS NOT NULL) = ${isReject("_offset")}
      FROM read_parquet([${files.join(", ")}], union_by_name = true)`,
   );
   expect(rows.every(([, right]) => right === true)).toBe(true);

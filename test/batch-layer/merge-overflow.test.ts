@@ -51,7 +51,8 @@ async function version({ generation }: ViewTarget, sums: readonly bigint[]): Pro
   for (const value of sums) {
     const file = await stores.data.attempt(stores.manifests.stateFolder(generation), "000000001", "parquet");
     await duck.run(
-      `COPY (SELECT ${BUCKET}::BIGINT AS bucket, 'it''s' AS shop, 'cents.sum' AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, ${value}::BIGINT AS value)
+      `COPY (SELECT ${BUCKET}::BIGINT AS bucket, 'it''s' AS shop, 'cents.sum' AS component, 0::BIGINT AS item,
+         NULL::VARCHAR AS label, ${value}::BIGINT AS value)
        TO '${stores.data.path(file)}' (FORMAT parquet)`,
     );
     files.push({ file, rows: 1, ...(await stores.data.settle(file)) });

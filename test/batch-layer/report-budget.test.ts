@@ -40,8 +40,9 @@ beforeAll(async () => {
   pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [] });
   duck = await pool.connect();
   await duck.run(
-    `CREATE TABLE orders AS SELECT 0 AS _partition, i AS _offset, 'o' || i AS _id, false AS _duplicate, NULL::VARCHAR AS _reject,
-       'o' || i AS id, ${DAY} + i * 1000 AS at, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END AS region,
+    `CREATE TABLE orders AS SELECT 0 AS _partition, i AS _offset, 'o' || i AS _id, false AS _duplicate,
+       NULL::VARCHAR AS _reject, 'o' || i AS id, ${DAY} + i * 1000 AS at,
+       CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END AS region,
        'a''"' || chr(10) || '😀' || i AS buyer, i AS cents FROM range(${ORDERS}) AS _(i)`,
   );
 });

@@ -39,7 +39,8 @@ export const orders = stream("orders", {
   topic: "${topic}", revision: 1, partitions: 3, dedupWindow: 10,
   key: "order_id", eventId: "order_id", eventTime: "at",
   fields: {
-    order_id: text(), at: instant({ as: "iso" }), amount: decimal({ scale: 2, min: 0, max: 1000 }), note: optional(text()),
+    order_id: text(), at: instant({ as: "iso" }), note: optional(text()),
+    amount: decimal({ scale: 2, min: 0, max: 1000 }),
     items: list({ sku: text(), quantity: integer({ min: 1, max: 9 }) }),
   },
 });

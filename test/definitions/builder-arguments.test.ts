@@ -41,13 +41,16 @@ async function problemsOf(text: string): Promise<string> {
 
 const measure = (text: string) =>
   `export const v = view("v", { stream: base, every: "1 minute", measures: { n: count(), wrong: ${text} } });`;
+const roles = 'revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1';
 const field = (text: string) =>
-  `export const s = stream("s", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), wrong: ${text} } });
+  `export const s = stream("s", { ${roles},
+     fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), wrong: ${text} } });
    export const v = view("v", { stream: s, every: "1 minute", measures: { n: count() } });`;
 const inView = (text: string) =>
   `export const v = view("v", { stream: base, every: "1 minute", measures: { n: count() }, ${text} });`;
 const inStream = (text: string) =>
-  `export const s = stream("s", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }) }, ${text} });
+  `export const s = stream("s", { ${roles},
+     fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }) }, ${text} });
    export const v = view("v", { stream: s, every: "1 minute", measures: { n: count() } });`;
 
 const SIZE = "sql`size`";

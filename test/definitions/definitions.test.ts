@@ -28,9 +28,15 @@ async function problemsOf(definition: string, stream = "orderCompleted"): Promis
      import { stream } from "../../../core/contract/stream.ts";
      import { integer, text, instant, decimal } from "../../../core/contract/fields.ts";
      import { orderCompleted } from "../../../schemas/order-completed.ts";
-     const priced = stream("priced", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), price: decimal({ scale: 2, min: 0, max: 1000 }) } });
-     const broken = stream("Broken", { revision: 0, partitions: 1, key: "nothing", eventId: "id", eventTime: "id", dedupWindow: 1, fields: { id: text(), "Bad Name": text() } });
-     export const sample = view("sample", { stream: ${stream}, every: "1 minute", measures: { n: count() }, ${definition} });`,
+     const id = { partitions: 1, eventId: "id", dedupWindow: 1 };
+     const at = instant({ from: "2020-01-01", to: "2030-01-01" });
+     const price = decimal({ scale: 2, min: 0, max: 1000 });
+     const priced = stream("priced",
+       { ...id, revision: 1, key: "id", eventTime: "at", fields: { id: text(), at, price } });
+     const broken = stream("Broken",
+       { ...id, revision: 0, key: "nothing", eventTime: "id", fields: { id: text(), "Bad Name": text() } });
+     export const sample = view("sample",
+       { stream: ${stream}, every: "1 minute", measures: { n: count() }, ${definition} });`,
   );
   return loadDefinitions({ schemas: [], views: [directory] }).then(
     () => "",
@@ -61,7 +67,8 @@ test("indexes of a table are columns that have one, each once", async () => {
     join(directory, "carts.ts"),
     `import { count, last, max, sql, sum, table } from "../../../core/definition/builders.ts";
      import { orderCompleted } from "../../../schemas/order-completed.ts";
-     const measures = { n: count(), total: sum(sql\`amount_cents\`), most: max(sql\`amount_cents\`), at: last(sql\`region\`) };
+     const most = max(sql\`amount_cents\`);
+     const measures = { n: count(), total: sum(sql\`amount_cents\`), most, at: last(sql\`region\`) };
      const common = { stream: orderCompleted, key: { region: sql\`region\`, order: sql\`order_id\` } };
      export const good = table("good", { ...common, measures, indexes: ["region", "order", "most"] });
      export const newest = table("newest", { ...common, key: sql\`order_id\`, indexes: ["region", "amount_cents"] });
@@ -128,7 +135,8 @@ test("a stream that no view reads is known too; one whose name is taken is refus
   await writeFile(
     join(directory, "again.ts"),
     `import { instant, stream, text } from "../../../core/definition/builders.ts";
-     export const again = stream("order-created", { revision: 1, partitions: 0, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { ${fields} } });`,
+     export const again = stream("order-created", { revision: 1, partitions: 0, key: "id", eventId: "id",
+       eventTime: "at", dedupWindow: 1, fields: { ${fields} } });`,
   );
   const message = await loadDefinitions({ schemas: [own, directory], views: [] }).then(
     () => "",

@@ -63,7 +63,8 @@ test("delays of every airport and day, and the most delayed routes of every day"
   const routes = await applied("flight-routes");
   const top = await duckdb(
     `SELECT day, list({item: item, weight: weight} ORDER BY weight DESC, item)[1:20]
-     FROM (SELECT strftime(date, '%Y-%m-%d') AS day, origin || '-' || destination AS item, sum(delay)::INTEGER AS weight FROM $source GROUP BY ALL)
+     FROM (SELECT strftime(date, '%Y-%m-%d') AS day, origin || '-' || destination AS item,
+             sum(delay)::INTEGER AS weight FROM $source GROUP BY ALL)
      GROUP BY day`,
   );
   const lists = new Map(

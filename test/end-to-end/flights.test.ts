@@ -55,7 +55,8 @@ async function oracle(rows: number): Promise<Map<string, Expected>> {
   const instance = await DuckDBInstance.create(":memory:", { threads: "2" });
   const duck = await instance.connect();
   const result = await duck.runAndReadAll(
-    `SELECT strftime(date, '%Y-%m-%d'), origin, count(*), sum(delay)::BIGINT, epoch_ms(min(date)), epoch_ms(max(date)), list(DISTINCT destination)
+    `SELECT strftime(date, '%Y-%m-%d'), origin, count(*), sum(delay)::BIGINT,
+       epoch_ms(min(date)), epoch_ms(max(date)), list(DISTINCT destination)
      FROM read_parquet('${flightsFile()}', file_row_number = true) WHERE file_row_number < ${rows} GROUP BY ALL`,
   );
   const expected = result

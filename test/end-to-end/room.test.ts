@@ -10,7 +10,8 @@ import { sql } from "../../core/contract/sql.ts";
 import { view } from "../../core/definition/view.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 export const buyers = view("buyers", {
-  stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 4_000,
+  stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` },
+  measures: { orders: count() }, maxCells: 4_000,
 });
 `;
 const ORDERS = 2_500;

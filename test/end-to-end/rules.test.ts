@@ -13,8 +13,11 @@ const rules = `
 import { rule, sql } from "../../core/definition/builders.ts";
 import { heartRates } from "../../systems/patients/schemas/heart-rates.ts";
 const when = sql\`bpm < 60 OR bpm > 100\`;
-export const perPatient = rule("per-patient", { on: heartRates, key: sql\`patient_id\`, when, quiet: "1 minute", from: "start", says: sql\`'rate ' || bpm\` });
-export const perReading = rule("per-reading", { on: heartRates, key: sql\`reading_id\`, when, quiet: "1 day", severity: "critical", from: "start" });
+const common = { on: heartRates, when, from: "start" };
+export const perPatient = rule("per-patient",
+  { ...common, key: sql\`patient_id\`, quiet: "1 minute", says: sql\`'rate ' || bpm\` });
+export const perReading = rule("per-reading",
+  { ...common, key: sql\`reading_id\`, quiet: "1 day", severity: "critical" });
 `;
 
 const START_MS = Date.UTC(2026, 4, 1);

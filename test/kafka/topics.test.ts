@@ -19,7 +19,8 @@ const missing = `Prod.Returns_${unique}`;
 const file = `
 import { count, instant, stream, text, view } from "tideline";
 const fields = { order_id: text({ from: "$.order.Id" }), at: instant({ as: "iso" }) };
-const plain = { revision: 1, partitions: 2, key: "order_id", eventId: "order_id", eventTime: "at", dedupWindow: 10, fields } as const;
+const roles = { key: "order_id", eventId: "order_id", eventTime: "at" } as const;
+const plain = { ...roles, revision: 1, partitions: 2, dedupWindow: 10, fields } as const;
 export const orders = stream("orders", { ...plain, topic: "${topic}" });
 export const returns = stream("returns", { ...plain, topic: "${missing}" });
 export const hourly = view("hourly", { stream: orders, every: "1 hour", measures: { orders: count() } });

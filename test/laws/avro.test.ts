@@ -158,7 +158,8 @@ describe("Avro is another spelling of the same events", () => {
 
   test("an unknown schema, a bare header, an unsafe integer, not a number and text that is not UTF-8 are rejects with stable words", () => {
     const wide = new AvroSchema(
-      '{"type":"record","name":"W","fields":[{"name":"n","type":"long"},{"name":"d","type":"double"},{"name":"s","type":"string"}]}',
+      '{"type":"record","name":"W","fields":' +
+        '[{"name":"n","type":"long"},{"name":"d","type":"double"},{"name":"s","type":"string"}]}',
     );
     const of = (id: number, ...body: number[]) =>
       decodeOne(sale, Buffer.from([0, 0, 0, 0, id, ...body]), (asked) => (asked === 9 ? wide : null));
@@ -179,7 +180,8 @@ describe("Avro is another spelling of the same events", () => {
 
   test("integers are read to the last unit, from -(2^53-1) to 2^53-1", () => {
     const longs = new AvroSchema(
-      '{"type":"record","name":"I","fields":[{"name":"n","type":"long"},{"name":"o","type":["null","long"]},{"name":"l","type":{"type":"array","items":{"type":"long","logicalType":"timestamp-millis"}}}]}',
+      '{"type":"record","name":"I","fields":[{"name":"n","type":"long"},{"name":"o","type":["null","long"]},' +
+        '{"name":"l","type":{"type":"array","items":{"type":"long","logicalType":"timestamp-millis"}}}]}',
     );
     for (const n of [
       0,
@@ -196,7 +198,8 @@ describe("Avro is another spelling of the same events", () => {
 
   test("an array that claims 2^50 elements is refused at once", () => {
     const lists = new AvroSchema(
-      '{"type":"record","name":"L","fields":[{"name":"l","type":{"type":"array","items":"long"}},{"name":"m","type":{"type":"map","values":"null"}}]}',
+      '{"type":"record","name":"L","fields":[{"name":"l","type":{"type":"array","items":"long"}},' +
+        '{"name":"m","type":{"type":"map","values":"null"}}]}',
     );
     const claim = Buffer.from([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x04]);
     expect(() => lists.jsonOf(claim)).toThrow("longer than the record");

@@ -53,10 +53,12 @@ describe("the definition of a joined table", () => {
     const own = join(process.cwd(), ".tideline");
     await mkdir(own, { recursive: true });
     const folder = await mkdtemp(join(own, "joined-"));
-    const imports = `import { count, joined, quantile, sql, table, view } from "${process.cwd()}/core/definition/builders.ts";
+    const builders = `${process.cwd()}/core/definition/builders.ts`;
+    const imports = `import { count, joined, quantile, sql, table, view } from "${builders}";
       import { stockMovements } from "${process.cwd()}/systems/inventory/schemas/stock-movements.ts";
       const newest = table("newest", { stream: stockMovements, key: sql\`sku\` });
-      const counted = table("counted", { stream: stockMovements, key: sql\`sku\`, measures: { n: count(), q: quantile(sql\`quantity\`, { at: [0.5] }) } });
+      const measures = { n: count(), q: quantile(sql\`quantity\`, { at: [0.5] }) };
+      const counted = table("counted", { stream: stockMovements, key: sql\`sku\`, measures });
       const other = table("other", { stream: stockMovements, key: sql\`warehouse\` });`;
     await writeFile(join(folder, "sample.ts"), `${imports}\n${file}`);
     try {
@@ -83,12 +85,16 @@ describe("the definition of a joined table", () => {
       const one = { n: sql\`newest.quantity\` };
       export const a = joined("a", { tables: { newest, hours }, columns: one });
       export const b = joined("b", { tables: { newest, other }, columns: one });
-      export const c = joined("c", { tables: { newest }, columns: { x: sql\`newest.nothing\`, y: sql\`epoch_ms(now())\` } });
+      export const c = joined("c",
+        { tables: { newest }, columns: { x: sql\`newest.nothing\`, y: sql\`epoch_ms(now())\` } });
       export const d = joined("D", { tables: {}, columns: {} });
       export const e = joined("e", { tables: { sku: newest }, columns: { sku: sql\`1\`, X: sql\`1\` } });
-      export const f = joined("f", { tables: { newest }, columns: { x: sql\`newest\`, y: sql\`true) FROM (SELECT 1\` } });
+      export const f = joined("f",
+        { tables: { newest }, columns: { x: sql\`newest\`, y: sql\`true) FROM (SELECT 1\` } });
       const tests = sql\`CASE WHEN newest IS NOT NULL AND counted IS NULL THEN 1 END\`;
-      export const h = joined("h", { tables: { newest, counted }, columns: { tests, x: sql\`newest::VARCHAR\`, y: sql\`newest = newest\`, z: sql\`coalesce(newest, newest) IS NULL\` } });
+      const z = sql\`coalesce(newest, newest) IS NULL\`;
+      const whole = { tests, x: sql\`newest::VARCHAR\`, y: sql\`newest = newest\`, z };
+      export const h = joined("h", { tables: { newest, counted }, columns: whole });
       export const g = joined("newest", { tables: { newest }, columns: one });`);
     for (const part of [
       "sample.ts: joined table a: tables.hours: no table",

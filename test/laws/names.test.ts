@@ -69,9 +69,10 @@ beforeAll(async () => {
   const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
   batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS });
   await duck.run(`CREATE TABLE events (${eventColumns(ticks)})`);
-  await duck.run(`INSERT INTO events BY NAME SELECT 0 AS _partition, i AS _offset, 'e' || i AS id, ${FROM} + i * 61000 AS at,
-    CASE i % 3 WHEN 0 THEN 'eu' WHEN 1 THEN 'us' END AS place, i % 2 = 0 AS good, i * 7 % 100 AS amount, i % 11 AS tip,
-    i % 13 = 0 AS test, 'e' || i AS _id, false AS _duplicate, NULL AS _reject FROM range(300) t(i)`);
+  await duck.run(`INSERT INTO events BY NAME SELECT 0 AS _partition, i AS _offset, 'e' || i AS id,
+    ${FROM} + i * 61000 AS at, CASE i % 3 WHEN 0 THEN 'eu' WHEN 1 THEN 'us' END AS place,
+    i % 2 = 0 AS good, i * 7 % 100 AS amount, i % 11 AS tip, i % 13 = 0 AS test,
+    'e' || i AS _id, false AS _duplicate, NULL AS _reject FROM range(300) t(i)`);
 });
 afterAll(async () => {
   duck.closeSync();

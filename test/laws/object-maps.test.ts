@@ -123,7 +123,8 @@ describe("maps of objects", () => {
     const raw = `SELECT unnest([${records.map((record) => `'${record}'`).join(",")}])::JSON AS j`;
     const theirs = await rowsOf(
       duck(),
-      `SELECT e.key, sum((e.value->>'sold')::BIGINT)::BIGINT, sum((e.value->>'price')::DECIMAL(18, 2) * 100)::BIGINT, count(*)
+      `SELECT e.key, sum((e.value->>'sold')::BIGINT)::BIGINT,
+          sum((e.value->>'price')::DECIMAL(18, 2) * 100)::BIGINT, count(*)
         FROM (${raw}), json_each(j, '$.x') e GROUP BY ALL ORDER BY 1`,
     );
     expect(ours.length).toBe(23);

@@ -31,14 +31,11 @@ const texts = fc.oneof(
   fc.constantFrom("1705329000000", "1705329000", "9007199254740993", "0.1234567890123456"),
   anyText({ maxLength: 6 }),
 );
+/** A printable character of ASCII as an escape, "x" for any other. */
+const escapeOf = (c: string) => (c.length === 1 && c > " " && c < "~" ? `\\u00${c.charCodeAt(0).toString(16)}` : "x");
 const values = fc.oneof(
   texts.map((one) => JSON.stringify(one)),
-  texts.map(
-    (one) =>
-      `"` +
-      `${[...one].map((c) => (c.length === 1 && c > " " && c < "~" ? `\\u00${c.charCodeAt(0).toString(16)}` : "x")).join("")}` +
-      `"`,
-  ),
+  texts.map((one) => `"${[...one].map(escapeOf).join("")}"`),
   fc.constantFrom("12", "12.50", "-0", "1e3", "true", "null", "1705329000000", "1705329000.5", "9007199254740993"),
   fc.constantFrom('["a","b"]', "[]", '{"a":1,"b":2}', '{"a":10}', "[1]", '{"deep":[{"a":"\\""}]}'),
 );

@@ -398,9 +398,11 @@ describe("a rule's definition", () => {
   test("is refused with file and field: its SQL, its types, its names, all at once", async () => {
     const message = await problemsOf(`
       export const a = rule("a", { on: heartRates, when: sql\`bmp > 1\`, quiet: "1m" });
-      export const b = rule("b", { on: heartRates, when: sql\`bpm\`, key: sql\`bpm * 1.5e0\`, says: sql\`bpm\`, quiet: "1m" });
+      export const b = rule("b",
+        { on: heartRates, when: sql\`bpm\`, key: sql\`bpm * 1.5e0\`, says: sql\`bpm\`, quiet: "1m" });
       export const c = rule("c", { on: heartRates, when: sql\`epoch_ms(now()) > 1\`, quiet: "1m" });
-      export const d = rule("D", { on: heartRates, when: sql\`true\`, quiet: "often", severity: "urgent", from: "middle" });
+      export const d = rule("D",
+        { on: heartRates, when: sql\`true\`, quiet: "often", severity: "urgent", from: "middle" });
       export const e = rule("e", { on: alerts, when: sql\`true\`, quiet: "1m" });
       export const f = rule("f", { on: {}, when: sql\`true\`, quiet: "1m" });
       export const g = rule("c", { on: heartRates, when: sql\`true\`, quiet: "1m" });

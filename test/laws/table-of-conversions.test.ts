@@ -70,7 +70,8 @@ const isoTexts = fc
 const ISO = String.raw`'\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?'`;
 /** A local time to the millisecond, cut off; NULL for a day or a time of day that there is not. */
 const CLOCK = String.raw`CASE WHEN regexp_full_match(t, ${ISO}) AND NOT regexp_matches(t, '[T ]24|:60') THEN
-  TRY_CAST(regexp_replace(regexp_extract(t, '^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d{1,3})?)?'), 'T', ' ') AS TIMESTAMP) END`;
+  TRY_CAST(regexp_replace(regexp_extract(t, '^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d{1,3})?)?'), 'T', ' ')
+    AS TIMESTAMP) END`;
 const OFFSET = String.raw`regexp_extract(t, '(Z|[+-]\d{2}:?\d{2})$', 1)`;
 /** The minutes of an offset; NULL for none, and for one of a day. */
 const minutesOf = (offset: string) => `CASE WHEN ${offset} = 'Z' THEN 0
@@ -182,7 +183,8 @@ const rows: Readonly<Record<string, Row>> = {
       fc.constantFrom("true", "false", "null", "[]", "{}", "12345678901234567890"),
     ),
     sql: String.raw`CASE WHEN k = 'VARCHAR' AND length(t) <= 20 THEN t WHEN k = 'BOOLEAN' THEN v
-      WHEN k IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE') THEN regexp_replace(regexp_replace(v, '(\.[0-9]*[1-9])0+$', '\1'), '\.0+$', '') END`,
+      WHEN k IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE')
+      THEN regexp_replace(regexp_replace(v, '(\.[0-9]*[1-9])0+$', '\1'), '\.0+$', '') END`,
   },
   'oneOf("a", "b")': {
     field: oneOf("a", "b"),
@@ -250,8 +252,9 @@ const rows: Readonly<Record<string, Row>> = {
       fc.constantFrom("[1.5]", "[null]", '["1"]', "{}", "null", "[1.0]", "1"),
     ),
     sql: `CASE WHEN k = 'ARRAY' AND json_array_length(v) <= 3 AND
-      coalesce(list_bool_and(list_transform(from_json(v, '["VARCHAR"]'), lambda e: coalesce(TRY_CAST(e AS DECIMAL(18, 6)) BETWEEN 0 AND 99
-        AND TRY_CAST(e AS DECIMAL(18, 6)) = floor(TRY_CAST(e AS DECIMAL(18, 6))), false))), true)
+      coalesce(list_bool_and(list_transform(from_json(v, '["VARCHAR"]'), lambda e:
+        coalesce(TRY_CAST(e AS DECIMAL(18, 6)) BETWEEN 0 AND 99
+          AND TRY_CAST(e AS DECIMAL(18, 6)) = floor(TRY_CAST(e AS DECIMAL(18, 6))), false))), true)
       AND NOT contains(v, '"') THEN from_json(v, '["BIGINT"]')::VARCHAR END`,
   },
 };
@@ -288,8 +291,8 @@ describe("fifty records of each row of the table", () => {
         await decoder.decode([fetchedOf(0, 0n, [...usual, ...unusual])]);
         const list = `unnest([${some.map(quoteText).join(", ")}]) AS v, unnest(range(${some.length})) AS row`;
         const said = "SELECT *, json_type(v) AS k, CASE WHEN json_type(v) = 'VARCHAR' THEN v->>'$' END AS t,";
-        const number =
-          "CASE WHEN json_type(v) IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE') THEN TRY_CAST(v AS DECIMAL(38, 12)) END";
+        const isNumber = "json_type(v) IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE')";
+        const number = `CASE WHEN ${isNumber} THEN TRY_CAST(v AS DECIMAL(38, 12)) END`;
         const wanted = await rowsOf(
           duck(),
           `SELECT ${sql} FROM (${said} ${number} AS n FROM (SELECT ${list})) ORDER BY row`,

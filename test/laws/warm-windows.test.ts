@@ -62,7 +62,9 @@ async function archiveOf(data: DataDirectory, partitions: readonly Partition[]):
     if (archived === start) continue;
     const file = await data.attempt("archive", "warm", "parquet");
     const some = JSON.stringify(ids.slice(start, archived));
-    const rows = `SELECT ${index} AS _partition, (${start} + row_number() OVER () - 1)::BIGINT AS _offset, _id FROM (SELECT unnest(from_json($1::VARCHAR, '["VARCHAR"]')) AS _id)`;
+    const rows =
+      `SELECT ${index} AS _partition, (${start} + row_number() OVER () - 1)::BIGINT AS _offset, _id ` +
+      `FROM (SELECT unnest(from_json($1::VARCHAR, '["VARCHAR"]')) AS _id)`;
     await duck().run(`CREATE OR REPLACE TEMP TABLE archived AS ${rows}`, [some]);
     await duck().run(`COPY archived TO '${data.path(file)}' (FORMAT parquet)`);
     const { checksum } = await data.settle(file);

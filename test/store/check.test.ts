@@ -58,7 +58,8 @@ ${
   paid === undefined
     ? ""
     : `export const paid = view("paid", {
-  stream: orders, by, where: sql\`${paid}\`, every: "1 minute", measures: { orders: count(), amount: sum(sql\`amount\`) },
+  stream: orders, by, where: sql\`${paid}\`, every: "1 minute",
+  measures: { orders: count(), amount: sum(sql\`amount\`) },
 });`
 }
 ${extra ?? ""}

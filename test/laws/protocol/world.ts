@@ -299,10 +299,10 @@ export class World {
       const last = this.answers.slice(before).at(-1);
       const settled = last !== undefined && cutsEqual(last.cut, end) && (speedGone || isWhole(last));
       if (settled && (!second || isWhole(this.#judge.secondAnswers.slice(secondBefore).at(-1)))) break;
-      if (this.#state.schedule.passed > limit)
-        throw new Error(
-          `not live: the log ends at ${shownCut(end)}, ${last === undefined ? "no answer" : this.#judge.describe(last)}`,
-        );
+      if (this.#state.schedule.passed > limit) {
+        const found = last === undefined ? "no answer" : this.#judge.describe(last);
+        throw new Error(`not live: the log ends at ${shownCut(end)}, ${found}`);
+      }
     }
     await this.#judge.checkVersions();
   }
