@@ -80,7 +80,7 @@ test("a rule is behind what the log had ten seconds before, a delivery behind th
   const later = Date.now() + POSITIONS_MS + 1_000;
   const due = { ...fresh, "delivery plain": 280n, "delivery ward": 280n };
   expect(await behind(later)).toEqual({ "rule heart-rate": 1_000n, ...due });
-  // Positions that are written meanwhile count, and what the log gets meanwhile does not yet.
+  // Positions that are written from now on count, and what the log gets from now on does not yet.
   for (const partition of [0, 1]) await note(heartRate.on.name, heartRate.name, partition, 400);
   await produce(brokers(), readings, some(5_000));
   await note(positionsOf("plain"), "plain", 0, 10_000);

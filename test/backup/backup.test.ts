@@ -145,7 +145,7 @@ function interrupted(root: string, method: "names" | "holds", nth: number, then:
   })(root);
 }
 
-test("a backup that slept while it deleted old points leaves the files that another one named meanwhile", async () => {
+test("a backup that slept while it deleted old points leaves the files that another one has named since", async () => {
   const { here, data, worker, folder } = await place();
   await worker.publish();
   const first = await backUp(data, folder, options());
@@ -154,13 +154,13 @@ test("a backup that slept while it deleted old points leaves the files that anot
   await restore(folder, first.point, other.root, { ...options(), replace: false });
   for (let version = 0; version < 2; version++) await worker.publish();
   const { point } = await backUp(data, folder, options());
-  const meanwhile: string[] = [];
+  const since: string[] = [];
   // It sleeps when it knows what to keep.
   const sleeper = interrupted(folder.root, "names", 1, async () => {
-    meanwhile.push((await backUp(other, folder, options())).point.name);
+    since.push((await backUp(other, folder, options())).point.name);
   });
   await sleeper.keep(1, point.name);
-  expect(await folder.names()).toEqual([point.name, ...meanwhile]);
+  expect(await folder.names()).toEqual([point.name, ...since]);
   const points = await Promise.all((await folder.names()).map((name) => folder.point(name)));
   expect(await checkPoints(folder, points, { signal: NEVER })).toMatchObject({ wrong: [] });
   await folder.prepare();

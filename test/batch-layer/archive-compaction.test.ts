@@ -44,7 +44,7 @@ afterAll(async () => {
  */
 class MortalDirectory extends DataDirectory {
   #stepsLeft: number;
-  /** Whoever publishes waits for this. */
+  /** Every process that publishes waits for this. */
   publishing: Promise<void> = Promise.resolve();
 
   constructor(root: string, stepsLeft = Number.POSITIVE_INFINITY) {
@@ -165,7 +165,7 @@ describe("a plan of merges", () => {
   /** Plans by compactors that see the archive, and the merges so far, up to somewhere. */
   const compactors = fc.array(fc.tuple(limits, fc.nat(80), fc.nat(30)), { maxLength: 6 });
 
-  it("makes entries that contain each other or lie apart, whoever plans it and when, so that any of them tile (invariant 1)", () => {
+  it("makes entries that contain each other or lie apart, in whichever process and whenever it is planned, so that any of them tile (invariant 1)", () => {
     fc.assert(
       fc.property(lengths, contracts, compactors, (sizes, contract, plans) => {
         let end = 0;
@@ -324,7 +324,7 @@ describe("the archive while it is compacted", () => {
               break;
             }
           }
-          // Whoever began with an older list ends with it.
+          // A process that began with an older list ends with it.
           const [oldest] = lists;
           if (oldest !== undefined && world.nowMs - oldest.atMs > REPLACED_GRACE_MS - 5 * MINUTE_MS) lists.shift();
           else if (oldest !== undefined) await expectTheLog(processes[0], oldest.entries);

@@ -37,7 +37,7 @@ async function begun() {
 }
 
 /** The same stores, in which `event` happens once before the next version is created. */
-function meanwhile(stores: BatchStores, event: () => Promise<unknown>): BatchStores {
+function inBetween(stores: BatchStores, event: () => Promise<unknown>): BatchStores {
   let happened = false;
   class Interrupted extends Manifests {
     override async create(manifest: Manifest): Promise<boolean> {
@@ -52,10 +52,10 @@ function meanwhile(stores: BatchStores, event: () => Promise<unknown>): BatchSto
 }
 
 describe("a compaction beside settlements", () => {
-  it("takes the place of the files it merged in a version that was published meanwhile, and keeps its delta", async () => {
+  it("takes the place of the files it merged in a version that was published in between, and keeps its delta", async () => {
     const here = await begun();
     const { stores, target } = here;
-    const during = meanwhile(stores, () => refreshTo(here, positions({ 0: 90 })));
+    const during = inBetween(stores, () => refreshTo(here, positions({ 0: 90 })));
     expect(await compact(during, target, "a compaction", UNWATCHED, LIMITS)).toMatchObject({ version: 5, folded: 3 });
     const { files, cut } = await newestOf(stores, target);
     expect(files).toHaveLength(2);
@@ -66,7 +66,7 @@ describe("a compaction beside settlements", () => {
   it("is given up when another one has replaced one of its files, and leaves no file", async () => {
     const here = await begun();
     const { stores, target } = here;
-    const during = meanwhile(stores, () => compact(stores, target, "another", UNWATCHED, LIMITS));
+    const during = inBetween(stores, () => compact(stores, target, "another", UNWATCHED, LIMITS));
     expect(await compact(during, target, "a compaction", UNWATCHED, LIMITS)).toBeNull();
     const { files, createdBy } = await newestOf(stores, target);
     expect(createdBy).toBe("another");
@@ -75,7 +75,7 @@ describe("a compaction beside settlements", () => {
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
   });
 
-  it("lets a delta that was begun before it go on top of it, once, whoever asks again", async () => {
+  it("lets a delta that was begun before it go on top of it, once, also when it is asked again", async () => {
     const here = await begun();
     const { stores, target, topicId } = here;
     const base = await newestOf(stores, target);

@@ -70,7 +70,7 @@ describe("a log that is not the one that was archived", () => {
     expect(offsets).toEqual(Array.from({ length: 40 }, (_, offset) => offset));
   });
 
-  it("gives no cut while Redis holds state of other records, also when that was made anew below a cut", async () => {
+  it("gives no cut while Redis holds state of other records, also when that was made again below a cut", async () => {
     const { stores, target, topicId, chain } = await place();
     await send(target.topic, events(0, 20));
     await archiveTo(stores, target);

@@ -231,7 +231,7 @@ describe("a proof holds", () => {
     expect([answers[0]?.from, answers.at(-1)?.to]).toEqual([null, null]);
   });
 
-  test("after refreshes, decoded anew or as it was archived, and of an earlier answer", async () => {
+  test("after refreshes, decoded again or as it was archived, and of an earlier answer", async () => {
     const { asOf } = await layers.answer("everything", "by=&every=1d");
     await layers.refresh(everything);
     await layers.refresh(products);

@@ -103,7 +103,7 @@ describe("a refresh", () => {
     expect(incremental.ledger.rejects).toBeGreaterThan(20);
   });
 
-  it("goes on while a rebuild is under way, whose version then has what was refreshed meanwhile", async () => {
+  it("goes on while a rebuild is under way, whose version then has what was refreshed in between", async () => {
     const here = await place();
     const { stores, target } = here;
     await send(
@@ -128,7 +128,7 @@ describe("a refresh", () => {
     );
   });
 
-  it("reads no published file that is not what it was, and is made anew from the archive (invariant 10)", async () => {
+  it("reads no published file that is not what it was, and is made again from the archive (invariant 10)", async () => {
     const here = await place();
     const { stores, target } = here;
     await send(
@@ -141,15 +141,15 @@ describe("a refresh", () => {
     await flipBit(stores.data.path(files[0]?.file ?? ""));
     await expect(stateHash(stores, turnover, files, UNWATCHED)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false, comparedHash: null, hash: was.hash });
-    const anew = await newestOf(stores, target);
-    expect((await stateHash(stores, turnover, anew.files, UNWATCHED)).hash).toBe(was.hash);
+    const rebuilt = await newestOf(stores, target);
+    expect((await stateHash(stores, turnover, rebuilt.files, UNWATCHED)).hash).toBe(was.hash);
 
-    const entry = (await stores.archive.entries(target.topic, anew.topicId, 0)).at(-1);
+    const entry = (await stores.archive.entries(target.topic, rebuilt.topicId, 0)).at(-1);
     await flipBit(stores.data.path(entry?.file ?? ""));
     await expect(rebuildAll(here, 1_000)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
     // The next chunk needs the ids of the dedup window, which the damaged file holds.
     await expect(refreshTo(here, positions({ 0: 300 }))).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
-    expect(await newestOf(stores, target)).toEqual(anew);
+    expect(await newestOf(stores, target)).toEqual(rebuilt);
   });
 
   it("is told apart from a rebuild when its state was changed", async () => {

@@ -117,7 +117,7 @@ async function answersOf(stores: BatchStores, from: number): Promise<unknown> {
   return answers;
 }
 
-test("what another revision archived is decoded anew: states, ledger and duplicates are those of a fresh archive of the log", async () => {
+test("what another revision archived is decoded again: states, ledger and duplicates are those of a fresh archive of the log", async () => {
   const [changed, fresh] = [storesIn("changed"), storesIn("fresh")];
   await archiveTo(changed, before, 150);
   await archiveTo(changed, after, SALES);

@@ -70,7 +70,7 @@ test("a stream's key, event id and event time are names of its fields", () => {
   stream("wrong", { ...rest, key: "parcel", eventId: ["parcel", "number"], eventTime: "at" });
   // @ts-expect-error there is no field of this name
   stream("wrong", { ...rest, key: "parcel", eventId: "scan", eventTime: "time" });
-  // @ts-expect-error a list of fields is no field
+  // @ts-expect-error a list of fields is not a field
   stream("wrong", { ...rest, key: "parcel", eventId: "scan", eventTime: "at", fields: ["parcel"] });
 });
 
@@ -79,9 +79,9 @@ test("expressions are SQL, and not texts", () => {
   view("right", { stream: parcels, every: "1 hour", by: { state: sql`state` }, where: sql`scan > 0`, measures });
   table("right", { stream: parcels, key: sql`parcel`, measures, indexes: ["parcel"] });
   rule("right", { on: parcels, when: sql`scan > 3`, key: sql`parcel`, quiet: "1 hour", severity: "warning" });
-  // @ts-expect-error a text is no expression
+  // @ts-expect-error a text is not an expression
   view("wrong", { stream: parcels, every: "1 hour", by: { state: "state" }, measures });
-  // @ts-expect-error a text is no expression
+  // @ts-expect-error a text is not an expression
   expectTypeOf(sum).toBeCallableWith("cost");
   // @ts-expect-error a view has a grain
   view("wrong", { stream: parcels, measures });

@@ -149,7 +149,7 @@ describe.sequential("real flights, as many as there are every night", () => {
     expect(JSON.parse(stdout)).toMatchObject({ equal: true });
   }, 600_000);
 
-  test("all of them from the speed layer alone, read anew from the log", async () => {
+  test("all of them from the speed layer alone, read again from the log", async () => {
     await tideline.stop("worker", "serve");
     await rm(join(tideline.home, "data"), { recursive: true });
     await speed.start();

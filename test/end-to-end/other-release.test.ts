@@ -263,7 +263,7 @@ describe.sequential("a release that computes views otherwise", () => {
       120_000,
     );
 
-    test("builds it anew and serves that, which grows", async () => {
+    test("builds it again and serves that, which grows", async () => {
       for (const view of frozen) {
         const { generation } = (before.get(view) as Answer).position;
         expect(await adopt(view)).toMatchObject({ moved: true, comparison: null });

@@ -256,7 +256,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       await tideline.kill("worker");
       await tideline.emptyRedis();
       await until(
-        "a question is answered meanwhile",
+        "a question is answered in between",
         async () => answers.size,
         (given) => given > 0,
       );

@@ -6,7 +6,7 @@ import { position } from "../../core/log/position.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type FetchedPartition, LogReader } from "../../store/kafka/read/log.ts";
 
-/** What Kafka's codecs write is read, whoever compressed it, and never more of it at once than was asked for. */
+/** What Kafka's codecs write is read, whichever client compressed it, and never more at once than was asked for. */
 
 const brokers = inject("kafkaBrokers");
 const producer = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).producer();

@@ -200,7 +200,7 @@ describe("turns", () => {
     expect(turns.turn([0, 1, 2], 1_299)).toEqual([1, 2, 0]);
   });
 
-  test("a fetch's bytes are divided among all partitions, whoever leads them; those without a leader are left out", () => {
+  test("a fetch's bytes are divided among all partitions, whichever broker leads them; those without a leader are left out", () => {
     const [one, two] = [
       { host: "one", port: 1 },
       { host: "two", port: 2 },

@@ -27,7 +27,7 @@ test("an acknowledgement that is read before the alert counts, and the first one
   expect(states.get(opened("a").subject)?.acknowledged?.author).toBe("ann");
 });
 
-test("only so many acknowledgements are remembered, the newest", () => {
+test("only the newest acknowledgements are remembered, up to a number", () => {
   const states = new AlertStates(2);
   for (let index = 0; index < 25; index++) states.take(written(acknowledged(`a${index}`, "ann")));
   const known = Array.from({ length: 25 }, (_, index) => states.acknowledgementOf(opened(`a${index}`).subject));

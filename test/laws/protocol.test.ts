@@ -51,7 +51,7 @@ test("every answer is the fold of the log at its position, and everything comes 
   expect(seen.restored).toBeGreaterThan(0);
 }, 600_000);
 
-test("a log that lost its end and was written anew is never counted together with what it lost, until somebody accepts it", async () => {
+test("a log that lost its end and was written again is never counted together with what it lost, until somebody accepts it", async () => {
   const seen = { worlds: 0, answers: 0, archived: 0 };
   await fc.assert(
     fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {

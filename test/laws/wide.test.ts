@@ -77,7 +77,7 @@ async function closedCells(chain: Chain): Promise<Map<string, StateValue>> {
   return cells;
 }
 
-test("a million cells in one batch are applied once, whoever is killed between the parts", async () => {
+test("a million cells in one batch are applied once, also when processes are killed between the parts", async () => {
   const namespace = randomUUID();
   const CELLS = 1_000_000;
   const applications = [

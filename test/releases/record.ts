@@ -227,7 +227,7 @@ async function servedGeneration(view: string): Promise<string> {
   return ((await response.json()) as { position: { generation: string } }).position.generation;
 }
 
-/** Waits until each of these runs has so many events behind it, or has ended. */
+/** Waits until each of these runs has this many events behind it, or has ended. */
 async function reached(
   client: Client,
   runs: readonly { workflowId: string; runId: string }[],

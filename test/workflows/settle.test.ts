@@ -157,7 +157,7 @@ test("a run that has had many rounds takes no more, and who asks is served by th
   }
 });
 
-test("whoever asks while a run is under way gets a round that begins after that", async () => {
+test("a request while a run is under way gets a round that begins after that", async () => {
   const here = await place();
   const worker = await workerIn(here);
   try {

@@ -325,7 +325,7 @@ describe("the schedules", () => {
     }
   });
 
-  it("are made anew when Temporal has lost them", async () => {
+  it("are made again when Temporal has lost them", async () => {
     const { namespace, taskQueue } = await place();
     const schedules = desiredSchedules(namespace, [STREAM], []);
     const leave = lookAfterTemporal(
