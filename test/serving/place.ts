@@ -195,18 +195,42 @@ export async function place(options: Parameters<Place["start"]>[0] = {}): Promis
   return made;
 }
 
-/** Batch to 1000, two closed segments to 1500 and 2000, the open one to 2500. */
-export async function filledPlace(
+/**
+ * What covers the log of a scenario, piece after piece: the ends of the batch versions' files, of the closed segments,
+ * and of the open one. Each piece begins where the one before ends.
+ */
+export interface Covered {
+  readonly versions: readonly number[];
+  readonly closed?: readonly (number | { readonly to: number; readonly token: string })[];
+  /** Absent: there is no chain. */
+  readonly open?: number;
+  /** Where the chain begins; absent: at the end of the newest version. */
+  readonly chainFrom?: number;
+}
+
+/** A view whose log is covered so, with the files of its newest version. `at.answer(query)` asks it. */
+export async function given(
+  { versions, closed = [], open, chainFrom = versions.at(-1) ?? 0 }: Covered,
   options: Parameters<Place["start"]>[0] = {},
 ): Promise<{ at: Place; files: string[] }> {
   const at = await place(options);
-  const first = await at.publish(1, 0, 600);
-  const files = await at.publish(2, 600, 1_000, first);
-  await at.chain.reseed(cutAt(1_000), 2, null);
-  await at.apply(1_000, 1_500);
-  await at.chain.seal(null);
-  await at.apply(1_500, 2_000);
-  await at.chain.seal("3");
-  await at.apply(2_000, 2_500);
+  let files: string[] = [];
+  for (const [index, to] of versions.entries())
+    files = await at.publish(index + 1, versions[index - 1] ?? 0, to, files);
+  if (open === undefined) return { at, files };
+  await at.chain.reseed(cutAt(chainFrom), versions.length, null);
+  let from = chainFrom;
+  for (const piece of closed) {
+    const { to, token } = typeof piece === "number" ? { to: piece, token: null } : piece;
+    await at.apply(from, to);
+    await at.chain.seal(token);
+    from = to;
+  }
+  await at.apply(from, open);
   return { at, files };
 }
+
+const FILLED: Covered = { versions: [600, 1_000], closed: [1_500, { to: 2_000, token: "3" }], open: 2_500 };
+
+/** Two versions, two closed segments and an open one. */
+export const filledPlace = (options?: Parameters<Place["start"]>[0]) => given(FILLED, options);

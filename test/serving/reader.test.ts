@@ -38,7 +38,7 @@ import {
   WHOLE,
   whole,
 } from "../fixtures/events/takings.ts";
-import { filledPlace, folder, place, pool, redis, useServers } from "./place.ts";
+import { filledPlace, folder, given, place, pool, redis, useServers } from "./place.ts";
 
 useServers();
 
@@ -82,10 +82,7 @@ describe("the reader", () => {
   });
 
   it("moves the default window with the newest bucket of the open segment", async () => {
-    const at = await place();
-    await at.publish(1, 0, 1_000);
-    await at.chain.reseed(cutAt(1_000), 1, null);
-    await at.apply(1_000, 3_050);
+    const { at } = await given({ versions: [1_000], open: 3_050 });
     const last = Math.floor(Math.max(...SALES.slice(0, 3_050).map(({ at }) => at)) / 60_000) * 60_000;
     const answer = await at.answer("limit=100000&by=floor");
     const from = last + 60_000 - 24 * HOUR;
@@ -108,10 +105,7 @@ describe("the reader", () => {
   });
 
   it("answers the batch version alone when the chain covers a part of it", async () => {
-    const at = await place();
-    await at.publish(1, 0, 1_000);
-    await at.chain.reseed(cutAt(900), 1, null);
-    await at.apply(900, 1_200);
+    const { at } = await given({ versions: [1_000], chainFrom: 900, open: 1_200 });
     expect(await at.answer(total)).toMatchObject({
       complete: false,
       rows: [{ sales: 1_000 }],
@@ -120,8 +114,7 @@ describe("the reader", () => {
   });
 
   it("answers the newest batch version alone when Redis has no chain", async () => {
-    const at = await place();
-    const files = await at.publish(1, 0, 600);
+    const { at, files } = await given({ versions: [600] });
     expect(await at.answer(total)).toMatchObject({
       complete: false,
       batchVersion: 1,
@@ -133,8 +126,7 @@ describe("the reader", () => {
   });
 
   it("answers the batch version alone when Redis cannot be reached, within seconds", async () => {
-    const at = await place({ redisUrl: "redis://127.0.0.1:1" });
-    await at.publish(1, 0, 600);
+    const { at } = await given({ versions: [600] }, { redisUrl: "redis://127.0.0.1:1" });
     expect(await at.answer(total)).toMatchObject({
       complete: false,
       rows: [{ sales: 600 }],
@@ -245,8 +237,8 @@ describe("the reader", () => {
 
   it("says that published state is damaged when the newest version's files are gone, or are not what was published", async () => {
     for (const damage of [(path: string) => rm(path), (path: string) => flipBit(path)]) {
-      const at = await place();
-      for (const file of await at.publish(1, 0, 600)) await damage(at.data.path(file));
+      const { at, files } = await given({ versions: [600] });
+      for (const file of files) await damage(at.data.path(file));
       const { status, text } = await at.ask(`/views/takings?${total}`);
       expect([status, (JSON.parse(text) as Problem).code]).toEqual([500, "ARCHIVE_DAMAGED"]);
       expect(text).not.toContain(folder);
