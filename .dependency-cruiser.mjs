@@ -92,7 +92,7 @@ const folders = {
     measures: ["contract", "numbers"],
     "measures/kinds": ["contract", "numbers", "measures"],
     definition: [".", "contract/record", "contract", "measures", "measures/kinds"],
-    state: ["log", "contract", "numbers", "measures", "definition"],
+    state: ["log", ".", "contract", "numbers", "measures", "definition"],
     query: ["contract", "log", ".", "measures", "definition", "state"],
     proof: ["log", ".", "contract", "numbers", "measures", "definition", "state", "query"],
     alerts: ["log", ".", "contract", "definition", "state"],

@@ -38,6 +38,14 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
 }
 
 /**
+ * SQL: `bucketOf` of a column or expression of epoch milliseconds. The remainder is made positive, so that it is
+ * floored before 1970 too.
+ */
+export function bucketSql(time: string, grainMs: number): string {
+  return `(${time} - ((${time} % ${grainMs}) + ${grainMs}) % ${grainMs})`;
+}
+
+/**
  * The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none, or names a day
  * that there is not. Forms: epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T, lower-case
  * letters or `UTC` for the Z, in UTC when it names no zone; the date of a mail (RFC 2822, section 3.3), `Sun, 01 Mar

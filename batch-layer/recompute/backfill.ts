@@ -6,6 +6,7 @@ import { DAY_MS, insideSql, intervalName, type TimeRange, wholeBuckets } from ".
 import { type ArchiveEntry, BackfilledDay, BackfillPin, type StateFile } from "../../core/log/documents.ts";
 import { at, type Cut, cutFromJson, partitionsOf } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
+import { bucketSql } from "../../core/time.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { archivedEvents } from "../archive/archived-events.ts";
 import { mayHold, rowGroups } from "../archive/event-times.ts";
@@ -121,7 +122,7 @@ async function statesByDay(
     stores,
     files.map(({ file }) => file),
   );
-  const day = `bucket - ((bucket % ${DAY_MS}) + ${DAY_MS}) % ${DAY_MS}`;
+  const day = bucketSql("bucket", DAY_MS);
   const counts = await withDuck(stores, watch, (duck) =>
     rowsOf(duck, `SELECT ${day}, count(*) FROM ${rows} WHERE ${insideSql("bucket", [range])} GROUP BY ALL`),
   );

@@ -3,6 +3,7 @@ import { componentsOf, type NamedComponent } from "../definition/components.ts";
 import { countedCondition } from "../definition/counted.ts";
 import { LINE, type View } from "../definition/view.ts";
 import { hashSql, registerSql } from "../numbers/hll.ts";
+import { bucketSql } from "../time.ts";
 import { shardSql } from "./shard.ts";
 
 /**
@@ -30,14 +31,10 @@ export function linesSql(view: View, events: string): string {
   );
 }
 
-/**
- * SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. Of a table: the shard of its
- * key.
- */
+/** SQL: the start of the event's bucket, epoch milliseconds. Of a table: the shard of its key. */
 function bucket(view: View): string {
   if (view.table !== null) return shardSql(view, view.table);
-  const time = quoteName(view.stream.eventTime);
-  return `(${time} - ((${time} % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs})`;
+  return bucketSql(quoteName(view.stream.eventTime), view.grainMs);
 }
 
 /** What makes a cell, as expressions over an event: its bucket, then its dimensions. */

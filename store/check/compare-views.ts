@@ -3,7 +3,7 @@ import type { View } from "../../core/definition/view.ts";
 import type { PresentedField } from "../../core/measures/measure.ts";
 import type { Query, TimeRange } from "../../core/query/query.ts";
 import { linesSql } from "../../core/state/compile.ts";
-import { bucketOf } from "../../core/time.ts";
+import { bucketOf, bucketSql } from "../../core/time.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { plainRows } from "../duckdb/plain-rows.ts";
 import { type Finding, type FoundRecord, findings } from "./findings.ts";
@@ -219,7 +219,7 @@ function whyNot({ view }: ReadView): string {
 function partsSql({ view, table }: ReadView, { by, measures, everyMs, sessions, isTable }: Shared): string {
   const time = quoteName(view.stream.eventTime);
   const line = view.each === null ? "0" : "_line";
-  const bucket = sessions ? time : `(${time} - ((${time} % ${everyMs}) + ${everyMs}) % ${everyMs})`;
+  const bucket = sessions ? time : bucketSql(time, everyMs);
   const parts = [
     ...(isTable ? [] : [`${bucket} AS bucket`]),
     ...by.map((name) => `to_json((${view.by[name]?.text})) AS ${quoteName(name)}`),

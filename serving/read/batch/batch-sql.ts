@@ -13,7 +13,7 @@ import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-o
 import type { GroupValue } from "../../../core/state/cells.ts";
 import { mergeSql } from "../../../core/state/compile.ts";
 import { shardOf } from "../../../core/state/shard.ts";
-import { bucketOf } from "../../../core/time.ts";
+import { bucketOf, bucketSql } from "../../../core/time.ts";
 
 /** What an answer needs of a batch version. */
 export interface BatchPlan {
@@ -240,11 +240,11 @@ function rollsUpTime({ view, everyMs, calendar }: BatchPlan): boolean {
 }
 
 /** The answer's bucket of a stored row. One that is the same for all rows costs nothing where these are grouped. */
-function bucketSql({ view, fromMs, toMs, everyMs }: BatchPlan): string {
+function answerBucketSql({ view, fromMs, toMs, everyMs }: BatchPlan): string {
   const only = bucketOf(fromMs, everyMs);
   if (only === bucketOf(toMs - 1, everyMs)) return `${only}::BIGINT`;
   if (everyMs === view.grainMs) return "_state.bucket";
-  return `(_state.bucket - ((_state.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
+  return bucketSql("_state.bucket", everyMs);
 }
 
 /** Whether all that is stored of a cell lies in one bucket: of a table, a key's shard. */
@@ -308,7 +308,7 @@ function sourceSql(
   const isAll = components.length === componentsOf(view).length;
   const wanted = isAll ? [] : [`component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`];
   // Names that begin with an underscore are none that a dimension can have.
-  const wider = `${calendar === null ? bucketSql(plan) : "_calendar._start"} AS bucket`;
+  const wider = `${calendar === null ? answerBucketSql(plan) : "_calendar._start"} AS bucket`;
   const state = (name: string) => `_state.${name}`;
   const columns = [wider, ...by.map((name) => state(quoteName(name))), ...STATE.map(state)].join(", ");
   const joined =
