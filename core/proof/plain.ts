@@ -1,9 +1,10 @@
 import { quoteName } from "../contract/sql.ts";
 import { countedCondition } from "../definition/counted.ts";
 import { LINE, type View } from "../definition/view.ts";
+import type { TimeRange } from "../interval.ts";
 import type { PlainColumn } from "../measures/measure.ts";
 import { registerSql } from "../numbers/hll.ts";
-import { bucketStarts, type Query, type TimeRange } from "../query/query.ts";
+import { bucketStarts, type Query } from "../query/query.ts";
 import { bucketOf } from "../time.ts";
 
 /**

@@ -1,6 +1,6 @@
+import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { bucketOf } from "../time.ts";
-import type { TimeRange } from "./query.ts";
 
 /** Where in event time some stored state rows lie: the buckets from `fromMs` to `lastMs`, both included. */
 export interface RowExtent {

@@ -1,8 +1,9 @@
 import type { View } from "../definition/view.ts";
+import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { bucketOf } from "../time.ts";
 import { calendarStarts } from "./calendar.ts";
-import { bucketStarts, type Query, type TimeRange } from "./query.ts";
+import { bucketStarts, type Query } from "./query.ts";
 
 /** The event time that an answer is about. */
 export interface AnswerRange extends TimeRange {

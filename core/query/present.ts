@@ -1,5 +1,6 @@
 import { componentKey } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
+import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { shownGroupValue } from "../measures/decimals.ts";
 import type { Measure, Presented, PresentedField } from "../measures/measure.ts";
@@ -9,7 +10,7 @@ import { bucketOf } from "../time.ts";
 import { Budget } from "./budget.ts";
 import { isoInZone } from "./calendar.ts";
 import { type AnswerRange, cutBuckets, partialColumn } from "./partial.ts";
-import type { Query, TimeRange } from "./query.ts";
+import type { Query } from "./query.ts";
 import { sessionEnd, weightOf } from "./sessions.ts";
 import { type SlideOptions, slide } from "./windows.ts";
 import { finish, STEP, sorting, type Work } from "./work.ts";

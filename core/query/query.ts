@@ -1,5 +1,6 @@
 import { SESSION_COLUMNS, type View } from "../definition/view.ts";
 import type { WrongParameter } from "../errors.ts";
+import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
 import type { GroupValue } from "../state/cells.ts";
@@ -236,12 +237,6 @@ export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs:
   const toMs = query.toMs ?? (last ?? query.fromMs ?? 0) + view.grainMs;
   const fromMs = query.fromMs ?? toMs - Math.max(DEFAULT_WINDOW_MS, view.grainMs);
   return { fromMs, toMs: Math.max(toMs, fromMs) };
-}
-
-/** Event time, half-open. */
-export interface TimeRange {
-  readonly fromMs: EpochMs;
-  readonly toMs: EpochMs;
 }
 
 /**

@@ -1,9 +1,9 @@
 import { SESSION_FIRST, SESSION_LAST } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
+import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { type Cell, CellTable, copyOf, groupKey } from "../state/cells.ts";
 import { type Budget, REGISTERS_A_MERGE } from "./budget.ts";
-import type { TimeRange } from "./query.ts";
 import { STEP, type Work } from "./work.ts";
 
 /** The newest session of a group while buckets come in. */

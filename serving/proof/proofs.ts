@@ -1,10 +1,11 @@
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { AsOf } from "../../core/log/as-of.ts";
 import { cutFromJson, type EpochMs } from "../../core/log/position.ts";
 import { plainExtent, plainSample } from "../../core/proof/plain.ts";
 import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../../core/proof/proof.ts";
 import type { GivenAnswer } from "../../core/proof/proof-answer.ts";
-import type { Query, TimeRange } from "../../core/query/query.ts";
+import type { Query } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { RawEvents, spanRecords } from "../../store/decode/raw-events.ts";

@@ -1,8 +1,9 @@
 import type { View } from "../../core/definition/view.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import { Budget, type BudgetLimits } from "../../core/query/budget.ts";
 import type { RowExtent } from "../../core/query/extents.ts";
-import { bucketStarts, type Query, type TimeRange } from "../../core/query/query.ts";
+import { bucketStarts, type Query } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import type { Cell } from "../../core/state/cells.ts";
 import { badRequest } from "../common/refusals.ts";

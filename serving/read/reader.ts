@@ -1,12 +1,13 @@
 import { componentsOf } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutsEqual, cutToJson } from "../../core/log/position.ts";
 import { Budget, type BudgetLimits, OverBudget } from "../../core/query/budget.ts";
 import { calendarWork } from "../../core/query/calendar.ts";
 import { presenting } from "../../core/query/present.ts";
-import { gapOf, type Query, readRange, type TimeRange } from "../../core/query/query.ts";
+import { gapOf, type Query, readRange } from "../../core/query/query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { damagedHint } from "../../store/files/intact.ts";

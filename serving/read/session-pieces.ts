@@ -1,9 +1,10 @@
 import type { View } from "../../core/definition/view.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import { compareText } from "../../core/measures/order.ts";
 import { BUDGET_UNITS, Budget, type BudgetLimits, OverBudget } from "../../core/query/budget.ts";
 import { nextWithRows, pieceOf, type RowExtent } from "../../core/query/extents.ts";
-import { type Query, readRange, type TimeRange } from "../../core/query/query.ts";
+import { type Query, readRange } from "../../core/query/query.ts";
 import { SessionRuns } from "../../core/query/sessions.ts";
 import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import { bucketOf } from "../../core/time.ts";

@@ -1,7 +1,8 @@
 import type { View } from "../../core/definition/view.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import type { EpochMs } from "../../core/log/position.ts";
-import { gapOf, type NewestBuckets, type Query, readRange, type TimeRange, windowOf } from "../../core/query/query.ts";
+import { gapOf, type NewestBuckets, type Query, readRange, windowOf } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Chain } from "../../store/redis/chain.ts";

@@ -1,6 +1,6 @@
 import { quoteText } from "../../core/contract/sql.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import { type RowExtent, rowsRead } from "../../core/query/extents.ts";
-import type { TimeRange } from "../../core/query/query.ts";
 
 /** Runs a statement that reads files of the data directory. */
 export type RunSql = (sql: string) => Promise<readonly (readonly unknown[])[]>;

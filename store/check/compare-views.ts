@@ -1,7 +1,8 @@
 import { quoteName, quoteText } from "../../core/contract/sql.ts";
 import type { View } from "../../core/definition/view.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { PresentedField } from "../../core/measures/measure.ts";
-import type { Query, TimeRange } from "../../core/query/query.ts";
+import type { Query } from "../../core/query/query.ts";
 import { linesSql } from "../../core/state/compile.ts";
 import { bucketOf, bucketSql } from "../../core/time.ts";
 import type { Duck } from "../duckdb/duck.ts";

@@ -1,4 +1,5 @@
 import type { View } from "../../core/definition/view.ts";
+import type { TimeRange } from "../../core/interval.ts";
 import type { PlainFound } from "../../core/measures/measure.ts";
 import { Registers } from "../../core/numbers/hll.ts";
 import {
@@ -10,7 +11,7 @@ import {
   plainRegisters,
 } from "../../core/proof/plain.ts";
 import type { PlainRow } from "../../core/proof/proof.ts";
-import type { Query, TimeRange } from "../../core/query/query.ts";
+import type { Query } from "../../core/query/query.ts";
 import { type GroupValue, groupValue } from "../../core/state/cells.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 

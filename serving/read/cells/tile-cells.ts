@@ -1,10 +1,11 @@
 import { componentsOf } from "../../../core/definition/components.ts";
 import type { View } from "../../../core/definition/view.ts";
+import type { TimeRange } from "../../../core/interval.ts";
 import type { EpochMs } from "../../../core/log/position.ts";
 import type { Item, StateValue } from "../../../core/measures/measure.ts";
 import { type Registers, registersFromRedis } from "../../../core/numbers/hll.ts";
 import { type Budget, REGISTERS_A_MERGE, type Spending } from "../../../core/query/budget.ts";
-import { answerPlaces, groupMatches, type Query, type TimeRange } from "../../../core/query/query.ts";
+import { answerPlaces, groupMatches, type Query } from "../../../core/query/query.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
 import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../../../core/state/cells.ts";
 import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
