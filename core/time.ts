@@ -14,6 +14,9 @@ const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ["w", 604_800_000],
 ]);
 
+/** The last instant that a Date can have; the first one is minus this (ECMA-262, time values). */
+export const LAST_INSTANT: EpochMs = 8_640_000_000_000_000;
+
 /** "1 minute", "15m", "2 hours", "1d" -> milliseconds; null when it is not a duration. */
 export function parseDuration(text: string): number | null {
   const match = /^\s*(\d{1,6})\s*([a-z]+?)s?\s*$/i.exec(text) ?? /^\s*(\d{1,6})\s*(s)\s*$/i.exec(text);

@@ -6,6 +6,7 @@ import type { Query } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import { sorting, type Work } from "../../core/query/work.ts";
 import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import { bucketOf, LAST_INSTANT } from "../../core/time.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Reading } from "../read/reading.ts";
 import type { DescribedView } from "../views/served-views.ts";
@@ -18,11 +19,9 @@ export interface Key {
   readonly rows: Presented;
 }
 
-const ALL_OF_TIME = 8_640_000_000_000_000;
-
 /** The query whose cells are the values of one dimension: all of the window in one bucket. */
 export function keysQuery(view: View, query: Query, dimension: string): Query {
-  const everyMs = Math.floor(ALL_OF_TIME / view.grainMs) * view.grainMs;
+  const everyMs = bucketOf(LAST_INSTANT, view.grainMs);
   return { ...query, by: [dimension], measures: [], everyMs, windowMs: everyMs, calendar: null, order: [] };
 }
 

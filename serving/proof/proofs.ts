@@ -6,7 +6,7 @@ import { plainExtent, plainSample } from "../../core/proof/plain.ts";
 import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../../core/proof/proof.ts";
 import type { GivenAnswer } from "../../core/proof/proof-answer.ts";
 import type { Query } from "../../core/query/query.ts";
-import { bucketOf } from "../../core/time.ts";
+import { bucketOf, LAST_INSTANT } from "../../core/time.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { RawEvents, spanRecords } from "../../store/decode/raw-events.ts";
 import type { DedupSources } from "../../store/decode/warm-dedup.ts";
@@ -65,7 +65,6 @@ const DEEP_RECORDS = 3_000_000;
 const MAX_DEEP_RECORDS = 50_000_000;
 /** This many rows of answers are held at most while the log is read up to where they stand. */
 const HELD_ROWS = 50_000;
-const END_OF_TIME = 8_640_000_000_000_000;
 
 interface Answered {
   readonly range: TimeRange;
@@ -175,7 +174,7 @@ class OneProof {
     this.#request.signal.throwIfAborted();
     this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given, reading);
     const { asOf, position, complete } = answerStatus(definition, reading, at);
-    const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= END_OF_TIME ? null : new Date(timeMs).toISOString());
+    const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= LAST_INSTANT ? null : new Date(timeMs).toISOString());
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });
   }
 
@@ -198,7 +197,7 @@ class OneProof {
   async #ranges(known: string): Promise<TimeRange[]> {
     const { definition, query, sample } = this.#request;
     const { view } = definition;
-    const range = { fromMs: query.fromMs ?? bucketOf(-END_OF_TIME, view.grainMs), toMs: query.toMs ?? END_OF_TIME };
+    const range = { fromMs: query.fromMs ?? bucketOf(-LAST_INSTANT, view.grainMs), toMs: query.toMs ?? LAST_INSTANT };
     const widthMs = view.sessions === null && query.calendar === null ? query.everyMs : view.grainMs;
     if (sample !== null) {
       const grains = await rowsOf(this.#duck, plainSample(view, range, known, sample));

@@ -6,6 +6,7 @@ import type { RowExtent } from "../../core/query/extents.ts";
 import { bucketStarts, type Query } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import type { Cell } from "../../core/state/cells.ts";
+import { LAST_INSTANT } from "../../core/time.ts";
 import { badRequest } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { BatchPlan } from "./batch/batch-sql.ts";
@@ -15,7 +16,7 @@ import { type AnswerBase, AnswerBuilder, baseWeight } from "./cells/tile-cells.t
 import { WeightedCache } from "./cells/weighted-cache.ts";
 import type { SegmentTile } from "./live/segment-cache.ts";
 import { needsOf } from "./needs.ts";
-import { ALL_OF_TIME, type Tiles, type Window } from "./reading.ts";
+import type { Tiles, Window } from "./reading.ts";
 import { queryKey } from "./validators.ts";
 
 /** Tiles, and which buckets of them are read. */
@@ -133,7 +134,7 @@ export class MergedCells {
   async extents({ manifest, live }: Tiles): Promise<readonly RowExtent[]> {
     const tiles = [
       ...(live?.open ?? []),
-      ...(live?.closed ?? []).flatMap((segment) => segment.within(-ALL_OF_TIME, ALL_OF_TIME)),
+      ...(live?.closed ?? []).flatMap((segment) => segment.within(-LAST_INSTANT, LAST_INSTANT)),
     ];
     return [
       ...(await this.#batch.extents(manifest)),

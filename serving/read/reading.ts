@@ -10,9 +10,6 @@ import type { ViewStatus } from "./live/view-status.ts";
 
 /** What a reader reads, as values: the tiles of an answer, and the cells that they make together. */
 
-/** An interval that every bucket lies in, milliseconds since 1970 from minus this to this. */
-export const ALL_OF_TIME = 8_640_000_000_000_000;
-
 /**
  * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the
  * buckets before they are slid, for a view of sessions whole sessions.

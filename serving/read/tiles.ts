@@ -3,7 +3,7 @@ import type { TimeRange } from "../../core/interval.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import { gapOf, type NewestBuckets, type Query, readRange, windowOf } from "../../core/query/query.ts";
-import { bucketOf } from "../../core/time.ts";
+import { bucketOf, LAST_INSTANT } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
@@ -14,7 +14,7 @@ import type { LiveRead } from "./live/live-reads.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
 import { type Joined, join, NO_CHAIN, type SizedSegment, type ViewStatuses } from "./live/view-status.ts";
 import { needsOf } from "./needs.ts";
-import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
+import type { Live, ReadAnswer, Tiles, Window } from "./reading.ts";
 
 export interface TileSources {
   readonly statuses: ViewStatuses;
@@ -86,10 +86,10 @@ export class AnswerTiles {
 
   /** The buckets to read before the newest one is known: it is never before the batch version's newest bucket. */
   async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
-    const toMs = query.toMs ?? ALL_OF_TIME;
+    const toMs = query.toMs ?? LAST_INSTANT;
     const isGiven = query.fromMs !== null || query.toMs !== null;
     const known = isGiven ? null : await this.#batch.lastBucket(manifest, bucketOf(nowMs, view.grainMs));
-    if (!isGiven && known === null) return { fromMs: -ALL_OF_TIME, toMs };
+    if (!isGiven && known === null) return { fromMs: -LAST_INSTANT, toMs };
     return { fromMs: windowOf(query, view, { untilNow: known, any: known }, nowMs).fromMs, toMs };
   }
 
@@ -104,7 +104,7 @@ export class AnswerTiles {
     const { sketches, fields } = needsOf(view, query);
     const { fromMs } = readRange(view, query, reach);
     // Sessions are followed beyond the range, and all of the open segment has to be of one state.
-    const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : ALL_OF_TIME };
+    const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : LAST_INSTANT };
     const read = await this.#statuses.readLive(definition, { ...range, sketches, fields });
     if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
     // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
@@ -159,7 +159,7 @@ export class AnswerTiles {
 
   async #newestBuckets({ grainMs }: View, { manifest, closed, open, nowMs }: Newest): Promise<NewestBuckets> {
     const any = newestOf([
-      await this.#batch.lastBucket(manifest, ALL_OF_TIME),
+      await this.#batch.lastBucket(manifest, LAST_INSTANT),
       open?.lastBucket ?? null,
       ...closed.map(({ lastBucket }) => lastBucket),
     ]);

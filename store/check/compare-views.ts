@@ -4,7 +4,7 @@ import type { TimeRange } from "../../core/interval.ts";
 import type { PresentedField } from "../../core/measures/measure.ts";
 import type { Query } from "../../core/query/query.ts";
 import { linesSql } from "../../core/state/compile.ts";
-import { bucketOf, bucketSql } from "../../core/time.ts";
+import { bucketOf, bucketSql, LAST_INSTANT } from "../../core/time.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { plainRows } from "../duckdb/plain-rows.ts";
 import { type Finding, type FoundRecord, findings } from "./findings.ts";
@@ -46,7 +46,6 @@ export interface ViewDifferences {
 }
 
 const EXAMPLES = 10;
-const END_OF_TIME = 8_640_000_000_000_000;
 
 /** What both views have. */
 interface Shared {
@@ -117,7 +116,7 @@ function withoutSessions(view: View): View {
 }
 
 function rangeOf(everyMs: number): TimeRange {
-  return { fromMs: bucketOf(-END_OF_TIME, everyMs), toMs: END_OF_TIME };
+  return { fromMs: bucketOf(-LAST_INSTANT, everyMs), toMs: LAST_INSTANT };
 }
 
 function questionOf(asked: Pick<Query, "by" | "measures" | "everyMs" | "calendar">): Query {
@@ -130,7 +129,7 @@ type PlainRows = Awaited<ReturnType<typeof plainRows>>;
 function presented(view: View, { by }: Query, rows: PlainRows, { measures, isTable }: Shared): Map<string, Cell> {
   return new Map(
     rows.map(({ bucket, ended, group, found }) => {
-      const start = Math.abs(bucket) > END_OF_TIME ? null : new Date(bucket).toISOString();
+      const start = Math.abs(bucket) > LAST_INSTANT ? null : new Date(bucket).toISOString();
       const dimensions = by.map((name, index) => [name, group[index] ?? null]);
       const end = ended === null ? {} : { ended: new Date(ended).toISOString() };
       const values = measures.map((name) => [name, view.measures[name]?.plain.present(found(name)) ?? null]);

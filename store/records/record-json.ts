@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { LAST_INSTANT } from "../../core/time.ts";
 import type { ReadRecord } from "./record-reader.ts";
 
 /** Bytes in JSON: text, or base64 where they are none; null for none. */
@@ -50,5 +51,5 @@ export function isText(bytes: Buffer): boolean {
 
 /** A producer may write any number as a timestamp; -1 is none. */
 export function timeText(timeMs: number): string | null {
-  return timeMs >= 0 && timeMs <= 8_640_000_000_000_000 ? new Date(timeMs).toISOString() : null;
+  return timeMs >= 0 && timeMs <= LAST_INSTANT ? new Date(timeMs).toISOString() : null;
 }
