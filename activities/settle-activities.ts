@@ -6,8 +6,6 @@ import { withDuck } from "../batch-layer/duck-run.ts";
 import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import {
   failureOf,
-  farthest,
-  nearest,
   type SettlementFailure,
   type SettlementSpan,
   type Settler,
@@ -16,7 +14,7 @@ import {
 import { type SettledView, settleView } from "../batch-layer/settlement/settle-view.ts";
 import type { ViewTarget, Watch } from "../batch-layer/stores.ts";
 import { mayPass } from "../core/errors.ts";
-import { type CutJson, cutFromJson, cutToJson, positionsBetween } from "../core/log/position.ts";
+import { type CutJson, cutFromJson, cutToJson, farthest, nearest, positionsBetween } from "../core/log/position.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import { namedDuckError } from "../store/duckdb/duck-errors.ts";
 import { archiveOne } from "./archive-activities.ts";
@@ -77,7 +75,7 @@ export function settleActivities(deps: ActivityDeps) {
         const { spans, failures } = await sealAll(stores, settlers, thisRun().createdBy, watch);
         const named = await Promise.all(failures.map((failure) => reported(deps, failure)));
         const whole = settlers.length === 0 || (spans.length === 0 && failures.length > 0);
-        const goal = whole ? null : cutToJson(farthest(spans.map(({ to }) => to)));
+        const goal = whole ? null : cutToJson(farthest(...spans.map(({ to }) => cutFromJson(to))));
         const { topicId, target, chunks, archived } = await planStream(stores, streamTarget(deps, stream), goal);
         for (const [partition, position] of Object.entries(archived))
           metrics.archived.set({ stream, partition }, Number(position));
@@ -239,8 +237,8 @@ class Settlement {
     const { stores } = this.#deps;
     const { topicId, spans } = this.#input;
     const read = (sharing: readonly SettlementSpan[]) => {
-      const from = nearest(sharing.map((one) => one.from));
-      const to = farthest(sharing.map((one) => one.to));
+      const from = nearest(...sharing.map(({ from }) => cutFromJson(from)));
+      const to = farthest(...sharing.map(({ to }) => cutFromJson(to)));
       return sharedEvents(stores, this.#duck, { stream, topic }, topicId, { from, to });
     };
     if (sizeOf(span) > HELD_RECORDS) return read([span]);

@@ -1,6 +1,6 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError, mayPass } from "../../core/errors.ts";
-import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../../core/log/position.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../../core/log/position.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { SEAL_PATIENCE, type SealPatience, sealCut } from "../refresh/seal.ts";
@@ -85,23 +85,4 @@ export function failureOf(generation: Generation, error: unknown): SettlementFai
   // Clients end their messages with a full stop, and ours have none.
   const message = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
   return { generation, code: "UNEXPECTED", message, hint: "Run `tideline doctor`, which checks the servers." };
-}
-
-/** The least cut at or above all of them: how far the archive has to go. */
-export function farthest(cuts: readonly CutJson[]): Cut {
-  return cuts.map(cutFromJson).reduce(upper, new Map());
-}
-
-/** The greatest cut at or below all of them. */
-export function nearest(cuts: readonly CutJson[]): Cut {
-  const [first = new Map(), ...others] = cuts.map(cutFromJson);
-  return others.reduce(lower, first);
-}
-
-function upper(a: Cut, b: Cut): Cut {
-  return partitionsOf(b).reduce((cut, one) => (at(b, one) > at(cut, one) ? cutWith(cut, one, at(b, one)) : cut), a);
-}
-
-function lower(a: Cut, b: Cut): Cut {
-  return partitionsOf(a, b).reduce((cut, one) => (at(b, one) < at(cut, one) ? cutWith(cut, one, at(b, one)) : cut), a);
 }

@@ -40,6 +40,21 @@ export function cutReached(a: Cut, b: Cut): boolean {
   return partitionsOf(a, b).every((partition) => at(a, partition) >= at(b, partition));
 }
 
+/** The least cut at or above all of them. */
+export function farthest(...cuts: Cut[]): Cut {
+  const ends = new Map<number, Position>();
+  for (const cut of cuts) for (const [one, end] of cut) ends.set(one, end > at(ends, one) ? end : at(ends, one));
+  return ends;
+}
+
+/** The greatest cut at or below all of them. */
+export function nearest(...cuts: Cut[]): Cut {
+  const [first = new Map(), ...others] = cuts;
+  const lower = (a: Cut, b: Cut): Cut =>
+    partitionsOf(a, b).reduce((cut, one) => (at(b, one) < at(cut, one) ? cutWith(cut, one, at(b, one)) : cut), a);
+  return others.reduce(lower, first);
+}
+
 /**
  * How many positions `to` lies beyond `from`, over all partitions of `to`: one in which `from` is further counts none.
  */

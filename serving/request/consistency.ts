@@ -1,6 +1,6 @@
 import { TidelineError } from "../../core/errors.ts";
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
-import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { type Cut, farthest, position } from "../../core/log/position.ts";
 import { parseDuration } from "../../core/time.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { DescribedView } from "../views/served-views.ts";
@@ -56,7 +56,7 @@ export function readConsistency(
     const wanted = part.includes(":") ? recordAt(part, topic, fail) : token("min", part);
     if (wanted === null) continue;
     if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);
-    min = furthest(min, "generation" in wanted ? wanted.applied : wanted);
+    min = farthest(min ?? new Map(), "generation" in wanted ? wanted.applied : wanted);
   }
   if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
   return { at: asOf, min, waitMs: waitOf(one, fail) };
@@ -82,14 +82,6 @@ export function recordAt(text: string, topic: string, fail: Fail): Cut | null {
 export function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
   return [...views.values()].some(
     ({ definition }) => definition.generation === generation && definition.view.stream.name === stream,
-  );
-}
-
-/** The later position of each partition. */
-export function furthest(a: Cut | null, b: Cut): Cut {
-  const later = (x: Position, y: Position) => (x > y ? x : y);
-  return new Map(
-    [...(a ?? []), ...b].map(([partition]) => [partition, later(at(a ?? b, partition), at(b, partition))]),
   );
 }
 

@@ -1,5 +1,5 @@
 import { decodeAsOf, decodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
-import type { Cut } from "../../core/log/position.ts";
+import { type Cut, farthest } from "../../core/log/position.ts";
 import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
 import { filterValue } from "../../core/query/filter.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
@@ -7,7 +7,7 @@ import { MOST_KEYS } from "../../core/query/table-query.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest } from "../common/refusals.ts";
-import { furthest, generationGone, piecesOf, recordAt, sameLog, waitOf } from "../request/consistency.ts";
+import { generationGone, piecesOf, recordAt, sameLog, waitOf } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -104,7 +104,7 @@ function known(join: DescribedJoin, asOf: JoinedAsOf): JoinedAsOf {
 /** The position that each table has to reach for `min`: records of any of its topics, and tokens of other answers. */
 function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: string, fail: Fail): Map<string, Cut> {
   const least = new Map<string, Cut>();
-  const raise = (name: string, to: Cut) => least.set(name, furthest(least.get(name) ?? null, to));
+  const raise = (name: string, to: Cut) => least.set(name, farthest(least.get(name) ?? new Map(), to));
   const streams = [...join.tables].map(([name, { definition }]) => [name, definition.view.stream] as const);
   const topics = [...new Set(streams.map(([, stream]) => topicOf(namespace, stream)))];
   const allowed =

@@ -1,4 +1,4 @@
-import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, farthest, partitionsOf, position } from "../../core/log/position.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { eventColumns } from "./events.ts";
 import { type SpanSource, spanColumns, spanParts } from "./span-events.ts";
@@ -50,7 +50,7 @@ export class RawEvents {
 
   /** Reads on up to `to`, where that lies further. Throws as `spanParts`. */
   async reach(to: Cut): Promise<void> {
-    const further = furthest(this.#reached, to);
+    const further = farthest(this.#reached, to);
     const { stream } = this.#source;
     const { archived, tables } = await spanParts(
       this.#sources,
@@ -94,9 +94,4 @@ export async function spanRecords(
     if (end < at(to, partition)) records += Number(at(to, partition) - end);
   }
   return records;
-}
-
-function furthest(a: Cut, b: Cut): Cut {
-  const later = (x: Position, y: Position) => (x > y ? x : y);
-  return new Map(partitionsOf(a, b).map((partition) => [partition, later(at(a, partition), at(b, partition))]));
 }
