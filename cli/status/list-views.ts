@@ -1,5 +1,6 @@
 import { formatDuration } from "../../core/time.ts";
 import type { ViewOverview } from "../../serving/operations/overview.ts";
+import { shownStatus } from "../../serving/read/live/shown-status.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Part, Unreadable } from "../../store/definitions/generations.ts";
 import { livingGenerations, shownParts } from "../operations/generations.ts";
@@ -77,6 +78,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
 
 function viewRow({ definition, status, damage }: ViewOverview, part: Part): ViewRow {
   const { view, generation, frozen } = definition;
+  const { version, freshnessMs, complete } = shownStatus(status);
   const files = status?.manifest.files ?? [];
   const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
   return {
@@ -86,15 +88,15 @@ function viewRow({ definition, status, damage }: ViewOverview, part: Part): View
     part,
     state: damage !== undefined ? "unreadable" : frozen ? "frozen" : "followed",
     grain: view.table === null ? formatDuration(view.grainMs) : `table, ${view.table.shards} shards`,
-    version: status?.manifest.version ?? null,
+    version,
     batch: {
       files: files.length,
       rows: sum(({ rows }) => rows),
       sizeBytes: sum(({ sizeBytes, index }) => sizeBytes + (index?.sizeBytes ?? 0)),
     },
     live: { cells: status?.chain?.cells ?? 0, segments: status?.chain?.segments.length ?? 0 },
-    freshnessMs: status?.freshnessMs ?? null,
-    complete: status !== null && status.missing === null,
+    freshnessMs,
+    complete,
   };
 }
 

@@ -1,24 +1,20 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import type { ErrorCode } from "../../core/errors.ts";
-import { type Cut, type CutJson, cutToJson, positionsBetween } from "../../core/log/position.ts";
+import { type Cut, positionsBetween } from "../../core/log/position.ts";
 import type { Missing } from "../../serving/common/missing.ts";
 import type { ViewOverview } from "../../serving/operations/overview.ts";
+import { type ShownStatus, shownStatus } from "../../serving/read/live/shown-status.ts";
 import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
 import type { Unreadable } from "../../store/definitions/generations.ts";
 import type { Config } from "../setup/config.ts";
 import { PATIENCE_MS } from "../setup/patience.ts";
 
-export interface StatusLine {
+export interface StatusLine extends ShownStatus {
   readonly view: string;
   readonly generation: string;
-  readonly version: number | null;
-  readonly cut: CutJson | null;
-  readonly applied: CutJson | null;
   /** How many positions the answer is behind the log; null when the log cannot be read. */
   readonly positionsBehind: number | null;
-  readonly freshnessMs: number | null;
-  readonly complete: boolean;
   readonly missing?: Missing | { readonly code: "UNREADABLE" | ErrorCode; readonly message: string };
 }
 
@@ -72,18 +68,19 @@ export async function overviewsOf(
 
 function statusLine({ definition, status, damage }: ViewOverview, ends: ReadonlyMap<string, Cut>): StatusLine {
   const { view, generation } = definition;
+  const { version, cut, applied, freshnessMs, complete } = shownStatus(status);
   const end = ends.get(view.stream.name);
   // The log's end was read first: what was applied since then does not count against it.
   const behind = end === undefined || status === null ? null : Number(positionsBetween(status.applied, end));
   return {
     view: view.name,
     generation,
-    version: status?.manifest.version ?? null,
-    cut: status === null ? null : cutToJson(status.cut),
-    applied: status === null ? null : cutToJson(status.applied),
+    version,
+    cut,
+    applied,
     positionsBehind: behind,
-    freshnessMs: status?.freshnessMs ?? null,
-    complete: status !== null && status.missing === null,
+    freshnessMs,
+    complete,
     ...(damage === undefined ? {} : { missing: { code: damage.code, message: damage.message } }),
     ...(status === null || status.missing === null ? {} : { missing: status.missing }),
   };

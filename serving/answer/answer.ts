@@ -10,6 +10,7 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Missing } from "../common/missing.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import { askLess } from "../common/refusals.ts";
+import { shownStatus } from "../read/live/shown-status.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
@@ -153,6 +154,7 @@ export function viewSummary(
   status: ViewStatus | null,
   changedMs: number | null,
 ) {
+  const { version, cut, applied, freshnessMs, complete } = shownStatus(status);
   const [by, measures] = [Object.keys(view.by), Object.keys(view.measures)];
   const fields = Object.entries(answerFields(view, types, { by, measures, everyMs: view.grainMs, calendar: null }));
   const ofKind = (wanted: AnswerField["kind"]) =>
@@ -170,12 +172,12 @@ export function viewSummary(
     measures: ofKind("measure"),
     generation,
     ready: status !== null,
-    version: status?.manifest.version ?? null,
-    cut: status === null ? null : cutToJson(status.cut),
-    applied: status === null ? null : cutToJson(status.applied),
-    freshnessMs: status?.freshnessMs ?? null,
+    version,
+    cut,
+    applied,
+    freshnessMs,
     changedMs,
-    complete: status !== null && status.missing === null,
+    complete,
     ...(status === null || status.missing === null ? {} : { missing: status.missing }),
     ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
   };

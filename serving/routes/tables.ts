@@ -8,7 +8,8 @@ import { answerStatus } from "../answer/answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import { numberColumns, rowsJson } from "../common/numbers.ts";
 import { keyUnknown } from "../common/refusals.ts";
-import { viewOverviews } from "../operations/overview.ts";
+import { type ViewOverview, viewOverviews } from "../operations/overview.ts";
+import { shownStatus } from "../read/live/shown-status.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -42,22 +43,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
     );
     const shown = joins.definitions().filter((definition) => isListed(request, joinedSubject(definition)));
     const joined = await Promise.all(shown.map(({ name }) => joinedSummary(serving, name).catch(() => [])));
-    const own = all.map(({ definition: { view, generation }, status }) => ({
-      name: view.name,
-      stream: view.stream.name,
-      kind: view.table?.kind,
-      key: Object.keys(view.by),
-      columns: tableColumns(view),
-      indexes: view.table?.indexes,
-      generation,
-      ready: status !== null,
-      version: status?.manifest.version ?? null,
-      applied: status === null ? null : cutToJson(status.applied),
-      freshnessMs: status?.freshnessMs ?? null,
-      complete: status !== null && status.missing === null,
-      ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
-    }));
-    return { tables: [...own, ...joined.flat()] };
+    return { tables: [...all.map(tableSummary), ...joined.flat()] };
   });
 
   const answer = async ({ described, question, options }: TableRequest, reply: FastifyReply): Promise<TableAnswer> => {
@@ -120,6 +106,26 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
     const equal = rowsAgree(log.definition.view, served, row);
     return { table: request.params.table, key, equal, row, served, applied: cutToJson(log.at) };
   });
+}
+
+/** A table in the list of tables. */
+function tableSummary({ definition: { view, generation }, status }: ViewOverview) {
+  const { version, applied, freshnessMs, complete } = shownStatus(status);
+  return {
+    name: view.name,
+    stream: view.stream.name,
+    kind: view.table?.kind,
+    key: Object.keys(view.by),
+    columns: tableColumns(view),
+    indexes: view.table?.indexes,
+    generation,
+    ready: status !== null,
+    version,
+    applied,
+    freshnessMs,
+    complete,
+    ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
+  };
 }
 
 /** Many rows, and where they stand. */
