@@ -7,6 +7,7 @@ import type { GroupValue } from "../state/cells.ts";
 import { bucketOf, formatDuration, parseDuration, parseUrlTime } from "../time.ts";
 import { type CalendarGrain, calendarStarts, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
 import { filterAllows, filterValue } from "./filter.ts";
+import { type NumberRange, shown, wholeNumber } from "./parameters.ts";
 
 /** What a client asks of a view, with every default filled in. */
 export interface Query {
@@ -33,6 +34,8 @@ export interface Query {
 
 export const DEFAULT_LIMIT = 1_000;
 export const MAX_LIMIT = 100_000;
+/** How many rows an answer may be asked to have. */
+export const ROW_LIMIT: NumberRange = { most: MAX_LIMIT, byDefault: DEFAULT_LIMIT };
 export const DEFAULT_WINDOW_MS = 86_400_000;
 
 type Parameters = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -102,10 +105,7 @@ export function planQuery(
         `${shown(field)} is not a column of this answer`,
         sortable.map((name) => `${name}, -${name}`).join(", "),
       );
-  const limitText = single("limit");
-  const limit = limitText === undefined ? DEFAULT_LIMIT : Number(limitText);
-  if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT)
-    fail("limit", `${shown(limitText ?? "")} is not a whole number in the range`, `1 to ${MAX_LIMIT}`);
+  const limit = wholeNumber("limit", single("limit"), ROW_LIMIT, fail);
   for (const name of Object.keys(parameters)) {
     if (!isQueryParameter(name)) fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
   }
@@ -123,11 +123,6 @@ const KNOWN: ReadonlySet<string> = new Set(QUERY_PARAMETERS);
 /** Whether a parameter of this name is one of `planQuery`. */
 export function isQueryParameter(name: string): boolean {
   return KNOWN.has(name) || WHERE.test(name);
-}
-
-/** What a client sent, for a sentence: quoted, and cut when it is long. */
-function shown(text: string): string {
-  return text.length > 60 ? `"${text.slice(0, 60)}…"` : `"${text}"`;
 }
 
 const MOST_WINDOWS = 1_440;

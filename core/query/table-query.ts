@@ -9,8 +9,9 @@ import { comparePresented } from "../measures/order.ts";
 import type { GroupValue } from "../state/cells.ts";
 import { shardOf } from "../state/shard.ts";
 import { filterValue } from "./filter.ts";
+import { wholeNumber } from "./parameters.ts";
 import type { Row } from "./present.ts";
-import { DEFAULT_LIMIT, MAX_LIMIT, type Query } from "./query.ts";
+import { type Query, ROW_LIMIT } from "./query.ts";
 
 /** The values of a key as state has them, as text: decimals in units of their last place. */
 export type TableKey = readonly string[];
@@ -80,9 +81,7 @@ export function planTable(
   );
   if (after !== null && order.length > 0) fail("after", "pages come in the order of the key", "no order");
   named("where", [...(parameters.where ?? new Map()).keys()]);
-  const limit = Number(parameters.limit ?? DEFAULT_LIMIT);
-  if (!/^\d{1,6}$/.test(parameters.limit ?? "1") || limit < 1 || limit > MAX_LIMIT)
-    fail("limit", `"${parameters.limit?.slice(0, 60)}" is not a whole number in the range`, `1 to ${MAX_LIMIT}`);
+  const limit = wholeNumber("limit", parameters.limit, ROW_LIMIT, fail);
   if (problems.length > 0) return { ok: false, problems };
   const where = new Map(
     [...(parameters.where ?? [])].map(([name, texts]) => [name, texts.map((text) => shownFilter(view, name, text))]),

@@ -1,10 +1,11 @@
 import { TidelineError } from "../../core/errors.ts";
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import { type Cut, farthest, position } from "../../core/log/position.ts";
+import type { Fail } from "../../core/query/parameters.ts";
 import { parseDuration } from "../../core/time.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import type { Fail, One } from "./request.ts";
+import type { One } from "./request.ts";
 import type { Serving } from "./serving.ts";
 
 /** At which position an answer is wanted. */

@@ -1,4 +1,5 @@
 import type { WrongParameter } from "../../core/errors.ts";
+import type { Fail } from "../../core/query/parameters.ts";
 import { isQueryParameter, planQuery, type Query } from "../../core/query/query.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
@@ -6,9 +7,6 @@ import { badRequest, tableNotView, viewUnknown } from "../common/refusals.ts";
 import { type ParameterRoute, refusedParameters, takesParameter } from "../common/route-parameters.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Parameters } from "./parameters.ts";
-
-/** Notes that a parameter is wrong. All that are wrong are named in one refusal. */
-export type Fail = (parameter: string, problem: string, allowed: string) => void;
 
 /** The one value of a parameter; undefined when it was not given. */
 export type One = (name: string) => string | undefined;
@@ -94,21 +92,6 @@ export function readParameters(route: ParameterRoute, parameters: Parameters): M
 
 function viewNames(views: ReadonlyMap<string, DescribedView>): string[] {
   return [...views].flatMap(([name, { definition }]) => (definition.view.table === null ? [name] : []));
-}
-
-/** A whole number in a range, `byDefault` when it is not given. */
-export function wholeNumber(
-  one: One,
-  fail: Fail,
-  name: string,
-  { least, most, byDefault }: { least: number; most: number; byDefault: number },
-): number {
-  const text = one(name);
-  if (text === undefined) return byDefault;
-  const value = Number(text);
-  if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
-  fail(name, `"${text.slice(0, 60)}" is not a whole number in the range`, `${least} to ${most}`);
-  return byDefault;
 }
 
 /** How exact numbers are to be written: `numbers`. */

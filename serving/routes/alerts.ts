@@ -11,6 +11,7 @@ import { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 import { alerts as alertStream, OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
 import type { WrongParameter } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { isListed } from "../access/access.ts";
 import { AlertSending } from "../alerts/alert-sending.ts";
@@ -108,6 +109,7 @@ function sentTo(lastEventId: string | string[] | undefined, states: AlertStates,
 function readQuestion(parameters: Parameters): { question: AlertQuestion; limit: number } {
   const values = readParameters("/alerts", parameters);
   const problems: WrongParameter[] = [];
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
   const read = <T>(
     parameter: string,
     parse: (text: string) => T | null,
@@ -117,14 +119,14 @@ function readQuestion(parameters: Parameters): { question: AlertQuestion; limit:
     const text = values.get(parameter);
     if (text === undefined) return undefined;
     const value = parse(text);
-    if (value === null) problems.push({ parameter, problem: `"${text.slice(0, 60)}" is not ${what}`, allowed });
+    if (value === null) fail(parameter, `"${text.slice(0, 60)}" is not ${what}`, allowed);
     return value ?? undefined;
   };
   const among = <T extends string>(choices: readonly T[]) => {
     return (text: string): T | null => choices.find((one) => one === text) ?? null;
   };
   const time = "a time such as 2026-01-31T12:00:00Z";
-  const limit = read("limit", wholeNumber, "a whole number in the range", `1 to ${ALERT_LIMIT.most}`);
+  const limit = wholeNumber("limit", values.get("limit"), ALERT_LIMIT, fail);
   const [rule, key] = [values.get("rule"), values.get("key")];
   const severity = read("severity", among(SEVERITIES), "a severity", SEVERITIES.join(", "));
   const state = read("state", among(ALERT_STATES), "a state", ALERT_STATES.join(", "));
@@ -132,10 +134,5 @@ function readQuestion(parameters: Parameters): { question: AlertQuestion; limit:
   if (problems.length > 0) throw badRequest(problems);
   const asked = { rule, key, severity, state, fromMs, toMs };
   const question = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
-  return { question, limit: limit ?? ALERT_LIMIT.byDefault };
-}
-
-function wholeNumber(text: string): number | null {
-  const value = Number(text);
-  return /^\d{1,6}$/.test(text) && value >= 1 && value <= ALERT_LIMIT.most ? value : null;
+  return { question, limit };
 }

@@ -1,10 +1,11 @@
 import { fastifySSE } from "@fastify/sse";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { decodeAsOf } from "../../core/log/as-of.ts";
+import { wholeNumber } from "../../core/query/parameters.ts";
 import type { LiveEvent } from "../answer/live-feeds.ts";
 import { resolvedToken } from "../request/named-versions.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { readNumbers, readRequest, wholeNumber } from "../request/request.ts";
+import { readNumbers, readRequest } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 
 const HEARTBEAT_MS = 15_000;
@@ -29,7 +30,7 @@ export async function liveRoutes(app: FastifyInstance, serving: Serving): Promis
       request.params.name,
       { route: "/views/:name/live", parameters: request.query as Parameters },
       (one, fail) => ({
-        intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL),
+        intervalMs: wholeNumber("interval", one("interval"), LIVE_INTERVAL, fail),
         numbers: readNumbers(one, fail),
       }),
     );

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { JoinedProof, Proof } from "../../core/proof/proof.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import { refusalOf } from "../common/problem.ts";
@@ -7,7 +8,7 @@ import { badRequest } from "../common/refusals.ts";
 import type { ProofProgress } from "../proof/proofs.ts";
 import { readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type One, readingOf, readRequest, wholeNumber } from "../request/request.ts";
+import { type One, readingOf, readRequest } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import { readPosition } from "../tables/joined-request.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
@@ -40,9 +41,9 @@ type OnProgress = (progress: ProofProgress) => void;
 /** What is asked for besides which rows. */
 function proofOptions(one: One, fail: Fail) {
   return {
-    sample: one("sample") === undefined ? null : wholeNumber(one, fail, "sample", PROOF_SAMPLE),
+    sample: one("sample") === undefined ? null : wholeNumber("sample", one("sample"), PROOF_SAMPLE, fail),
     deep: deepOf(one, fail),
-    rows: wholeNumber(one, fail, "rows", PROOF_ROWS),
+    rows: wholeNumber("rows", one("rows"), PROOF_ROWS, fail),
   };
 }
 

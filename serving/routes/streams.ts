@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { WrongParameter } from "../../core/errors.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { isListed } from "../access/access.ts";
@@ -52,27 +53,13 @@ function recordsWanted(
 ): { start: LogStart; where: string | null; limit: number } {
   const values = readParameters("/streams/:name/records", parameters);
   const problems: WrongParameter[] = [];
-  const number = (parameter: string, byDefault: number, most: number) => {
-    const text = values.get(parameter) ?? String(byDefault);
-    const value = Number(text);
-    if (/^\d{1,9}$/.test(text) && value >= 1 && value <= most) return value;
-    problems.push({
-      parameter,
-      problem: `"${text.slice(0, 60)}" is not a whole number in the range`,
-      allowed: `1 to ${most}`,
-    });
-    return byDefault;
-  };
-  const limit = number("limit", RECORDS.byDefault, RECORDS.most);
-  const last: LogStart = { kind: "last", records: number("last", limit, RECORDS.mostLast) };
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
+  const limit = wholeNumber("limit", values.get("limit"), RECORDS, fail);
+  const lastRange = { most: RECORDS.mostLast, byDefault: limit };
+  const last: LogStart = { kind: "last", records: wholeNumber("last", values.get("last"), lastRange, fail) };
   const text = values.get("at");
   const start = text === undefined ? last : text === "beginning" ? BEGINNING : parseLogStart(text, nowMs);
-  if (start === null)
-    problems.push({
-      parameter: "at",
-      problem: `"${text?.slice(0, 60)}" is not a place in the log`,
-      allowed: `beginning, ${LOG_START_FORMS}`,
-    });
+  if (start === null) fail("at", `"${text?.slice(0, 60)}" is not a place in the log`, `beginning, ${LOG_START_FORMS}`);
   if (text !== undefined && values.has("last"))
     problems.push({ parameter: "last", problem: "given beside at", allowed: "either at or last" });
   if (start === null || problems.length > 0) throw badRequest(problems);

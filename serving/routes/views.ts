@@ -3,6 +3,7 @@ import { subjectOf } from "../../core/access/permissions.ts";
 import { type Failure, failureKey, type Problem, problemOf } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { isListed } from "../access/access.ts";
 import {
   answerBody,
@@ -30,7 +31,7 @@ import { type Consistency, readConsistency } from "../request/consistency.ts";
 import { KnownQuestions } from "../request/known-questions.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { wholeAddress } from "../request/posted.ts";
-import { type Fail, type One, readNumbers, readParameters, readRequest, wholeNumber } from "../request/request.ts";
+import { type One, readNumbers, readParameters, readRequest } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
@@ -144,7 +145,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
       dimension: dimensionOf(one, fail, described),
       prefix: one("prefix") ?? "",
       numbers: readNumbers(one, fail),
-      limit: wholeNumber(one, fail, "limit", KEYS_LIMIT),
+      limit: wholeNumber("limit", one("limit"), KEYS_LIMIT, fail),
     }));
     const { definition } = asked.described;
     const { at, dimension, prefix, limit, numbers } = asked.options;

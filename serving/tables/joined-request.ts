@@ -2,14 +2,15 @@ import { decodeAsOf, decodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as
 import { type Cut, farthest } from "../../core/log/position.ts";
 import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
 import { filterValue } from "../../core/query/filter.ts";
-import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
+import { ROW_LIMIT } from "../../core/query/query.ts";
 import { MOST_KEYS } from "../../core/query/table-query.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest } from "../common/refusals.ts";
 import { generationGone, piecesOf, recordAt, sameLog, waitOf } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
+import { type ParameterReading, readingOf, readNumbers } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 import { type JoinedQuestion, joinedColumnNames } from "./joined-rows.ts";
@@ -52,7 +53,7 @@ export function readJoinedRequest(
   const keys = key === null ? keysOf(values.key, join.key.length) : [key];
   if ((keys?.length ?? 0) > MOST_KEYS) fail("key", `${keys?.length} keys are asked for`, `at most ${MOST_KEYS}`);
   if (page !== null && order.length > 0) fail("after", "pages come in the order of the key", "no order");
-  const limit = wholeNumber(one, fail, "limit", { least: 1, most: MAX_LIMIT, byDefault: DEFAULT_LIMIT });
+  const limit = wholeNumber("limit", one("limit"), ROW_LIMIT, fail);
   const position = readPosition(serving, join, reading);
   const numbers = readNumbers(one, fail);
   const prefix = one("prefix") ?? "";

@@ -1,4 +1,5 @@
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
+import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import type { Row } from "../../core/query/present.ts";
 import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
@@ -6,7 +7,7 @@ import { badRequest, tableUnknown } from "../common/refusals.ts";
 import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
 import { type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
+import { type ParameterReading, readingOf, readNumbers } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
@@ -91,7 +92,10 @@ export function readKeyAndLimit(
   parts: readonly string[],
 ): { readonly keys: string[][] | null; readonly limit: number } {
   if (values.key === undefined) fail("key", "is not given", `the key of one row: ${parts.join("/")}`);
-  return { keys: keysOf(one("key") ?? "", parts.length), limit: wholeNumber(one, fail, "limit", HISTORY_LIMIT) };
+  return {
+    keys: keysOf(one("key") ?? "", parts.length),
+    limit: wholeNumber("limit", one("limit"), HISTORY_LIMIT, fail),
+  };
 }
 
 /** `key=a&key=b`; of a key of several parts `key=a/b`, with / within a part written as %2F. */
