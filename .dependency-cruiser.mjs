@@ -37,7 +37,7 @@ const rooms = {
   stack: ["core"],
   systems: ["core", "schemas", "store", "batch-layer", "cli"],
   bench: ["core", "schemas", "systems", "store", "ingest", "batch-layer", "workflows", "cli", "stack"],
-  faults: ["core", "store", "ingest", "speed-layer", "workflows", "stack"],
+  faults: ["core", "store", "ingest", "speed-layer", "workflows", "cli", "stack"],
 };
 
 /** The folders of `serving` that its routes join. */
@@ -345,9 +345,9 @@ export default {
       to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" },
     },
     {
-      name: "systems-use-the-settings-and-terminal-of-cli",
+      name: "systems-and-faults-use-the-settings-and-terminal-of-cli",
       severity: "error",
-      from: { path: "^systems/" },
+      from: { path: "^(systems|faults)/" },
       to: { path: "^cli/", pathNot: "^cli/(setup|terminal)/" },
     },
     {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { wholeNumberFromZero } from "../cli/terminal/flags.ts";
 import { listenForInterrupts } from "../stack/process/interrupt.ts";
 import { freePorts } from "../stack/servers/ports.ts";
 import { createServers, startServers } from "../stack/servers/servers.ts";
@@ -13,10 +14,6 @@ import { testBuild } from "./mutants/test-build.ts";
 import { reportText } from "./report.ts";
 import { scenarios } from "./scenarios/index.ts";
 
-const wholeNumber = (text: string) => {
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a whole number from 0.");
-};
 const minutes = (text: string) => {
   if (Number(text) > 0) return Number(text);
   throw new InvalidArgumentError("It must be a number of minutes above 0.");
@@ -33,7 +30,7 @@ const program = new Command("faults")
       "against a plain fold of the log; exit code 1 when one is wrong, or something comes " +
       "back too late. Results go to .tideline/faults.json",
   )
-  .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumber))
+  .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumberFromZero))
   .addOption(
     new Option("--minutes <n>", "runs all scenarios in turn for n minutes (default: each once)").argParser(minutes),
   )

@@ -1,11 +1,12 @@
 import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Logger } from "pino";
 import type { ServingOptions } from "../../serving/main.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
 import { endWithParent } from "../setup/parent.ts";
+import { wholeNumberFromZero } from "../terminal/flags.ts";
 
 interface ServeFlags {
   readonly port?: number;
@@ -114,10 +115,4 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   });
   process.once("message", () => void serving.close().finally(() => process.exit()));
   process.send?.({ port: serving.port, secret });
-}
-
-function wholeNumberFromZero(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
-  throw new InvalidArgumentError("It must be a whole number from 0.");
 }

@@ -4,9 +4,20 @@ import { parseDuration, parseTime } from "../../core/time.ts";
 /** Readers of flags' values: each gives what the text means, or says what it must be. */
 
 export function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
+  const value = wholeNumberOf(text);
+  if (value !== null && value > 0) return value;
   throw new InvalidArgumentError("It must be a whole number from 1.");
+}
+
+export function wholeNumberFromZero(text: string): number {
+  const value = wholeNumberOf(text);
+  if (value !== null) return value;
+  throw new InvalidArgumentError("It must be a whole number from 0.");
+}
+
+function wholeNumberOf(text: string): number | null {
+  const value = Number(text);
+  return /^\d+$/.test(text) && Number.isSafeInteger(value) ? value : null;
 }
 
 /** A partition's number, from 0. */

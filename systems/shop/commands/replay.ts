@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { wholeNumber } from "../../../cli/terminal/flags.ts";
 import type { ReplayProgress, ReplaySpeed } from "../flights/replay.ts";
 
 interface ReplayFlags {
@@ -28,7 +29,7 @@ export function registerReplay(program: Command): void {
     .command("flights")
     .description("three million departures of US domestic flights, January to June 2001")
     .addOption(new Option("--speed <n>", 'n times as fast as it happened, or "max"').default("max").argParser(speed))
-    .addOption(new Option("--limit <n>", "only the first n rows (default: all)").argParser(rows))
+    .addOption(new Option("--limit <n>", "only the first n rows (default: all)").argParser(wholeNumber))
     .addOption(new Option("--again", "send what the topic holds already once more").default(false))
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", examples)
@@ -75,10 +76,4 @@ function speed(text: string): ReplaySpeed {
   if (text === "max") return text;
   if (text.trim() !== "" && Number.isFinite(value) && value > 0) return value;
   throw new InvalidArgumentError('It must be a number above 0, or "max".');
-}
-
-function rows(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError("It must be a whole number from 1.");
 }
