@@ -107,7 +107,7 @@ const folders = {
     "kafka/read": ["kafka/client", "kafka/cluster"],
     "kafka/group": ["kafka/client", "kafka/cluster"],
     redis: ["kafka/read"],
-    archive: ["files", "kafka/cluster", "kafka/read"],
+    archive: ["files", "duckdb", "kafka/cluster", "kafka/read"],
     backup: ["files", "archive"],
     registry: ["files"],
     decode: ["files", "duckdb", "kafka/cluster", "kafka/read", "archive", "registry"],

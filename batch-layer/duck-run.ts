@@ -1,6 +1,6 @@
-import { quoteText } from "../core/contract/sql.ts";
 import { type Duck, rowsOf } from "../store/duckdb/duck.ts";
 import { namedDuckError } from "../store/duckdb/duck-errors.ts";
+import { parquetRows } from "../store/duckdb/parquet.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 /**
@@ -34,5 +34,5 @@ export async function numbersOf(duck: Duck, sql: string): Promise<number[]> {
 
 /** SQL: a relation of all rows of these files (names below the data directory). */
 export function parquet({ data }: Pick<BatchStores, "data">, files: readonly string[]): string {
-  return `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
+  return parquetRows(files.map((file) => data.path(file)));
 }

@@ -4,6 +4,7 @@ import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { position } from "../../core/log/position.ts";
 import { lastMarked } from "../../store/archive/archive-tail.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { parquetRows } from "../../store/duckdb/parquet.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, StreamTarget, Watch } from "../stores.ts";
 import { eventTimesOf } from "./event-times.ts";
@@ -108,19 +109,17 @@ async function writeMerged(
   const { data, archive } = stores;
   const prefix = `merged-${[from, to].map((offset) => offset.padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
-  const list = sources.map((name) => quoteText(data.path(name))).join(", ");
-  // An older file may lack a column that came later: it is null there. Rows stay in the files' order, which is that of
-  // the log.
-  const source = `read_parquet([${list}], union_by_name = true)`;
+  // Rows stay in the files' order, which is that of the log.
+  const source = parquetRows(
+    sources.map((name) => data.path(name)),
+    { mayLackColumns: true },
+  );
   try {
     await duck.run(
       `COPY (SELECT * FROM ${source}) TO ${quoteText(data.path(file))} (FORMAT ` +
         "parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)",
     );
-    const [was, is] = [
-      await contentOf(duck, source),
-      await contentOf(duck, `read_parquet(${quoteText(data.path(file))})`),
-    ];
+    const [was, is] = [await contentOf(duck, source), await contentOf(duck, parquetRows([data.path(file)]))];
     const wanted = { records, duplicates, rejects, disordered: 0 };
     const wrong =
       Object.entries(wanted).some(([name, number]) => is[name as keyof typeof wanted] !== number) ||

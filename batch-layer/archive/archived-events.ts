@@ -8,6 +8,7 @@ import { batchLedgerSql } from "../../core/state/compile.ts";
 import { decodeAnew } from "../../store/decode/decode-anew.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { parquetFooters } from "../../store/duckdb/parquet.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores, StreamTarget } from "../stores.ts";
 
@@ -195,11 +196,8 @@ async function requireRows(
   stream: string,
   files: readonly { file: string; records: number }[],
 ): Promise<void> {
-  const list = parquet(
-    stores,
-    files.map(({ file }) => file),
-  ).replace("read_parquet", "parquet_file_metadata");
-  const [rows] = await numbersOf(duck, `SELECT sum(num_rows) FROM ${list}`);
+  const footers = parquetFooters(files.map(({ file }) => stores.data.path(file)));
+  const [rows] = await numbersOf(duck, `SELECT sum(num_rows) FROM ${footers}`);
   const records = files.reduce((sum, file) => sum + file.records, 0);
   if (rows === records) return;
   throw new TidelineError(

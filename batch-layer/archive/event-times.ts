@@ -3,7 +3,8 @@ import type { Stream } from "../../core/contract/stream.ts";
 import type { TimeRange } from "../../core/interval.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
-import { parquet, withDuck } from "../duck-run.ts";
+import { parquetRowGroups } from "../../store/duckdb/parquet.ts";
+import { withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
 
 /** A row group of an archive file: how many records it holds, and which event times they can have. */
@@ -74,7 +75,7 @@ async function readFooters(
   watch: Watch,
 ): Promise<void> {
   const names = new Map(files.map((file) => [stores.data.path(file), file]));
-  const source = parquet(stores, files).replace("read_parquet", "parquet_metadata");
+  const source = parquetRowGroups([...names.keys()]);
   const rows = await withDuck(stores, watch, (duck) =>
     rowsOf(
       duck,

@@ -1,4 +1,3 @@
-import { quoteText } from "../../core/contract/sql.ts";
 import { entriesWithin } from "../../core/log/archive-tiles.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
@@ -6,7 +5,7 @@ import { tailOf } from "../../store/archive/archive-tail.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { type Mark, markOfEpoch, markOfRecord, markToJson } from "../../store/kafka/read/marks.ts";
-import { withDuck } from "../duck-run.ts";
+import { parquet, withDuck } from "../duck-run.ts";
 import { type BatchStores, UNWATCHED } from "../stores.ts";
 import type { MarkedCut } from "./publish.ts";
 
@@ -53,7 +52,7 @@ async function lastRecord(stores: BatchStores, entry: ArchiveEntry, to: Position
   const { file, leaderEpoch, topicId } = entry;
   if (file === null) return null;
   await stores.data.requireIntact([entry]);
-  const source = `read_parquet(${quoteText(stores.data.path(file))})`;
+  const source = parquet(stores, [file]);
   const sql =
     `SELECT _offset, _key, _value FROM ${source} WHERE _offset = (SELECT ` +
     `max(_offset) FROM ${source} WHERE _offset < ${to})`;

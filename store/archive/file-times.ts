@@ -1,6 +1,6 @@
-import { quoteText } from "../../core/contract/sql.ts";
 import type { TimeRange } from "../../core/interval.ts";
 import { type RowExtent, rowsRead } from "../../core/query/extents.ts";
+import { parquetRowGroups } from "../duckdb/parquet.ts";
 
 /** Runs a statement that reads files of the data directory. */
 export type RunSql = (sql: string) => Promise<readonly (readonly unknown[])[]>;
@@ -33,10 +33,9 @@ export class FileTimes {
   async #learn(run: RunSql, paths: readonly string[]): Promise<void> {
     if (this.#extents.size + paths.length > MOST_FILES) this.#extents.clear();
     const columns = "file_name, row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
-    const list = paths.map(quoteText).join(", ");
     const found = new Map<string, RowExtent[]>(paths.map((path) => [path, []]));
     for (const [path, rows, first, last] of await run(
-      `SELECT ${columns} FROM parquet_metadata([${list}]) WHERE path_in_schema = '_timestamp'`,
+      `SELECT ${columns} FROM ${parquetRowGroups(paths)} WHERE path_in_schema = '_timestamp'`,
     ))
       found.get(String(path))?.push({ rows: Number(rows), fromMs: Number(first), lastMs: Number(last) });
     for (const [path, extents] of found) this.#extents.set(path, extents);

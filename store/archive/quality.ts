@@ -1,6 +1,6 @@
-import { quoteText } from "../../core/contract/sql.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import type { Budget } from "../../core/query/budget.ts";
+import { parquetRows } from "../duckdb/parquet.ts";
 import type { DataDirectory } from "../files/files.ts";
 import type { Archive } from "./archive.ts";
 import type { FileTimes, RunSql } from "./file-times.ts";
@@ -55,7 +55,7 @@ export async function qualityHistory(
   }
   const read = await times.within(rows, files, { fromMs: window.from, toMs: window.to });
   budget.require("rows", read.rows);
-  return read.paths.length === 0 ? [] : spansOf(await rows(historySql(read.paths.map(quoteText), window)));
+  return read.paths.length === 0 ? [] : spansOf(await rows(historySql(read.paths, window)));
 }
 
 export interface QualitySources {
@@ -68,10 +68,10 @@ export interface QualitySources {
 }
 
 /** SQL: (span, first word of the reason or NULL, records, duplicates), in this order. */
-function historySql(files: readonly string[], { from, to, everyMs }: QualityWindow): string {
+function historySql(paths: readonly string[], { from, to, everyMs }: QualityWindow): string {
   return `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason,
       count(*), count(*) FILTER (_duplicate)
-    FROM read_parquet([${files.join(", ")}], union_by_name = true)
+    FROM ${parquetRows(paths, { mayLackColumns: true })}
     WHERE _timestamp >= ${from} AND _timestamp < ${to} GROUP BY ALL ORDER BY ALL`;
 }
 

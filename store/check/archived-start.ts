@@ -1,6 +1,6 @@
-import { quoteText } from "../../core/contract/sql.ts";
 import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
+import { parquetRows } from "../duckdb/parquet.ts";
 import type { CheckSources } from "./readings.ts";
 
 /** The topic whose records are checked. */
@@ -39,10 +39,7 @@ export async function archivedStart(
   for (const [index, { partition, files, records }] of ascending.entries()) {
     const share = Math.min(records, Math.ceil(left / (ascending.length - index)));
     left -= share;
-    const offsets =
-      "SELECT _offset FROM read_parquet([" +
-      `${files.map(quoteText).join(", ")}]) WHERE _offset < ` +
-      `${at(start, partition)}`;
+    const offsets = `SELECT _offset FROM ${parquetRows(files)} WHERE _offset < ${at(start, partition)}`;
     const newest = `SELECT min(_offset) FROM (${offsets} ORDER BY _offset DESC LIMIT ${share})`;
     const [[begin] = []] = await rowsOf(duck, newest);
     if (typeof begin === "bigint") found.set(partition, position(begin));

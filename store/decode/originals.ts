@@ -1,11 +1,11 @@
 import type { DuckDBBlobValue } from "@duckdb/node-api";
-import { quoteText } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { partOf } from "../../core/contract/wire.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { type Position, position } from "../../core/log/position.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
+import { parquetColumns, parquetRows } from "../duckdb/parquet.ts";
 import type { DataDirectory } from "../files/files.ts";
 import { Records } from "../kafka/read/records.ts";
 import type { RecordBatch } from "./batch-rows.ts";
@@ -68,19 +68,14 @@ export async function* archivedOriginals(
   { stream, pieceBytes = PIECE_BYTES }: { readonly stream: Stream; readonly pieceBytes?: number | undefined },
 ): AsyncGenerator<Originals> {
   if (files.length === 0 || from >= to) return;
-  const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}], union_by_name = true)`;
+  const paths = files.map((file) => data.path(file));
+  const source = parquetRows(paths, { mayLackColumns: true });
   const within = (first: unknown, last: unknown) =>
     `${source} WHERE _partition = ${partition} AND _offset BETWEEN ${first} AND ${last}`;
   const readsHeaders = stream.tried.some(({ fields }) =>
     Object.values(fields).some(({ spec }) => partOf(spec)?.startsWith("header:")),
   );
-  if (readsHeaders)
-    await requireHeaders(
-      duck,
-      stream,
-      files.map((file) => data.path(file)),
-      source,
-    );
+  if (readsHeaders) await requireHeaders(duck, stream, paths, source);
   const sizes =
     `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY ` +
     `_offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
@@ -108,13 +103,12 @@ export async function* archivedOriginals(
   }
 }
 
-async function requireHeaders(duck: Duck, { name }: Stream, files: readonly string[], source: string): Promise<void> {
-  const list = files.map(quoteText).join(", ");
-  const named = `SELECT count(*) FROM parquet_schema([${list}]) WHERE name = '_headers'`;
+async function requireHeaders(duck: Duck, { name }: Stream, paths: readonly string[], source: string): Promise<void> {
+  const named = `SELECT count(*) FROM ${parquetColumns(paths)} WHERE name = '_headers'`;
   const [[found] = []] = await rowsOf(duck, named);
   // Merged with a later one, an older file has nulls.
   const [[isUnknown] = []] =
-    Number(found) < files.length ? [[true]] : await rowsOf(duck, `SELECT bool_or(_headers IS NULL) FROM ${source}`);
+    Number(found) < paths.length ? [[true]] : await rowsOf(duck, `SELECT bool_or(_headers IS NULL) FROM ${source}`);
   if (isUnknown === true)
     throw new TidelineError(
       "DEFINITION_INVALID",

@@ -1,7 +1,8 @@
-import { quoteName, quoteText } from "../../core/contract/sql.ts";
+import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
 import type { Duck } from "../duckdb/duck.ts";
+import { parquetRows } from "../duckdb/parquet.ts";
 import { logTruncated, topicRecreated } from "../kafka/cluster/log-errors.ts";
 import { requireReached } from "../kafka/read/log-check.ts";
 import { decodeAnew } from "./decode-anew.ts";
@@ -107,8 +108,7 @@ export async function spanParts(
     archived:
       archived.length === 0
         ? null
-        : `SELECT ${spanColumns(stream)} FROM read_parquet([` +
-          `${archived.map(quoteText).join(", ")}]) WHERE ${spans.join(" OR ")}`,
+        : `SELECT ${spanColumns(stream)} FROM ${parquetRows(archived)} WHERE ${spans.join(" OR ")}`,
     tables: [...(foreign.length === 0 ? [] : [ANEW]), ...(tails.length === 0 ? [] : [TAIL])],
   };
 }

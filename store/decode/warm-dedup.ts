@@ -1,9 +1,9 @@
-import { quoteText } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { entriesWithin } from "../../core/log/archive-tiles.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import type { Archive } from "../archive/archive.ts";
+import { parquetRows } from "../duckdb/parquet.ts";
 import type { DataDirectory } from "../files/files.ts";
 import type { FetchedPartition, LogSource } from "../kafka/read/log.ts";
 import type { Schemas } from "../registry/registry-schemas.ts";
@@ -115,7 +115,7 @@ function relationOf(
 ): string[] {
   const files = entries.flatMap(({ file, contract }) => (file === null || contract !== revision ? [] : [file]));
   if (files.length === 0) return [];
-  const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
+  const source = parquetRows(files.map((file) => data.path(file)));
   return [`SELECT _partition, _offset, _id FROM ${source} WHERE _offset >= ${from} AND _offset < ${to}`];
 }
 

@@ -1,7 +1,8 @@
 import { dirname } from "node:path";
-import { quoteName, quoteText } from "../../core/contract/sql.ts";
+import { quoteName } from "../../core/contract/sql.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { DuckPool, rowsOf } from "./duck.ts";
+import { parquetRows } from "./parquet.ts";
 
 /** A value as text, every digit of it, or the number of a floating-point column; null for a missing one. */
 export type TableValue = string | number | null;
@@ -22,10 +23,8 @@ export interface ParquetRows {
 export async function openParquet(path: string): Promise<ParquetRows> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(path)] });
   const duck = await pool.connect();
-  // The path is one file, not a pattern, and the names of its folders are not columns.
-  const literal = path.replaceAll(/[*?[]/g, "[$&]");
-  // Older writers leave texts without the note that they are text.
-  const relation = `read_parquet(${quoteText(literal)}, hive_partitioning = false, binary_as_string = true)`;
+  // The path is one file, not a pattern.
+  const relation = parquetRows([path.replaceAll(/[*?[]/g, "[$&]")], { areForeign: true });
   try {
     const described = await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`);
     const types = new Map(described.map(([name, type]) => [String(name), String(type)]));

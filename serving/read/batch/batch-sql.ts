@@ -14,6 +14,7 @@ import type { GroupValue } from "../../../core/state/cells.ts";
 import { mergeSql } from "../../../core/state/compile.ts";
 import { shardOf } from "../../../core/state/shard.ts";
 import { bucketOf, bucketSql } from "../../../core/time.ts";
+import { parquetRowGroups, parquetRows } from "../../../store/duckdb/parquet.ts";
 
 /** What an answer needs of a batch version. */
 export interface BatchPlan {
@@ -262,7 +263,7 @@ function storedBuckets(plan: BatchPlan, cells: readonly CellPlace[]): string[] {
 
 /** The newest bucket that is not after `untilMs`. */
 export function lastBucketSql(files: readonly string[], untilMs: EpochMs): Statement {
-  return { sql: `SELECT max(bucket) FROM ${relation(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
+  return { sql: `SELECT max(bucket) FROM ${parquetRows(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
 }
 
 /**
@@ -270,9 +271,8 @@ export function lastBucketSql(files: readonly string[], untilMs: EpochMs): State
  * files only.
  */
 export function extentsSql(files: readonly string[]): Statement {
-  const list = files.map(quoteText).join(", ");
   const columns = "file_name, row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
-  return { sql: `SELECT ${columns} FROM parquet_metadata([${list}]) WHERE path_in_schema = 'bucket'`, values: [] };
+  return { sql: `SELECT ${columns} FROM ${parquetRowGroups(files)} WHERE path_in_schema = 'bucket'`, values: [] };
 }
 
 function cellColumns({ by }: BatchPlan): string[] {
@@ -320,7 +320,7 @@ function sourceSql(
   const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...wanted, ...conditions];
   if (piece !== null) filter.push(`_state.bucket >= ${piece.fromMs} AND _state.bucket < ${piece.toMs}`);
   const from = (some: readonly string[], more: readonly string[]) =>
-    `(SELECT ${columns} FROM ${relation(some)} AS _state${joined} WHERE ${[...filter, ...more].join(" AND ")})`;
+    `(SELECT ${columns} FROM ${parquetRows(some)} AS _state${joined} WHERE ${[...filter, ...more].join(" AND ")})`;
   if (only === undefined) return { sql: from(files, []), values };
   const among = (some: readonly string[], cells: readonly CellPlace[]) =>
     amongSql(from(some, storedBuckets(plan, cells)), plan, cells, values);
@@ -345,8 +345,3 @@ function amongSql(source: string, { view, by }: BatchPlan, only: readonly CellPl
 }
 
 const STATE = ["component", "item", "label", "value"];
-
-/** SQL: all rows of some Parquet files. */
-export function relation(files: readonly string[]): string {
-  return `read_parquet([${files.map(quoteText).join(", ")}])`;
-}

@@ -2,7 +2,8 @@ import type { View } from "../../../core/definition/view.ts";
 import type { StateFile } from "../../../core/log/documents.ts";
 import { entryOf, indexSql, keyColumns } from "../../../core/query/table-index.ts";
 import type { StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
-import { type BatchPlan, relation, type Statement } from "./batch-sql.ts";
+import { parquetRows } from "../../../store/duckdb/parquet.ts";
+import type { BatchPlan, Statement } from "./batch-sql.ts";
 
 /** Entries of one lookup, at most: for more keys than this a scan of all rows takes no longer. */
 export const MOST_ENTRIES = 10_000;
@@ -51,8 +52,8 @@ function lookupOf(files: readonly StateFile[], view: View, filter: StoredFilter)
   const statement = (paths: readonly string[]): Statement => {
     const [indexed, others] = [paths.slice(0, indexes.length), paths.slice(indexes.length)];
     const sources = [
-      ...(indexed.length === 0 ? [] : [relation(indexed)]),
-      ...(others.length === 0 ? [] : [`(${indexSql(view, [column], relation(others))})`]),
+      ...(indexed.length === 0 ? [] : [parquetRows(indexed)]),
+      ...(others.length === 0 ? [] : [`(${indexSql(view, [column], parquetRows(others))})`]),
     ];
     const found = sources.map((source) => `SELECT ${key} FROM ${source} WHERE ${wanted}`);
     return { sql: `${found.join(" UNION ALL ")} LIMIT ${MOST_ENTRIES + 1}`, values: [] };

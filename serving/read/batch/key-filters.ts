@@ -6,6 +6,7 @@ import type { View } from "../../../core/definition/view.ts";
 import type { StateFile } from "../../../core/log/documents.ts";
 import { ROWS } from "../../../core/measures/measure.ts";
 import { filterParts } from "../../../core/query/filter.ts";
+import { parquetRows } from "../../../store/duckdb/parquet.ts";
 import type { BatchPlan, CellPlace, Statement } from "./batch-sql.ts";
 
 /** Bits of a filter for each key of a file. A key sets two of them, so that one other key in seventy passes. */
@@ -164,7 +165,7 @@ function keyFilterSql(path: string, { by }: View, bits: number): Statement {
   const parts = Object.keys(by).map((name) => `CAST(_state.${quoteName(name)} AS VARCHAR)`);
   const hashes =
     `SELECT md5_number_lower(concat_ws(chr(${BETWEEN}), ${parts.join(", ")})) AS _hash ` +
-    `FROM read_parquet(${quoteText(path)}) AS _state WHERE component = ${quoteText(ROWS.name)}`;
+    `FROM ${parquetRows([path])} AS _state WHERE component = ${quoteText(ROWS.name)}`;
   const places = ["_hash", "_hash >> 32"].map((hash) => `bitstring_agg(((${hash}) % ${bits})::BIGINT, 0, ${bits - 1})`);
   return { sql: `SELECT ${places.join(" | ")} FROM (${hashes})`, values: [] };
 }

@@ -1,0 +1,42 @@
+import { quoteText } from "../../core/contract/sql.ts";
+
+/** Parquet files as relations of SQL. All take the files' paths. */
+
+/** What is special about the files. */
+export interface ParquetFiles {
+  /** They are of several releases or contracts: a column that a file lacks is null in its rows. Else all are alike. */
+  readonly mayLackColumns?: boolean;
+  /**
+   * Another program wrote them. The names of their folders are not columns, and texts may be without the note that they
+   * are text, which older writers leave out.
+   */
+  readonly areForeign?: boolean;
+}
+
+/** All rows, in the order of the files. */
+export function parquetRows(paths: readonly string[], files: ParquetFiles = {}): string {
+  const options = [
+    ...(files.mayLackColumns ? ["union_by_name = true"] : []),
+    ...(files.areForeign ? ["hive_partitioning = false", "binary_as_string = true"] : []),
+  ];
+  return `read_parquet(${[listOf(paths), ...options].join(", ")})`;
+}
+
+/** A row for each column of each row group, with its statistics. Reads the ends of the files only, as the next two. */
+export function parquetRowGroups(paths: readonly string[]): string {
+  return `parquet_metadata(${listOf(paths)})`;
+}
+
+/** A row for each file, with its number of rows. */
+export function parquetFooters(paths: readonly string[]): string {
+  return `parquet_file_metadata(${listOf(paths)})`;
+}
+
+/** A row for each column of each file. */
+export function parquetColumns(paths: readonly string[]): string {
+  return `parquet_schema(${listOf(paths)})`;
+}
+
+function listOf(paths: readonly string[]): string {
+  return `[${paths.map(quoteText).join(", ")}]`;
+}
