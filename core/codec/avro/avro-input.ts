@@ -1,14 +1,17 @@
 import { sequenceLength } from "../text/utf8.ts";
+import { VarintInput } from "../varint.ts";
 
 /**
  * Where a record is being read. What ends beyond it is found when its length is compared, or when the record is over.
  */
-export class AvroInput {
-  bytes: Uint8Array = new Uint8Array(0);
+export class AvroInput extends VarintInput {
   /** The same bytes, to be read four at a time. */
-  view = new DataView(this.bytes.buffer);
-  at = 0;
-  end = 0;
+  view: DataView;
+
+  constructor() {
+    super(new Uint8Array(0), 0, 0);
+    this.view = new DataView(this.bytes.buffer);
+  }
 
   /** Points the input to a record. */
   set(bytes: Uint8Array, from: number, end: number): void {
@@ -27,21 +30,8 @@ export class AvroInput {
 
   /** A zig-zag number of variable length; NaN beyond 2^52, where a double does not tell all of them apart. */
   long(): number {
-    const { bytes, end } = this;
-    let value = 0;
-    for (let shift = 0; shift < 28 && this.at < end; shift += 7) {
-      const byte = bytes[this.at++] as number;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
-    }
-    let large = value;
-    for (let scale = 2 ** 28; scale < 2 ** 63 && this.at < end; scale *= 128) {
-      const byte = bytes[this.at++] as number;
-      large += (byte & 0x7f) * scale;
-      if (byte >= 0x80) continue;
-      return large > Number.MAX_SAFE_INTEGER ? Number.NaN : large % 2 === 0 ? large / 2 : -(large + 1) / 2;
-    }
-    return Number.NaN;
+    const value = this.signed();
+    return value < 2 ** 52 ? value : Number.NaN;
   }
 
   /** How many bytes follow that belong to a value; -1 when the record does not have them. */

@@ -1,4 +1,5 @@
 import { crc32c } from "@node-rs/crc32";
+import { varintLength, writeVarint } from "../../../core/codec/varint.ts";
 
 /**
  * Writes record batches (RecordBatch, magic 2) as Kafka stores them. Each record becomes bytes when it comes in: the
@@ -39,7 +40,7 @@ const RECORDS = 61;
 const HEAD_BYTES = 12;
 
 const FIRST_BYTES = 64 * 1024;
-const LONGEST_VAR_INT = 5;
+const LONGEST_VARINT = 5;
 const NOTHING = Buffer.alloc(0);
 
 /** One batch, to which records are added until it is sealed. */
@@ -61,22 +62,22 @@ export class BatchWriter {
     // Attributes, the difference to the batch's time, which is none, the place in the batch, and what follows.
     const length =
       2 +
-      varIntLength(this.#count) +
-      varIntLength(keyBytes) +
-      varIntLength(valueBytes) +
+      varintLength(this.#count) +
+      varintLength(keyBytes) +
+      varintLength(valueBytes) +
       Math.max(keyBytes, 0) +
       Math.max(valueBytes, 0) +
       headerBytes;
-    const size = length + LONGEST_VAR_INT;
+    const size = length + LONGEST_VARINT;
     if (this.#count > 0 && (this.#count >= limit.records || this.#end + size > limit.bytes)) return false;
     this.#reserve(size);
-    this.#varInt(length);
+    this.#varint(length);
     this.#bytes[this.#end++] = 0;
     this.#bytes[this.#end++] = 0;
-    this.#varInt(this.#count);
+    this.#varint(this.#count);
     this.#field(key, keyBytes);
     this.#field(value, valueBytes);
-    this.#varInt(headerList.length);
+    this.#varint(headerList.length);
     for (const [name, header] of headerList) {
       this.#field(name, lengthOf(name));
       this.#field(header, lengthOf(header));
@@ -113,19 +114,15 @@ export class BatchWriter {
   }
 
   #field(value: string | Buffer | null, length: number): void {
-    this.#varInt(length);
+    this.#varint(length);
     if (length <= 0 || value === null) return;
     if (typeof value === "string") this.#bytes.write(value, this.#end, length, "utf8");
     else value.copy(this.#bytes, this.#end);
     this.#end += length;
   }
 
-  /** A zig-zag number of variable length. */
-  #varInt(value: number): void {
-    const bytes = this.#bytes;
-    let rest = ((value << 1) ^ (value >> 31)) >>> 0;
-    for (; rest >= 0x80; rest >>>= 7) bytes[this.#end++] = (rest & 0x7f) | 0x80;
-    bytes[this.#end++] = rest;
+  #varint(value: number): void {
+    this.#end = writeVarint(this.#bytes, this.#end, value);
   }
 }
 
@@ -137,11 +134,6 @@ function lengthOf(value: string | Buffer | null): number {
 function headersLength(headers: readonly (readonly [string, string | Buffer])[]): number {
   return headers.reduce((sum, [name, value]) => {
     const [nameBytes, valueBytes] = [lengthOf(name), lengthOf(value)];
-    return sum + varIntLength(nameBytes) + nameBytes + varIntLength(valueBytes) + valueBytes;
-  }, varIntLength(headers.length));
-}
-
-function varIntLength(value: number): number {
-  const zigzag = ((value << 1) ^ (value >> 31)) >>> 0;
-  return zigzag < 0x80 ? 1 : zigzag < 0x4000 ? 2 : zigzag < 0x200000 ? 3 : zigzag < 0x10000000 ? 4 : 5;
+    return sum + varintLength(nameBytes) + nameBytes + varintLength(valueBytes) + valueBytes;
+  }, varintLength(headers.length));
 }

@@ -1,5 +1,6 @@
 import zlib from "node:zlib";
 import { Decompress } from "fzstd";
+import { VarintInput } from "../../../core/codec/varint.ts";
 import { TidelineError } from "../../../core/errors.ts";
 import { compressionsAlgorithms } from "../client/client.ts";
 
@@ -80,15 +81,9 @@ function xerialBlocks(bytes: Buffer): Buffer[] {
   return blocks;
 }
 
-/** A block begins with its expanded length, seven bits a byte, the lowest first. */
+/** A block begins with its expanded length. */
 function snappyLength(block: Buffer): number {
-  let length = 0;
-  for (let index = 0; index < 5; index++) {
-    const byte = block[index] ?? 0;
-    length += (byte & 0x7f) * 2 ** (7 * index);
-    if (byte < 0x80) break;
-  }
-  return length;
+  return new VarintInput(block, 0, block.length).unsigned();
 }
 
 function expandLz4(bytes: Buffer, mostBytes: number): Buffer | null {

@@ -1,3 +1,4 @@
+import { VarintInput } from "../../../core/codec/varint.ts";
 import { type Position, position } from "../../../core/log/position.ts";
 
 /** A record's headers as pairs of name and value. */
@@ -154,7 +155,7 @@ export class Records {
     const at = this.#places[index * 5 + 4] ?? NONE;
     if (at < 0 || this.#bytes[at] === 0) return null;
     const cursor = new Cursor(this.#bytes, at);
-    for (let left = 2 * cursor.varint(); left > 0; left--) cursor.part();
+    for (let left = 2 * cursor.signed(); left > 0; left--) cursor.part();
     return this.#bytes.subarray(at, cursor.at);
   }
 
@@ -245,7 +246,7 @@ export class Records {
     const at = this.#places[index * 5 + 4] ?? NONE;
     if (at < 0) return [];
     const cursor = new Cursor(this.#bytes, at);
-    return Array.from({ length: cursor.varint() }, () => [cursor.part(), cursor.part()] as const);
+    return Array.from({ length: cursor.signed() }, () => [cursor.part(), cursor.part()] as const);
   }
 
   /** One batch's records: varints, lengths and deltas of the record format's version 2. */
@@ -254,22 +255,22 @@ export class Records {
     const cursor = new Cursor(this.#bytes, begin);
     const places = this.#places;
     for (let left = count; left > 0; left--) {
-      const size = cursor.varint();
+      const size = cursor.signed();
       const next = cursor.at + size;
       cursor.at += 1;
-      const createdAtMs = baseTimestampMs + cursor.varint();
+      const createdAtMs = baseTimestampMs + cursor.signed();
       const timestampMs = appendedAtMs ?? createdAtMs;
-      const offset = baseOffset + cursor.varint();
+      const offset = baseOffset + cursor.signed();
       if (offset >= from && size > tooLarge.bytes) this.#add(offset, timestampMs, tooLarge.value);
       else if (offset >= from) {
         const place = this.#length * 5;
         this.#offsets[this.#length] = offset;
         this.#timestampsMs[this.#length] = timestampMs;
-        const key = cursor.varint();
+        const key = cursor.signed();
         places[place] = key < 0 ? NONE : cursor.at;
         if (key > 0) cursor.at += key;
         places[place + 1] = cursor.at;
-        const value = cursor.varint();
+        const value = cursor.signed();
         places[place + 2] = value < 0 ? NONE : cursor.at;
         if (value > 0) cursor.at += value;
         places[place + 3] = cursor.at;
@@ -341,11 +342,11 @@ export function withinLimit(
   const cursor = new Cursor(part.bytes, part.begin);
   let left = limitBytes;
   for (let count = 1; count < part.count; count++) {
-    const size = cursor.varint();
+    const size = cursor.signed();
     const next = cursor.at + size;
     cursor.at += 1;
-    cursor.varint();
-    const delta = cursor.varint();
+    cursor.signed();
+    const delta = cursor.signed();
     cursor.at = next;
     if (part.baseOffset + delta < from || size > part.tooLarge.bytes) continue;
     left -= size;
@@ -356,37 +357,18 @@ export function withinLimit(
   return { part, lastDelta: null };
 }
 
-class Cursor {
-  readonly #bytes: Buffer;
-  at: number;
+class Cursor extends VarintInput {
+  readonly #buffer: Buffer;
 
   constructor(bytes: Buffer, at: number) {
-    this.#bytes = bytes;
-    this.at = at;
-  }
-
-  /** A zig-zag number of variable length; beyond 31 bits as a double, exact below 2^53. */
-  varint(): number {
-    const bytes = this.#bytes;
-    let value = 0;
-    for (let shift = 0; shift < 28; shift += 7) {
-      const byte = bytes[this.at++] as number;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
-    }
-    let scale = 2 ** 28;
-    let large = value;
-    for (let byte = 0x80; byte >= 0x80; scale *= 128) {
-      byte = bytes[this.at++] as number;
-      large += (byte & 0x7f) * scale;
-    }
-    return large % 2 === 0 ? large / 2 : -(large + 1) / 2;
+    super(bytes, at, bytes.length);
+    this.#buffer = bytes;
   }
 
   part(): Buffer | null {
-    const length = this.varint();
+    const length = this.signed();
     if (length < 0) return null;
     this.at += length;
-    return this.#bytes.subarray(this.at - length, this.at);
+    return this.#buffer.subarray(this.at - length, this.at);
   }
 }
