@@ -130,7 +130,8 @@ export class AlertLog {
     for (const [partition, next] of this.positions) {
       const end = at(to, partition);
       if (next >= end) continue;
-      for await (const one of log.read(topics.alerts, partition, next, end, FETCH_BYTES, signal))
+      const span = { partition, from: next, to: end };
+      for await (const one of log.read(topics.alerts, span, { maxBytes: FETCH_BYTES, signal }))
         for (const alert of await this.alertsIn([one])) found.push(alert);
     }
     return found;

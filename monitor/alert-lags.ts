@@ -74,7 +74,8 @@ export class AlertLags {
     for (const [partition, end] of stable) {
       const first = at(start, partition);
       const next = this.#next.get(partition) ?? first;
-      for await (const fetched of log.read(topic, partition, next > first ? next : first, end, FETCH_BYTES)) {
+      const span = { partition, from: next > first ? next : first, to: end };
+      for await (const fetched of log.read(topic, span, { maxBytes: FETCH_BYTES })) {
         for (const value of fetched.records.values) {
           const positions = positionsFrom(value);
           if (positions !== null) this.#stored.set(positionsKey(positions), positions);

@@ -141,7 +141,7 @@ class ChunkWriter {
     let mark: Mark | null = null;
     const { log } = this.#stores;
     const { signal } = this.#watch;
-    const source = log.read(topic, partition, next, position(chunk.to), fetchBytes, signal);
+    const source = log.read(topic, { partition, from: next, to: position(chunk.to) }, { maxBytes: fetchBytes, signal });
     for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
       // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any
       // more.

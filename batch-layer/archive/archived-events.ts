@@ -133,7 +133,7 @@ async function spanEntries(
     const [first, last] = [at(from, partition), at(to, partition)];
     const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
     const ours = entries.filter(({ contract }) => contract === stream.revision);
-    foreign.push(...foreignSpans(entries, stream, partition, first, last));
+    foreign.push(...foreignSpans(entries, stream, { partition, from: first, to: last }));
     files.push(...entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }])));
     const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
     typed.push(...held);

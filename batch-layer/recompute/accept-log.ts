@@ -64,7 +64,11 @@ async function differenceOf(
   const until = to < end ? to : end;
   let passedOver = 0;
   if (differsAt < until)
-    for await (const { records } of compared.log.read(topic, partition, differsAt, until, FETCH_BYTES))
+    for await (const { records } of compared.log.read(
+      topic,
+      { partition, from: differsAt, to: until },
+      { maxBytes: FETCH_BYTES },
+    ))
       passedOver += records.length;
   return { ...found, differsAt, passedOver, mark: await lastMark(compared, partition, until) };
 }
@@ -75,7 +79,7 @@ async function lastMark({ log, topic, topicId, bounds }: ComparedLog, partition:
   for (let [to, step] = [below, 8n]; to > start; step *= 8n) {
     const from = position(to - step > start ? to - step : start);
     let last: Mark | null = null;
-    for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES))
+    for await (const fetched of log.read(topic, { partition, from, to }, { maxBytes: FETCH_BYTES }))
       last = markAfter(fetched, topicId, last);
     if (last !== null) return last;
     to = from;

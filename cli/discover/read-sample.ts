@@ -40,7 +40,11 @@ export async function readSample(
   let read = 0;
   for (const { partition, from, to } of spans) {
     let leftBytes = MOST_BYTES / spans.length;
-    for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, watch.signal)) {
+    for await (const fetched of log.read(
+      topic,
+      { partition, from, to },
+      { maxBytes: FETCH_BYTES, signal: watch.signal },
+    )) {
       for (let index = 0; index < fetched.records.length; index++) records.push(recordAt(fetched, index));
       read += Number(fetched.to - fetched.from);
       watch.onProgress(read, total);

@@ -39,7 +39,7 @@ async function splitKey(log: LogReader, topic: string): Promise<[KeyPlace, KeyPl
     const begin = at(start, partition);
     const from = end - LOOK_BACK > begin ? position(end - LOOK_BACK) : begin;
     let leftBytes = MAX_BYTES / stable.size;
-    for await (const { records } of log.read(topic, partition, from, end, FETCH_BYTES)) {
+    for await (const { records } of log.read(topic, { partition, from, to: end }, { maxBytes: FETCH_BYTES })) {
       for (let index = 0; index < records.length; index++) {
         const key = records.key(index)?.toString("latin1");
         if (key === undefined) continue;

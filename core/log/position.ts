@@ -9,6 +9,13 @@ export type EpochMs = number;
 /** Partition -> position. A partition that is absent counts as 0: partitions added later start at 0. */
 export type Cut = ReadonlyMap<number, Position>;
 
+/** `[from, to)` of one partition. */
+export interface PartitionSpan {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+}
+
 /** A `Cut` as it is stored and sent: positions are decimal strings, because 64 bits do not fit a JSON number. */
 export type CutJson = Readonly<Record<string, string>>;
 

@@ -78,7 +78,7 @@ export class AlertFeed {
       const newest = position(end > this.#newest ? end - BigInt(this.#newest) : 0n);
       const least = [newest, acknowledgedFrom.get(partition) ?? newest].reduce((a, b) => (a < b ? a : b));
       const from = least > first ? least : first;
-      for await (const fetched of this.#log.read(this.#topic, partition, from, end, FETCH_BYTES))
+      for await (const fetched of this.#log.read(this.#topic, { partition, from, to: end }, { maxBytes: FETCH_BYTES }))
         for (const one of eventsOf(fetched))
           if (one.place.offset >= newest || one.event.kind === "acknowledged") found.push(one);
       this.#positions.set(partition, end);

@@ -45,9 +45,10 @@ export async function readPositionRecord(
 async function* positionRecords(log: LogReader, topic: string, signal: AbortSignal): AsyncGenerator<Records> {
   const ends = await log.ends(topic);
   const start = await startOnceStable(log, topic, ends, signal);
-  for (const [partition, end] of ends)
-    for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES, signal))
-      yield records;
+  for (const [partition, end] of ends) {
+    const span = { partition, from: at(start, partition), to: end };
+    for await (const { records } of log.read(topic, span, { maxBytes: FETCH_BYTES, signal })) yield records;
+  }
 }
 
 /** Where the topic begins, once everything below `ends` is committed or aborted. */

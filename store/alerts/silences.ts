@@ -45,7 +45,8 @@ export async function readSilences(log: LogReader, namespace: string): Promise<K
   try {
     const { start, stable } = await log.bounds(topic);
     for (const [partition, end] of stable) {
-      for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES)) {
+      const span = { partition, from: at(start, partition), to: end };
+      for await (const { records } of log.read(topic, span, { maxBytes: FETCH_BYTES })) {
         for (const value of records.values) {
           const silence = silenceFrom(value);
           if (silence !== null) found.set(silence.rule, silence);

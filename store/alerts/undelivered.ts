@@ -21,7 +21,8 @@ export async function readUndelivered(log: LogReader, topic: string): Promise<Ma
   const { start, stable } = await log.bounds(topic);
   const found = new Map<string, UndeliveredAlert>();
   for (const [partition, end] of stable) {
-    for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES)) {
+    const span = { partition, from: at(start, partition), to: end };
+    for await (const { records } of log.read(topic, span, { maxBytes: FETCH_BYTES })) {
       for (const [index, key] of records.keys.entries()) {
         const name = String(key);
         const held = found.get(name);

@@ -99,7 +99,11 @@ export class Readings {
         if (begin < from) await this.#fillArchived(duck, table, stream, partition, count);
         if (from >= to) continue;
         await warmDedup(this.#sources, decoder, { stream, topic, topicId, partition, before: from });
-        for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, this.#signal)) {
+        for await (const fetched of log.read(
+          topic,
+          { partition, from, to },
+          { maxBytes: FETCH_BYTES, signal: this.#signal },
+        )) {
           if (fetched.records.length === 0) continue;
           await decoder.decode([fetched]);
           await duck.run(`INSERT INTO ${table} BY NAME SELECT * FROM events`);
@@ -123,7 +127,7 @@ export class Readings {
     const { topic, topicId, start, span } = this.#read;
     const [from, to] = [at(span.from, partition), at(start, partition)];
     const covering = await this.#sources.archive.covering(topic, topicId, partition, from, to);
-    const foreign = foreignSpans(covering, { revision: null }, partition, from, to);
+    const foreign = foreignSpans(covering, { revision: null }, { partition, from, to });
     await duck.run(`DROP TABLE IF EXISTS ${ARCHIVED}`);
     await decodeAnew(this.#sources, duck, { stream, topic, topicId }, foreign, ARCHIVED, {
       signal: this.#signal,

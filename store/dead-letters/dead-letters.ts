@@ -67,7 +67,7 @@ export async function readLetters(
   const { start, stable } = await log.bounds(source);
   for (const partition of stable.keys()) {
     const [from, to] = [at(start, partition), at(stable, partition)];
-    for await (const { records } of log.read(source, partition, from, to, FETCH_BYTES)) {
+    for await (const { records } of log.read(source, { partition, from, to }, { maxBytes: FETCH_BYTES })) {
       const { keys, values, headers, timestampsMs } = records;
       for (const [index, key] of keys.entries()) {
         const id = key?.toString() ?? "";

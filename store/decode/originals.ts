@@ -3,7 +3,7 @@ import type { Stream } from "../../core/contract/stream.ts";
 import { partOf } from "../../core/contract/wire.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { type Position, position } from "../../core/log/position.ts";
+import { type PartitionSpan, type Position, position } from "../../core/log/position.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import { parquetColumns, parquetRows } from "../duckdb/parquet.ts";
 import type { DataDirectory } from "../files/files.ts";
@@ -13,10 +13,7 @@ import type { RecordBatch } from "./batch-rows.ts";
 /**
  * Archived records of a partition that are to be decoded again: `[from, to)` of successive entries, whole or in part.
  */
-export interface ForeignSpan {
-  readonly partition: number;
-  readonly from: Position;
-  readonly to: Position;
+export interface ForeignSpan extends PartitionSpan {
   readonly files: readonly string[];
 }
 
@@ -27,9 +24,7 @@ export interface ForeignSpan {
 export function foreignSpans(
   entries: readonly ArchiveEntry[],
   { revision }: { readonly revision: number | null },
-  partition: number,
-  from: Position,
-  to: Position,
+  { partition, from, to }: PartitionSpan,
 ): ForeignSpan[] {
   const spans: { partition: number; from: Position; to: Position; files: string[] }[] = [];
   for (const entry of entries) {

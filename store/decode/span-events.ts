@@ -93,7 +93,7 @@ export async function spanParts(
     const seam = end < first ? first : end > last ? last : end;
     const covering = await sources.archive.covering(topic, topicId, partition, first, seam);
     await sources.data.requireIntact(covering);
-    foreign.push(...foreignSpans(covering, ours, partition, first, seam));
+    foreign.push(...foreignSpans(covering, ours, { partition, from: first, to: seam }));
     const files = covering.flatMap(({ file, contract }) =>
       file === null || contract !== ours.revision ? [] : [sources.data.path(file)],
     );
@@ -134,7 +134,7 @@ async function readTails(
     if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));
     const decoder = await Decoder.open(duck, stream, sources.schemas);
     await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
-    for await (const fetched of log.read(topic, partition, from, to, pieceBytes, signal)) {
+    for await (const fetched of log.read(topic, { partition, from, to }, { maxBytes: pieceBytes, signal })) {
       if (fetched.records.length === 0) continue;
       await decoder.decode([fetched]);
       await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM events`);

@@ -1,7 +1,7 @@
 import type { Stream } from "../../core/contract/stream.ts";
 import { entriesWithin } from "../../core/log/archive-tiles.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { at, type Cut, type PartitionSpan, type Position, position } from "../../core/log/position.ts";
 import type { Archive } from "../archive/archive.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
 import type { DataDirectory } from "../files/files.ts";
@@ -36,13 +36,6 @@ export interface DedupWindow extends DedupStream {
 export interface DedupWindows extends DedupStream {
   /** Where decoding is about to begin, by partition. */
   readonly before: Cut;
-}
-
-/** `[from, to)` of a partition. */
-interface PartitionSpan {
-  readonly partition: number;
-  readonly from: Position;
-  readonly to: Position;
 }
 
 /** What of a partition's window is in the archive, and what has to be read from the log. */
@@ -125,7 +118,7 @@ async function decodeForeign(
   stream: Stream,
   { partition, from, to, entries }: WindowParts["archived"],
 ): Promise<void> {
-  for (const span of foreignSpans(entries, stream, partition, from, to))
+  for (const span of foreignSpans(entries, stream, { partition, from, to }))
     for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
 }
 
@@ -156,7 +149,7 @@ async function* piecesOf(
   spans: readonly PartitionSpan[],
 ): AsyncGenerator<readonly FetchedPartition[]> {
   for (const some of chunksOf(spans, PARTITIONS_AT_ONCE)) {
-    const reads = some.map(({ partition, from, to }) => log.read(topic, partition, from, to, FETCH_BYTES));
+    const reads = some.map((span) => log.read(topic, span, { maxBytes: FETCH_BYTES }));
     try {
       for (;;) {
         const results = await Promise.all(reads.map((read) => read.next()));

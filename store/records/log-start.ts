@@ -124,7 +124,7 @@ async function lastOfPartition(
   for (let step = BigInt(count); end > from && offsets.length < count; step *= 4n) {
     const begin = end - step > from ? position(end - step) : from;
     const [found, foundMs]: [Position[], EpochMs[]] = [[], []];
-    for await (const { records } of log.read(topic, partition, begin, end, FETCH_BYTES))
+    for await (const { records } of log.read(topic, { partition, from: begin, to: end }, { maxBytes: FETCH_BYTES }))
       for (const [index, offset] of records.offsets.entries()) {
         found.push(offset);
         foundMs.push(records.timestampMs(index));

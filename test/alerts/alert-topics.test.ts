@@ -94,10 +94,8 @@ test("a record that is larger than its topic takes is refused by name, and the t
   const found = [];
   for await (const { records } of log.read(
     `${name}.positions`,
-    0,
-    position(0),
-    stable.get(0) ?? position(0),
-    1_000_000,
+    { partition: 0, from: position(0), to: stable.get(0) ?? position(0) },
+    { maxBytes: 1_000_000 },
   ))
     found.push(...records.values);
   expect(found).toEqual([]);

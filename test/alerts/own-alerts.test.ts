@@ -121,7 +121,11 @@ async function inStream(): Promise<AlertEvent[]> {
   const { start: first, stable } = await log.bounds(topic);
   const found: AlertEvent[] = [];
   for (const [partition, end] of stable)
-    for await (const { records } of log.read(topic, partition, at(first, partition), end, 1_000_000))
+    for await (const { records } of log.read(
+      topic,
+      { partition, from: at(first, partition), to: end },
+      { maxBytes: 1_000_000 },
+    ))
       for (const value of records.values) found.push(alertEventFrom(value) as AlertEvent);
   return found.sort((a, b) => a.at - b.at);
 }

@@ -38,7 +38,8 @@ test("comparing the log with a mark reads the marked record's batch, and not wha
     if (fetched === undefined) throw new Error("nothing was read");
     expect(fetched.records.length).toBe(100);
     const read: FetchedPartition[] = [];
-    for await (const one of log.read(topic, 0, position(0n), third, 1_000_000)) read.push(one);
+    for await (const one of log.read(topic, { partition: 0, from: position(0n), to: third }, { maxBytes: 1_000_000 }))
+      read.push(one);
     const mark = read.reduce<ReturnType<typeof markAfter>>((held, one) => markAfter(one, topicId, held), null);
     expect(mark).toMatchObject({ offset: 12n });
     log.records = 0;

@@ -412,7 +412,12 @@ describe("what a broker keeps and refuses", () => {
       // A quota allows a burst, and it takes a moment until the broker knows of it.
       while (throttled === 0) {
         const found: FetchedPartition[] = [];
-        const span = readSpan(source, topic, 0, position(0), position(30), 20 * KIB);
+        const span = readSpan(
+          source,
+          topic,
+          { partition: 0, from: position(0), to: position(30) },
+          { maxBytes: 20 * KIB },
+        );
         for await (const fetched of span) found.push(fetched);
         expect(valuesOf(found)).toEqual(values);
       }
@@ -444,7 +449,8 @@ describe("a span that does not come", () => {
     const fetch = async () => (left.length === 0 ? [whole] : [left.shift()].filter((one) => one !== undefined));
     const bounds = async () => ({ start: cut(0), stable: cut(8) });
     const found: FetchedPartition[] = [];
-    for await (const one of readSpan({ fetch, bounds }, "t", 0, position(5), position(8), MIB)) found.push(one);
+    const span = { partition: 0, from: position(5), to: position(8) };
+    for await (const one of readSpan({ fetch, bounds }, "t", span, { maxBytes: MIB })) found.push(one);
     return found.length;
   };
 

@@ -24,7 +24,7 @@ async function readAll(topic: string) {
   const log = new LogReader({ brokers, clientId: "producer-test" });
   const found: { key: string; value: string | null; headers: Map<string, string> }[] = [];
   const to = (await log.bounds(topic)).stable.get(0) ?? position(0n);
-  for await (const { records } of log.read(topic, 0, position(0n), to, 1_000_000)) {
+  for await (const { records } of log.read(topic, { partition: 0, from: position(0n), to }, { maxBytes: 1_000_000 })) {
     const { keys, values, headers } = records;
     for (const [index, value] of values.entries())
       found.push({

@@ -300,7 +300,10 @@ describe("a lane", () => {
       bounds: async () => ({ start: new Map([[0, position(0)]]), stable: cut }),
       readableBounds: async () => ({ start: new Map(), stable: cut, leaderless: [] }),
       fetch: async (_, wanted) => [from(wanted.get(0) ?? 0n)],
-      read: (_topic, _partition, first, to) => readSpan(logOf(all.slice(0, Number(to))), "readings", 0, first, to, 1),
+      read: (_topic, { from: first, to }) => {
+        const span = { partition: 0, from: first, to };
+        return readSpan(logOf(all.slice(0, Number(to))), "readings", span, { maxBytes: 1 });
+      },
     };
   };
 

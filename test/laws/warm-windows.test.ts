@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { position } from "../../core/log/position.ts";
+import { type PartitionSpan, position } from "../../core/log/position.ts";
 import type { Archive } from "../../store/archive/archive.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { warmDedups } from "../../store/decode/warm-dedup.ts";
@@ -46,8 +46,8 @@ function logOf(partitions: readonly Partition[], piece: number): LogSource {
       start: new Map(asked.map((one) => [one, position(partitions[one]?.start ?? 0)])),
       stable: new Map(),
     }),
-    read: async function* (_: string, one: number, from: bigint, to: bigint) {
-      for (let next = from; next < to; next += BigInt(piece)) {
+    read: async function* (_: string, { partition: one, from, to }: PartitionSpan) {
+      for (let next: bigint = from; next < to; next += BigInt(piece)) {
         const end = next + BigInt(piece) < to ? next + BigInt(piece) : to;
         yield fetchedOf(one, next, (partitions[one]?.ids ?? []).slice(Number(next), Number(end)).map(value));
       }

@@ -65,7 +65,7 @@ async function replayedRecords() {
   for (const [partition, to] of stable) {
     const from = start.get(partition);
     if (from === undefined) continue;
-    for await (const { records } of log.read(topic, partition, from, to, 1_000_000)) {
+    for await (const { records } of log.read(topic, { partition, from, to }, { maxBytes: 1_000_000 })) {
       const { keys, values, headers } = records;
       for (const [index, pairs] of headers.entries()) {
         const of = pairs.find(([name]) => name?.toString() === "replay-of")?.[1];

@@ -1,10 +1,10 @@
-import { at, type Position, position } from "../../../core/log/position.ts";
+import { at, type PartitionSpan, type Position, position } from "../../../core/log/position.ts";
 import { logRewritten, logTruncated, topicRecreated } from "../cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource } from "./log.ts";
 import { type Mark, recordHash } from "./marks.ts";
 
 /** One record is looked at. A broker returns the whole batch that holds it, however few bytes it is asked for. */
-const FETCH_BYTES = 1;
+const LIMITS = { maxBytes: 1 };
 
 /** The log that is compared, and its bounds of some moment before. */
 export interface ComparedLog {
@@ -62,11 +62,16 @@ export async function lostOffset(
   return null;
 }
 
+/** The span of one offset. */
+function only(partition: number, offset: Position): PartitionSpan {
+  return { partition, from: offset, to: position(offset + 1n) };
+}
+
 /** Whether the log has the marked record at its offset, which lies within its bounds. */
 async function holdsRecord(compared: ComparedLog, partition: number, mark: Mark): Promise<boolean> {
   const { log, topic } = compared;
   const { offset, hash } = mark;
-  for await (const fetched of log.read(topic, partition, offset, position(offset + 1n), FETCH_BYTES)) {
+  for await (const fetched of log.read(topic, only(partition, offset), LIMITS)) {
     const { records } = fetched;
     if (hash === "") return !isLater(fetched, mark);
     if (records.length === 0 || records.offset(0) !== offset || isLater(fetched, mark)) return false;
@@ -76,8 +81,7 @@ async function holdsRecord(compared: ComparedLog, partition: number, mark: Mark)
 }
 
 async function holdsEpoch({ log, topic }: ComparedLog, partition: number, offset: Position, mark: Mark) {
-  for await (const fetched of log.read(topic, partition, offset, position(offset + 1n), FETCH_BYTES))
-    return !isLater(fetched, mark);
+  for await (const fetched of log.read(topic, only(partition, offset), LIMITS)) return !isLater(fetched, mark);
   return false;
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
-import { at, type Cut, type EpochMs, type Position, position } from "../../../core/log/position.ts";
+import { at, type Cut, type EpochMs, type PartitionSpan, type Position, position } from "../../../core/log/position.ts";
 import { ConnectionPool } from "../client/client.ts";
 import { CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
 import { isAboutTheLog, isOutOfRange, logLost, logTruncated, noLeader } from "../cluster/log-errors.ts";
@@ -62,14 +62,13 @@ export interface LogSource {
   /** One fetch of every partition that `positions` names. */
   fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]>;
   /** As `readSpan`. */
-  read(
-    topic: string,
-    partition: number,
-    from: Position,
-    to: Position,
-    maxBytes: number,
-    signal?: AbortSignal,
-  ): AsyncGenerator<FetchedPartition>;
+  read(topic: string, span: PartitionSpan, limits: ReadLimits): AsyncGenerator<FetchedPartition>;
+}
+
+export interface ReadLimits {
+  /** Of one fetch. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal;
 }
 
 const EARLIEST = -2n;
@@ -183,15 +182,8 @@ export class LogReader implements LogSource {
     return fetched.sort((a, b) => a.partition - b.partition);
   }
 
-  read(
-    topic: string,
-    partition: number,
-    from: Position,
-    to: Position,
-    maxBytes: number,
-    signal?: AbortSignal,
-  ): AsyncGenerator<FetchedPartition> {
-    return readSpan(this, topic, partition, from, to, maxBytes, signal);
+  read(topic: string, span: PartitionSpan, limits: ReadLimits): AsyncGenerator<FetchedPartition> {
+    return readSpan(this, topic, span, limits);
   }
 
   async close(): Promise<void> {
@@ -315,11 +307,8 @@ export function fetchedPartition(
 export async function* readSpan(
   log: Pick<LogSource, "fetch" | "bounds">,
   topic: string,
-  partition: number,
-  from: Position,
-  to: Position,
-  maxBytes: number,
-  signal?: AbortSignal,
+  { partition, from, to }: PartitionSpan,
+  { maxBytes, signal }: ReadLimits,
 ): AsyncGenerator<FetchedPartition> {
   let next = from;
   for (let empty = 0; next < to; ) {

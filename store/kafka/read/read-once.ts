@@ -7,10 +7,10 @@ import type { ComparedLog } from "./log-check.ts";
  */
 export function readOnce(log: ComparedLog["log"]): ComparedLog["log"] {
   const held = new Map<string, Promise<readonly FetchedPartition[]>>();
-  const read: LogSource["read"] = async function* (topic, partition, from, to, maxBytes, signal) {
-    const span = `${topic} ${partition} ${from} ${to}`;
-    const reading = held.get(span) ?? allOf(log.read(topic, partition, from, to, maxBytes, signal));
-    held.set(span, reading);
+  const read: LogSource["read"] = async function* (topic, span, limits) {
+    const name = `${topic} ${span.partition} ${span.from} ${span.to}`;
+    const reading = held.get(name) ?? allOf(log.read(topic, span, limits));
+    held.set(name, reading);
     yield* await reading;
   };
   return { read, bounds: (topic, partitions) => log.bounds(topic, partitions) };

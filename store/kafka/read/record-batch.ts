@@ -70,6 +70,7 @@ const LOG_APPEND_TIME = 0b1000;
  */
 export function batchesOf(bytes: Buffer, from: bigint, limits: ExpandLimits, place = "a batch"): FetchedBatch[] {
   const batches: FetchedBatch[] = [];
+  const answer = { bytes, from, limits };
   let left = limits.answerBytes;
   for (let at = 0; at < bytes.length && left > 0; ) {
     const damage = damageOf(bytes, at);
@@ -78,7 +79,7 @@ export function batchesOf(bytes: Buffer, from: bigint, limits: ExpandLimits, pla
       break;
     }
     const end = endOf(bytes, at);
-    const batch = readBatch(bytes, at, end, from, left, limits);
+    const batch = readBatch(answer, at, left);
     if (batch.records.bytes !== null) left -= batch.records.end - batch.records.begin;
     batches.push(batch);
     at = end;
@@ -113,15 +114,16 @@ function batchCorrupt(place: string, from: bigint, damage: string): TidelineErro
   );
 }
 
+/** The bytes that a broker answered about a partition, and what of them is read. */
+interface AnswerBytes {
+  readonly bytes: Buffer;
+  readonly from: bigint;
+  readonly limits: ExpandLimits;
+}
+
 /** The batch at `at`, of which at most `left` bytes of records are read. */
-function readBatch(
-  bytes: Buffer,
-  at: number,
-  end: number,
-  from: bigint,
-  left: number,
-  limits: ExpandLimits,
-): FetchedBatch {
+function readBatch({ bytes, from, limits }: AnswerBytes, at: number, left: number): FetchedBatch {
+  const end = endOf(bytes, at);
   const count = bytes.readInt32BE(at + FIELD.count);
   const head = {
     firstOffset: bytes.readBigInt64BE(at + FIELD.firstOffset),

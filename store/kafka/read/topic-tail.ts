@@ -1,4 +1,4 @@
-import { at, type Position, position } from "../../../core/log/position.ts";
+import { at, type PartitionSpan, position } from "../../../core/log/position.ts";
 import type { LogReader } from "./log.ts";
 
 /** The steps by which we look back from a partition's end: each is eight times as long as the one before. */
@@ -17,7 +17,8 @@ export async function lastOfEachPartition<T>(
   const { start, stable } = await log.bounds(topic);
   const last = new Map<number, T | undefined>();
   for (const partition of stable.keys()) {
-    last.set(partition, await lastWithin(log, topic, partition, at(start, partition), at(stable, partition), read));
+    const span = { partition, from: at(start, partition), to: at(stable, partition) };
+    last.set(partition, await lastWithin(log, topic, span, read));
   }
   return last;
 }
@@ -29,16 +30,14 @@ export async function lastOfEachPartition<T>(
 async function lastWithin<T>(
   log: LogReader,
   topic: string,
-  partition: number,
-  start: Position,
-  end: Position,
+  { partition, from: start, to: end }: PartitionSpan,
   read: (value: Buffer) => T | undefined,
 ): Promise<T | undefined> {
   let to = end;
   for (let step = firstStep; to > start; step *= 8n) {
     const from = to - step > start ? position(to - step) : start;
     let last: T | undefined;
-    for await (const { records } of log.read(topic, partition, from, to, fetchLimitBytes)) {
+    for await (const { records } of log.read(topic, { partition, from, to }, { maxBytes: fetchLimitBytes })) {
       for (const value of records.values) last = (value === null ? undefined : read(value)) ?? last;
     }
     if (last !== undefined) return last;

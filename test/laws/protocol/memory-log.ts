@@ -130,8 +130,7 @@ export class MemoryLog {
         if (answers.every(({ from, to }) => from === to)) idle(maxWaitMs);
         return answers;
       },
-      read: (topic, partition, from, to, maxBytes, signal) =>
-        readSpan(source, topic, partition, from, to, maxBytes, signal),
+      read: (topic, span, limits) => readSpan(source, topic, span, limits),
     };
     return source;
   }
