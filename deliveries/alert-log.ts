@@ -9,6 +9,7 @@ import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, type Position } from "../core/log/position.ts";
 import { VALID } from "../core/state/compile.ts";
 import { readPositionRecord, readRulePositions } from "../store/alerts/read-positions.ts";
+import type { DecodedBatch } from "../store/decode/decoded-batch.ts";
 import { Decoder } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
@@ -112,8 +113,7 @@ export class AlertLog {
    */
   async alertsIn(batch: readonly FetchedPartition[]): Promise<FoundAlert[]> {
     if (batch.length === 0) return [];
-    await this.#decoder.decode(batch);
-    const valid = await this.#validOffsets();
+    const valid = await this.#validOffsets(await this.#decoder.decode(batch));
     return batch.flatMap(({ partition, records }) =>
       [...records.offsets.entries()].flatMap(([index, offset]) => {
         const event = valid.get(partition)?.has(offset) ? alertEventFrom(records.value(index)) : null;
@@ -218,11 +218,10 @@ export class AlertLog {
   }
 
   /** Offsets of the events that decode and are not duplicates, by partition. */
-  async #validOffsets(): Promise<Map<number, Set<bigint>>> {
+  async #validOffsets({ relation }: DecodedBatch): Promise<Map<number, Set<bigint>>> {
     const found = new Map<number, Set<bigint>>();
-    for (const [partition, offset] of await this.#decoder.statements.rows(
-      `SELECT _partition, _offset FROM events WHERE ${VALID}`,
-    )) {
+    const asked = `SELECT _partition, _offset FROM ${relation} WHERE ${VALID}`;
+    for (const [partition, offset] of await this.#decoder.statements.rows(asked)) {
       const offsets = found.get(Number(partition)) ?? new Set();
       found.set(Number(partition), offsets.add(BigInt(offset as bigint)));
     }

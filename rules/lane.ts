@@ -104,12 +104,12 @@ export class RuleLane {
   async #work(batch: readonly FetchedPartition[]): Promise<void> {
     const { stream, onFailed, memory, metrics, deadLetters, nowMs } = this.#deps;
     for (const { partition } of batch) this.#decoded.delete(partition);
-    const rejected = await this.#decoder.decode(batch);
+    const { relation, rejected } = await this.#decoder.decode(batch);
     // Before the positions move. A dead letter that is written twice counts once.
     if (rejected.length > 0) await deadLetters?.send(this.#deps, rejected);
     for (const { partition, to } of batch) this.#decoded.set(partition, to);
     const tracks = new Map([...this.tracks].map((track) => [track.rule, track]));
-    const { matches, failed } = await evaluate(this.#decoder.statements, [...tracks.keys()], "events");
+    const { matches, failed } = await evaluate(this.#decoder.statements, [...tracks.keys()], relation);
     for (const [rule, error] of failed) {
       const track = tracks.get(rule);
       if (track === undefined) continue;

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Stream } from "../core/contract/stream.ts";
 import { at, type Cut, cutToJson, type Position } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
+import type { DecodedBatch } from "../store/decode/decoded-batch.ts";
 import { Decoder, type ScannedBatch } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
@@ -12,7 +13,6 @@ import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { BatchReader } from "./states/batch-states.ts";
-import { type BatchSize, SMALL_BATCH_RECORDS } from "./states/deltas.ts";
 import type { ViewTrack } from "./view-track.ts";
 
 /** How long a fetch waits for the first record. */
@@ -215,14 +215,15 @@ export class Lane {
     const startedMs = performance.now();
     const records = scanned.rows.length;
     for (const { partition } of fetched) this.#decoded.delete(partition);
-    const rejected = await this.#decoder.decode(fetched, scanned);
+    const decoded = await this.#decoder.decode(fetched, scanned);
     const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
+    const { rejected } = decoded;
     if (rejected.length > 0) {
       await this.#deps.deadLetters.send(this.#deps, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
-    const waitedMs = await this.#apply(fetched, records <= SMALL_BATCH_RECORDS ? "small" : "large");
+    const waitedMs = await this.#apply(fetched, decoded);
     const doneMs = performance.now();
     this.#lastBatch = { records, processingMs: doneMs - startedMs };
     metrics.batchRecords.observe({ stream: stream.name }, records);
@@ -236,9 +237,9 @@ export class Lane {
    * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis;
    * while the next one is worked on. Returns how long it waited for the one before, in milliseconds.
    */
-  async #apply(fetched: readonly FetchedPartition[], size: BatchSize): Promise<number> {
+  async #apply(fetched: readonly FetchedPartition[], decoded: DecodedBatch): Promise<number> {
     const views = this.#live().map(({ view }) => view);
-    const batch = { ...this.#reader.read(views, size), fetched, topicId: this.#info?.id ?? "" };
+    const batch = { ...this.#reader.read(views, decoded), fetched, topicId: this.#info?.id ?? "" };
     const before = this.#applying;
     let [waitedMs, sent] = [0, false];
     for (const track of this.tracks) {

@@ -5,7 +5,6 @@ import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
 import { at, type Cut, cutFromJson, cutToJson } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
-import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
@@ -65,8 +64,8 @@ export interface AttachSource {
   readonly partitions: readonly number[];
 }
 
-/** A batch as a lane hands it to its views: it is in the relation `events` of the lane's connection. */
-export interface DecodedBatch extends BatchStates {
+/** A batch as a lane gives it to its views. */
+export interface LaneBatch extends BatchStates {
   readonly fetched: readonly FetchedPartition[];
   readonly topicId: string;
 }
@@ -225,7 +224,7 @@ export class ViewTrack {
    * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied
    * from a position must hold every record from there on.
    */
-  async prepare(batch: DecodedBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
+  async prepare(batch: LaneBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
     const { phase, positions } = this.#state;
     const mine = batch.fetched.filter(({ partition, from, to }) => {
       const held = positions.get(partition);
@@ -280,15 +279,15 @@ export class ViewTrack {
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
   async #applications(
-    batch: DecodedBatch,
+    batch: LaneBatch,
     mine: readonly FetchedPartition[],
     { positions, marks }: { readonly positions: Cut; readonly marks: ReadonlyMap<number, Mark> },
   ): Promise<Application[]> {
     const { view } = this.#deps.definition;
-    const events = eventsFrom("events", positions, mine);
+    const { decoded, topicId } = batch;
+    const events = decoded.from(positions, mine);
     const states = await batch.states(view, events);
-    const ledgers = await batch.ledger(events);
-    const { topicId } = batch;
+    const ledgers = await decoded.ledger(events);
     return mine.map((fetched) => {
       const { partition, to, stable, fetchedAtMs } = fetched;
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };

@@ -179,11 +179,11 @@ class ChunkWriter {
 
   /** Adds a fetch to `chunk`, which is in the order of offsets. */
   async #keep(decoder: Decoder, fetched: FetchedPartition, { scanned, originals }: Prepared): Promise<void> {
-    await decoder.decode([fetched], scanned);
+    const { relation } = await decoder.decode([fetched], scanned);
     await createOriginals(this.#duck, originals);
     // What had to be decoded again lies behind the other rows.
-    const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql("events")}`);
-    const events = disordered === 0 ? "events" : "(SELECT * FROM events ORDER BY _offset)";
+    const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql(relation)}`);
+    const events = disordered === 0 ? relation : `(SELECT * FROM ${relation} ORDER BY _offset)`;
     await this.#duck.run(
       `INSERT INTO chunk BY NAME SELECT e.*, o.*, ${this.#target.stream.revision} AS ` +
         `_contract FROM ${events} e POSITIONAL JOIN originals o`,

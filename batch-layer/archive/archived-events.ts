@@ -5,7 +5,7 @@ import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { at, type Cut, cutsEqual, partitionsOf, position, positionsBetween } from "../../core/log/position.ts";
 import { batchLedgerSql } from "../../core/state/compile.ts";
-import { decodeAnew } from "../../store/decode/decode-anew.ts";
+import { decodeOriginals } from "../../store/decode/decode-originals.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquetFooters } from "../../store/duckdb/parquet.ts";
@@ -47,7 +47,7 @@ export async function archivedEvents(
   let all = counts;
   if (foreign.length > 0) {
     const anew = `anew_${randomUUID().replaceAll("-", "")}`;
-    await decodeAnew(stores, duck, { ...target, topicId }, foreign, anew);
+    await decodeOriginals(stores, duck, { ...target, topicId }, foreign, anew);
     all = withForeign(counts, await countsOf(duck, anew));
     parts.push(anew);
   }

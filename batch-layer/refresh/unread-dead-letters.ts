@@ -1,6 +1,6 @@
 import { at, partitionsOf } from "../../core/log/position.ts";
 import type { DeadLetters } from "../../store/dead-letters/letter-writer.ts";
-import type { Rejected } from "../../store/decode/decoder.ts";
+import type { Rejected } from "../../store/decode/decoded-batch.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";

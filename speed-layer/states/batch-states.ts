@@ -1,22 +1,14 @@
 import type { View } from "../../core/definition/view.ts";
 import { isShareable, type SharedColumns, type SharedSingles, sharedSingles } from "../../core/state/shared-singles.ts";
+import type { DecodedBatch } from "../../store/decode/decoded-batch.ts";
 import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
-import {
-  type BatchLedger,
-  type BatchSize,
-  batchLedgers,
-  type Chunks,
-  mergedSingles,
-  type PartitionStates,
-  statesByPartition,
-} from "./deltas.ts";
+import { type Chunks, mergedSingles, type PartitionStates, statesByPartition } from "./deltas.ts";
 
-/** What a decoded batch adds, for any of the views that read it. Both take the relation of the batch's events. */
+/** What a decoded batch adds, for any of the views that read it. */
 export interface BatchStates {
-  /** The states that a view makes of the events, by partition. Fails where the view's SQL does. */
+  readonly decoded: DecodedBatch;
+  /** The states that a view makes of some of its events, by partition. Fails where the view's SQL does. */
   states(view: View, events: string): Promise<ReadonlyMap<number, PartitionStates>>;
-  /** What became of the records, by partition. */
-  ledger(events: string): Promise<ReadonlyMap<number, BatchLedger>>;
 }
 
 /**
@@ -43,8 +35,9 @@ export class BatchReader {
   }
 
   /** `views` are those that may ask. One that is not among them gets the same answer by a statement of its own. */
-  read(views: readonly View[], size: BatchSize): BatchStates {
+  read(views: readonly View[], decoded: DecodedBatch): BatchStates {
     const statements = this.#statements;
+    const { size } = decoded;
     const shared = size === "small" ? this.#sharedBy(views.filter(isShareable)) : null;
     const chunksOf = oncePerText(async (events) =>
       shared === null ? null : [...(await statements.columns(shared.sql(events)))],
@@ -54,7 +47,6 @@ export class BatchReader {
       this.#alone = BATCHES_ALONE;
       return null;
     };
-    const ledger = oncePerText((events) => batchLedgers(statements, events, size));
     const states = async (view: View, events: string) => {
       const place = shared?.of.get(view);
       if (place !== undefined) {
@@ -63,7 +55,7 @@ export class BatchReader {
       }
       return statesByPartition(statements, view, events, size);
     };
-    return { states, ledger };
+    return { decoded, states };
   }
 
   /** Null: there is nothing to share. */

@@ -5,29 +5,22 @@ import type { Ledger } from "../../core/log/ledger.ts";
 import { MERGE, ROWS, type StateValue } from "../../core/measures/measure.ts";
 import { groupKey, groupKeyWith, groupValue } from "../../core/state/cells.ts";
 import {
-  batchLedgerSql,
   countedSql,
   partialItemsSql,
   partialSql,
   singleCountedSql,
-  singleLedgerSql,
   singlesSql,
   wide,
 } from "../../core/state/compile.ts";
 import { below, type GroupTree } from "../../core/state/group-tree.ts";
+import type { BatchLedger, BatchSize } from "../../store/decode/decoded-batch.ts";
 import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
 import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "../../store/redis/chain-state.ts";
 
 /**
- * DuckDB groups the events of a large batch. Those of a small one are merged here, which costs less. The states are the
- * same.
+ * The states that a view makes of a relation of decoded events, by partition. DuckDB groups the events of a large
+ * batch. Those of a small one are merged here, which costs less. The states are the same.
  */
-export type BatchSize = "small" | "large";
-
-/** Up to this many records a batch is small. */
-export const SMALL_BATCH_RECORDS = 200;
-
-/** The states that a view makes of a relation of decoded events, by partition. */
 export function statesByPartition(
   statements: KeptStatements,
   view: View,
@@ -78,31 +71,6 @@ async function statesOfCells(
       gathered.count(Number(partition), Number(counted));
   }
   return gathered.partitions;
-}
-
-/** What became of a batch's records, the same for every view. */
-export type BatchLedger = Pick<Ledger, "records" | "duplicates" | "rejects">;
-
-/** What became of the records of a relation of events, by partition. */
-export async function batchLedgers(
-  statements: KeptStatements,
-  events: string,
-  size: BatchSize,
-): Promise<Map<number, BatchLedger>> {
-  return summed(await statements.rows(size === "small" ? singleLedgerSql(events) : batchLedgerSql(events)));
-}
-
-function summed(rows: readonly (readonly DuckDBValue[])[]): Map<number, BatchLedger> {
-  const ledgers = new Map<number, BatchLedger>();
-  for (const [key, records, duplicates, rejects] of rows) {
-    const held = ledgers.get(Number(key)) ?? { records: 0, duplicates: 0, rejects: 0 };
-    ledgers.set(Number(key), {
-      records: held.records + Number(records),
-      duplicates: held.duplicates + Number(duplicates),
-      rejects: held.rejects + Number(rejects),
-    });
-  }
-  return ledgers;
 }
 
 /** A view's ledger: what is valid and not counted was filtered. */

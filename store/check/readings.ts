@@ -1,7 +1,7 @@
 import type { Stream } from "../../core/contract/stream.ts";
 import { streamDocument } from "../../core/contract/stream-document.ts";
 import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
-import { decodeAnew } from "../decode/decode-anew.ts";
+import { decodeOriginals } from "../decode/decode-originals.ts";
 import { Decoder } from "../decode/decoder.ts";
 import { eventColumns, eventNames } from "../decode/events.ts";
 import { foreignSpans } from "../decode/originals.ts";
@@ -105,8 +105,8 @@ export class Readings {
           { maxBytes: FETCH_BYTES, signal: this.#signal },
         )) {
           if (fetched.records.length === 0) continue;
-          await decoder.decode([fetched]);
-          await duck.run(`INSERT INTO ${table} BY NAME SELECT * FROM events`);
+          const { relation } = await decoder.decode([fetched]);
+          await duck.run(`INSERT INTO ${table} BY NAME SELECT * FROM ${relation}`);
           count(fetched.records.length);
         }
       }
@@ -129,7 +129,7 @@ export class Readings {
     const covering = await this.#sources.archive.covering(topic, topicId, partition, from, to);
     const foreign = foreignSpans(covering, { revision: null }, { partition, from, to });
     await duck.run(`DROP TABLE IF EXISTS ${ARCHIVED}`);
-    await decodeAnew(this.#sources, duck, { stream, topic, topicId }, foreign, ARCHIVED, {
+    await decodeOriginals(this.#sources, duck, { stream, topic, topicId }, foreign, ARCHIVED, {
       signal: this.#signal,
       onRecords: count,
     });

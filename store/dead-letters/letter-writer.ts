@@ -1,6 +1,6 @@
 import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError } from "../../core/errors.ts";
-import type { Rejected } from "../decode/decoder.ts";
+import type { Rejected } from "../decode/decoded-batch.ts";
 import { deadLetterTopic, topicName } from "../kafka/cluster/topics.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../kafka/produce/producer.ts";
 import { LETTER } from "./dead-letters.ts";

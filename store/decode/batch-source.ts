@@ -47,13 +47,8 @@ function withManyRuns(values: string, runs: readonly Run[]): string {
 }
 
 /**
- * Up to this many rows a batch is handed over row by row. For more, splitting the texts of columns in SQL costs less.
- */
-export const FEW_ROWS = 200;
-
-/**
  * The scanned rows of a small batch as a relation whose SQL text stays the same: what `sourceSql` makes of a batch of
- * any size.
+ * any size. For a large one, splitting the texts of columns in SQL costs less than handing over row by row.
  */
 export class FewRows {
   readonly #rows: HandedRows;

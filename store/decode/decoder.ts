@@ -12,13 +12,12 @@ import {
 import { RecordScanner } from "../../core/codec/decode/scan.ts";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream, Version } from "../../core/contract/stream.ts";
-import { at, type Cut } from "../../core/log/position.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { KeptStatements, RefilledTable } from "../duckdb/kept-statements.ts";
-import type { FetchedPartition } from "../kafka/read/log.ts";
 import type { SchemaSource } from "../registry/registry-schemas.ts";
 import { AvroBodies, BatchRows, type RecordBatch } from "./batch-rows.ts";
-import { FEW_ROWS, FewRows, sourceSql } from "./batch-source.ts";
+import { FewRows, sourceSql } from "./batch-source.ts";
+import { DecodedBatch, type Rejected, sizeOf } from "./decoded-batch.ts";
 import { eventNames } from "./events.ts";
 import { SeenFilter } from "./seen-filter.ts";
 
@@ -30,26 +29,16 @@ export interface ScannedBatch {
   readonly scanner: RecordScanner;
 }
 
-/** A record that was refused, with its original bytes: what goes to the dead letters. */
-export interface Rejected {
-  readonly partition: number;
-  readonly offset: bigint;
-  readonly reject: Reject;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-}
-
 /**
- * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of
- * store/decode/events.ts), with duplicates marked and rejects in place. The connection's table `seen` remembers ids for
- * the dedup window.
+ * The one decoder of both layers: fetched records -> rows of a DuckDB connection (columns of store/decode/events.ts),
+ * with duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
  *
  * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised
  * go one by one through the contract.
  */
 export class Decoder {
   readonly duck: Duck;
-  /** Of its connection, for callers that read `events`. */
+  /** Of its connection, for callers that read batches. */
   readonly statements: KeptStatements;
   readonly #decoded: RefilledTable;
   /** Where plans are kept. */
@@ -59,6 +48,8 @@ export class Decoder {
   readonly #filter: SeenFilter;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
+  /** The batch that its connection holds the rows of. */
+  #batch: DecodedBatch | null = null;
   /** For the newest version: those that no scanned batch is using. */
   readonly #free: RecordScanner[] = [];
   /** For the older versions that are tried, by version. */
@@ -88,7 +79,7 @@ export class Decoder {
     await duck.run(
       `CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(canonicalSql(stream, newestOf(stream), NOTHING))}`,
     );
-    await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${eventNames(stream)} FROM decoded`);
+    await duck.run(`CREATE OR REPLACE TEMP VIEW ${EVENTS} AS SELECT ${eventNames(stream)} FROM decoded`);
     await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
     await duck.run(
       "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
@@ -109,9 +100,21 @@ export class Decoder {
     return { rows, schemas, scanner };
   }
 
-  /** Decodes a batch into `events` and remembers its ids. Returns the rejects. Throws as `scan`. */
-  async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<Rejected[]> {
+  /**
+   * Decodes a batch and remembers its ids. The batch before is gone then: its rows have the same place. Throws as
+   * `scan`.
+   */
+  async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<DecodedBatch> {
     const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
+    this.#batch?.release();
+    const rejected = await this.#fill(batch, { rows, schemas, scanner });
+    const { statements } = this;
+    this.#batch = new DecodedBatch({ relation: EVENTS, statements, records: rows.length, rejected });
+    return this.#batch;
+  }
+
+  /** Puts a batch in the place of the one before. Returns the rejects. */
+  async #fill(batch: readonly RecordBatch[], { rows, schemas, scanner }: ScannedBatch): Promise<Rejected[]> {
     if (rows.length === 0) {
       this.#free.push(scanner);
       await this.#decoded.clear();
@@ -131,7 +134,7 @@ export class Decoder {
 
   /** A scanned batch as SQL of a relation, with the values of its parameters. */
   #source(batch: readonly RecordBatch[], scanner: RecordScanner, allOk: boolean) {
-    if (this.#few !== null && scanner.rows <= FEW_ROWS)
+    if (this.#few !== null && sizeOf(scanner.rows) === "small")
       return { source: this.#few.hand(batch, scanner.texts(false)), blobs: [] };
     return { source: sourceSql(batch, scannedTexts(newestOf(this.#stream), allOk)), blobs: blobsOf(scanner, allOk) };
   }
@@ -252,7 +255,7 @@ export class Decoder {
 
   /** Whether the batch can have duplicates. To be called once for each batch, before its ids are remembered. */
   async #mayRepeat(rows: number): Promise<boolean> {
-    if (!this.statements.keepsPlans || rows > FEW_ROWS) {
+    if (!this.statements.keepsPlans || sizeOf(rows) === "large") {
       this.#filter.drop();
       return true;
     }
@@ -284,6 +287,9 @@ export class Decoder {
     this.#forgetAt = Math.max(FORGET_AT_LEAST, Number(left));
   }
 }
+
+/** The relation of the batch's events, of its connection. */
+const EVENTS = "events";
 
 /** Fewer new ids than this are not worth a copy of what stays. */
 const FORGET_AT_LEAST = 100_000;
@@ -320,12 +326,4 @@ function newestOf({ tried }: Stream): Version {
 
 function blobsOf(scanner: RecordScanner, allOk: boolean): DuckDBBlobValue[] {
   return scanner.texts(allOk).map((text) => new DuckDBBlobValue(text));
-}
-
-/** Restricts a relation of events to what lies at or after `from`; the relation itself when that is everything. */
-export function eventsFrom(relation: string, from: Cut, batch: readonly FetchedPartition[]): string {
-  const ahead = batch.filter(({ partition, from: start }) => at(from, partition) > start);
-  if (ahead.length === 0) return relation;
-  const skip = ahead.map(({ partition }) => `(_partition = ${partition} AND _offset < ${at(from, partition)})`);
-  return `(SELECT * FROM ${relation} WHERE NOT (${skip.join(" OR ")}))`;
 }

@@ -5,7 +5,7 @@ import type { Duck } from "../duckdb/duck.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
 import { logTruncated, topicRecreated } from "../kafka/cluster/log-errors.ts";
 import { requireReached } from "../kafka/read/log-check.ts";
-import { decodeAnew } from "./decode-anew.ts";
+import { decodeOriginals } from "./decode-originals.ts";
 import { Decoder } from "./decoder.ts";
 import { eventColumns } from "./events.ts";
 import { type ForeignSpan, foreignSpans } from "./originals.ts";
@@ -102,7 +102,7 @@ export async function spanParts(
     if (seam < last) tails.push({ partition, from: seam, to: last });
   }
   await duck.run(`DROP TABLE IF EXISTS ${ANEW}`);
-  if (foreign.length > 0) await decodeAnew(sources, duck, source, foreign, ANEW, reading);
+  if (foreign.length > 0) await decodeOriginals(sources, duck, source, foreign, ANEW, reading);
   if (tails.length > 0) await readTails(sources, duck, source, tails, reading);
   return {
     archived:
@@ -136,8 +136,8 @@ async function readTails(
     await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
     for await (const fetched of log.read(topic, { partition, from, to }, { maxBytes: pieceBytes, signal })) {
       if (fetched.records.length === 0) continue;
-      await decoder.decode([fetched]);
-      await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM events`);
+      const { relation } = await decoder.decode([fetched]);
+      await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM ${relation}`);
       onRecords?.(fetched.records.length);
     }
   }

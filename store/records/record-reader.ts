@@ -4,7 +4,8 @@ import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { EpochMs, Position } from "../../core/log/position.ts";
 import type { RecordBatch } from "../decode/batch-rows.ts";
-import { Decoder, type Rejected } from "../decode/decoder.ts";
+import type { DecodedBatch, Rejected } from "../decode/decoded-batch.ts";
+import { Decoder } from "../decode/decoder.ts";
 import { CONDITION, expressionProblem } from "../definitions/check-view.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
@@ -59,11 +60,13 @@ export async function openRecordReader(
   const reader =
     stream === null ? await PlainReader.open(duck, where) : await StreamReader.open(duck, stream, schemas, where);
   const columns = stream === null ? PLAIN_COLUMNS : Object.keys(stream.fields);
-  const relation = stream === null ? PLAIN : "events";
   const problem =
     where === null
       ? null
-      : await expressionProblem(duck, { text: where }, CONDITION, { relation, columns: new Set(columns) });
+      : await expressionProblem(duck, { text: where }, CONDITION, {
+          relation: await reader.empty(),
+          columns: new Set(columns),
+        });
   if (problem === null) return reader;
   const what = stream === null ? "the texts key and value" : `the fields of ${stream.name}`;
   const hint = `Write a condition over ${what}, such as ${columns[0]} = 'x'.`;
@@ -72,9 +75,9 @@ export async function openRecordReader(
 
 class StreamReader implements RecordReader {
   readonly #decoder: Decoder;
-  readonly #sql: string;
+  readonly #sql: (decoded: DecodedBatch) => string;
 
-  private constructor(decoder: Decoder, sql: string) {
+  private constructor(decoder: Decoder, sql: (decoded: DecodedBatch) => string) {
     this.#decoder = decoder;
     this.#sql = sql;
   }
@@ -83,15 +86,22 @@ class StreamReader implements RecordReader {
     const fields = Object.keys(stream.fields).map((name) => `${quoteName(name)} := ${quoteName(name)}`);
     const kept = where === null ? "true" : `_reject IS NULL AND ((${where}))`;
     const json = `CASE WHEN _reject IS NULL THEN to_json(struct_pack(${fields.join(", ")}))::VARCHAR END`;
-    const sql = `SELECT _partition, _offset, _version, ${json} FROM events WHERE ${kept}`;
-    return new StreamReader(await Decoder.open(duck, stream, schemas), sql);
+    const decoder = await Decoder.open(duck, stream, schemas);
+    return new StreamReader(
+      decoder,
+      ({ relation }) => `SELECT _partition, _offset, _version, ${json} FROM ${relation} WHERE ${kept}`,
+    );
+  }
+
+  /** A relation without records, with the columns that `where` sees. */
+  async empty(): Promise<string> {
+    return (await this.#decoder.decode([])).relation;
   }
 
   async read(batch: readonly RecordBatch[]): Promise<ReadRecord[]> {
-    const rejected = new Map(
-      (await this.#decoder.decode(batch)).map((one) => [placeKey(one.partition, one.offset), one]),
-    );
-    const rows = await rowsOf(this.#decoder.duck, this.#sql).catch(whereFailed);
+    const decoded = await this.#decoder.decode(batch);
+    const rejected = new Map(decoded.rejected.map((one) => [placeKey(one.partition, one.offset), one]));
+    const rows = await rowsOf(this.#decoder.duck, this.#sql(decoded)).catch(whereFailed);
     const said = new Map(
       rows.map(([partition, offset, version, fields]): [string, Said] => {
         const place = placeKey(Number(partition), offset as bigint);
@@ -125,6 +135,11 @@ class PlainReader implements RecordReader {
   static async open(duck: Duck, where: string | null): Promise<PlainReader> {
     await duck.run(`CREATE OR REPLACE TEMP TABLE ${PLAIN} (place VARCHAR, "key" VARCHAR, "value" VARCHAR)`);
     return new PlainReader(duck, where);
+  }
+
+  /** As `StreamReader.empty`. */
+  async empty(): Promise<string> {
+    return PLAIN;
   }
 
   async read(batch: readonly RecordBatch[]): Promise<ReadRecord[]> {

@@ -18,7 +18,7 @@ import {
 } from "../../core/contract/fields.ts";
 import { sql } from "../../core/contract/sql.ts";
 import { type Stream, stream } from "../../core/contract/stream.ts";
-import { Decoder, type Rejected } from "../../store/decode/decoder.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
 import { duckForTests } from "../fixtures/oracles/duck.ts";
 import { fetchedOf } from "../fixtures/servers/fetched.ts";
 import { nightlyOr } from "../tiers.ts";
@@ -426,8 +426,8 @@ describe("invariant 3, for Avro that is read straight into columns", () => {
   async function decoded(definition: Stream, values: readonly Buffer[], reader: AvroReader) {
     const lookup: SchemaLookup = () => reader;
     const decoder = await Decoder.open(duck(), definition, { lookup: async () => lookup });
-    const rejected: Rejected[] = await decoder.decode([fetchedOf(0, 0n, values)]);
-    const rows = await duck().runAndReadAll("SELECT * FROM events ORDER BY _offset");
+    const { relation, rejected } = await decoder.decode([fetchedOf(0, 0n, values)]);
+    const rows = await duck().runAndReadAll(`SELECT * FROM ${relation} ORDER BY _offset`);
     return { rows: rows.getRowsJson(), rejected };
   }
 

@@ -111,10 +111,11 @@ describe("Avro is another spelling of the same events", () => {
 
   async function rowsOf(values: readonly Buffer[]): Promise<unknown[][]> {
     const decoder = await Decoder.open(duck(), sale, { lookup: async () => lookup });
-    const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
+    const { relation, rejected } = await decoder.decode([fetchedOf(0, 0n, values)]);
     // Original bytes go to the dead letters, whatever they were turned into.
     for (const { offset, value } of rejected) expect(value).toEqual(values[Number(offset)]);
-    const rows = await duck().runAndReadAll("SELECT * EXCLUDE (_partition, _offset) FROM events ORDER BY _offset");
+    const sql = `SELECT * EXCLUDE (_partition, _offset) FROM ${relation} ORDER BY _offset`;
+    const rows = await duck().runAndReadAll(sql);
     return rows.getRowsJS() as unknown[][];
   }
 

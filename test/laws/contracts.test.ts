@@ -240,7 +240,7 @@ describe("invariant 3, for lists, defaults and versions", () => {
   /** (_reject, _version, fields…), as plain JSON. */
   async function decoded(definition: Stream, values: readonly string[]): Promise<unknown[][]> {
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
-    await decoder.decode([
+    const { relation } = await decoder.decode([
       fetchedOf(
         0,
         0n,
@@ -249,7 +249,7 @@ describe("invariant 3, for lists, defaults and versions", () => {
     ]);
     const columns = Object.keys(definition.fields).map((name) => `"${name}"`);
     const rows = await duck().runAndReadAll(
-      `SELECT _reject, _version, ${columns.join(", ")} FROM events ORDER BY _offset`,
+      `SELECT _reject, _version, ${columns.join(", ")} FROM ${relation} ORDER BY _offset`,
     );
     return rows
       .getRowsJS()

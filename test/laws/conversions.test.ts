@@ -325,7 +325,7 @@ describe("fifty made-up records of each conversion", () => {
           return `{"id":"${index}","at":${at},"x":${x}${more}}`;
         });
         const wanted = some.map(oracle);
-        const rejected = await decoder.decode([
+        const { relation, rejected } = await decoder.decode([
           fetchedOf(
             0,
             0n,
@@ -335,10 +335,9 @@ describe("fifty made-up records of each conversion", () => {
         expect(rejected.map(({ offset }) => records[Number(offset)])).toEqual(
           records.filter((_, index) => wanted[index] === null),
         );
-        const rows = await rowsOf(
-          duck(),
-          "SELECT x, y, z[1].v, z[1].w, z[2].v, z[2].w, _offset FROM events WHERE _reject IS NULL ORDER BY _offset",
-        );
+        const columns = "x, y, z[1].v, z[1].w, z[2].v, z[2].w, _offset";
+        const asked = `SELECT ${columns} FROM ${relation} WHERE _reject IS NULL ORDER BY _offset`;
+        const rows = await rowsOf(duck(), asked);
         for (const [x, y, v, w, v2, w2, offset] of rows) {
           const [index, want] = [Number(offset), wanted[Number(offset)]];
           const inner = [

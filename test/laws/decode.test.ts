@@ -146,19 +146,17 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
     const decoder = await Decoder.open(duck(), sample, NO_SCHEMAS);
     await fc.assert(
       fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 60 }), async (values) => {
-        const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
-        const rows = await rowsOf(
-          duck(),
-          'SELECT _offset, _reject, id, "at", amount, price, kind, "on", note, count FROM events ORDER BY _offset',
-        );
+        const { relation, rejected } = await decoder.decode([fetchedOf(0, 0n, values)]);
+        const columns = '_offset, _reject, id, "at", amount, price, kind, "on", note, count';
+        const rows = await rowsOf(duck(), `SELECT ${columns} FROM ${relation} ORDER BY _offset`);
         expect(rows).toHaveLength(values.length);
         const byOffset = new Map(rejected.map((reject) => [reject.offset, reject]));
         values.forEach((value, index) => {
-          const [offset, reject, ...columns] = rows[index] ?? [];
+          const [offset, reject, ...read] = rows[index] ?? [];
           const expected = decodeOne(sample, value);
           expect(offset).toBe(BigInt(index));
           if (expected.ok) {
-            expect({ reject, columns }).toEqual({ reject: null, columns: columnsOf(expected.canonical) });
+            expect([reject, read]).toEqual([null, columnsOf(expected.canonical)]);
           } else {
             expect(reject).toBe(expected.reject);
             expect(byOffset.get(position(index))?.value ?? null).toEqual(value);
@@ -176,8 +174,9 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
     const event = { id: "a", at: 1e12, amount: 1, price: 1, kind: "a", on: true, rate: -812_345_678.654_321 };
     // No column's text can hold a NUL.
     const values = [event, { ...event, id: "\u0000" }].map((value) => Buffer.from(JSON.stringify(value)));
-    expect(await decoder.decode([fetchedOf(0, 0n, values)])).toEqual([]);
-    expect(await rowsOf(duck(), "SELECT rate FROM events ORDER BY _offset")).toEqual([
+    const { relation, rejected } = await decoder.decode([fetchedOf(0, 0n, values)]);
+    expect(rejected).toEqual([]);
+    expect(await rowsOf(duck(), `SELECT rate FROM ${relation} ORDER BY _offset`)).toEqual([
       [-812_345_678_654_321n],
       [-812_345_678_654_321n],
     ]);
@@ -202,5 +201,33 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
       ),
     ]);
     expect(await rowsOf(duck(), "SELECT count(*) FROM decoded WHERE _ok")).toEqual([[500n]]);
+  });
+
+  test("the rows of a batch are found from a position on, and not after its decoder has begun the next batch", async () => {
+    const decoder = await Decoder.open(duck(), sample, NO_SCHEMAS);
+    const event = { at: 1e12, amount: 1, price: 1, kind: "a", on: true };
+    const bytes = [0, 1, 2].map((id) => Buffer.from(JSON.stringify({ id: `e${id}`, ...event })));
+    const fetched = [fetchedOf(0, 10n, bytes), fetchedOf(1, 20n, bytes)];
+    const batch = await decoder.decode(fetched);
+    const placesFrom = (positions: Readonly<Record<number, number>>, of = fetched) => {
+      const cut = new Map(Object.entries(positions).map(([partition, at]) => [Number(partition), position(at)]));
+      return rowsOf(duck(), `SELECT _partition, _offset FROM ${batch.from(cut, of)} ORDER BY ALL`);
+    };
+    expect(await placesFrom({ 0: 10, 1: 22 })).toEqual([
+      [0, 10n],
+      [0, 11n],
+      [0, 12n],
+      [1, 22n],
+    ]);
+    expect(await placesFrom({ 0: 13, 1: 22 }, fetched.slice(0, 1))).toEqual([
+      [1, 20n],
+      [1, 21n],
+      [1, 22n],
+    ]);
+    // The text of the relation itself, so that its statement is planned once.
+    expect(batch.from(new Map([[0, position(10)]]), fetched)).toBe(batch.relation);
+    expect((await decoder.decode([])).relation).toEqual(expect.any(String));
+    for (const asked of [() => batch.relation, () => batch.from(new Map(), fetched)])
+      expect(asked).toThrow("its decoder has begun the next one");
   });
 });

@@ -134,8 +134,8 @@ describe("maps", () => {
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     const records = ['{"b":1,"a":2,"b":3}', '{"__proto__":4,"10":5,"9":6}', '{"\\u0061":7,"a":8}', '{"a":9,"a":100}'];
     const bytes = records.map((x) => Buffer.from(`{"id":"1","at":${AT},"x":${x}}`));
-    await decoder.decode([fetchedOf(0, 0n, bytes)]);
-    const rows = await rowsOf(duck(), "SELECT x FROM events ORDER BY _offset");
+    const { relation } = await decoder.decode([fetchedOf(0, 0n, bytes)]);
+    const rows = await rowsOf(duck(), `SELECT x FROM ${relation} ORDER BY _offset`);
     expect(rows.map(([x]) => entriesOf(x)?.map(({ key, value }) => `${key}=${value}`) ?? null)).toEqual([
       ["a=2", "b=3"],
       ["10=5", "9=6", "__proto__=4"],
@@ -152,11 +152,11 @@ describe("maps", () => {
         `{"id":"a","at":${AT},"x":{` +
           `${Array.from({ length: count }, (_, at) => `"n${(at * 7_919) % 20_011}":${at}`).join(",")}}}`,
       );
-    await decoder.decode([fetchedOf(0, 0n, [record(10_000), record(10_001)])]);
+    const { relation } = await decoder.decode([fetchedOf(0, 0n, [record(10_000), record(10_001)])]);
     const ordered = "list_transform(x, lambda _e: _e.key)";
     const rows = await rowsOf(
       duck(),
-      `SELECT len(x), ${ordered} = list_sort(${ordered}), _reject FROM events ORDER BY _offset`,
+      `SELECT len(x), ${ordered} = list_sort(${ordered}), _reject FROM ${relation} ORDER BY _offset`,
     );
     expect(rows).toEqual([
       [10_000n, true, null],

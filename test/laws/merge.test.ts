@@ -18,8 +18,9 @@ import { stateSql } from "../../core/state/compile.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import type { AnswerBuilder } from "../../serving/read/cells/tile-cells.ts";
-import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/states/deltas.ts";
-import { Decoder, eventsFrom } from "../../store/decode/decoder.ts";
+import { ledgerOf, statesByPartition } from "../../speed-layer/states/deltas.ts";
+import { batchLedgers } from "../../store/decode/decoded-batch.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { Records } from "../../store/kafka/read/records.ts";
@@ -212,9 +213,9 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     cut: Cut,
   ): Promise<void> {
     const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-    await decoder.decode(fetched);
+    const { relation } = await decoder.decode(fetched);
     const below = PARTITIONS.map((p) => `(_partition = ${p} AND _offset < ${cut.get(p) ?? 0n})`).join(" OR ");
-    const states = stateSql(everything, `(SELECT * FROM events WHERE ${below})`);
+    const states = stateSql(everything, `(SELECT * FROM ${relation} WHERE ${below})`);
     const file = await data.attempt("states", "merge", "parquet");
     const [[rows] = []] = await rowsOf(duck, `COPY (${states}) TO '${data.path(file)}' (FORMAT parquet)`);
     const files = [{ file, rows: Number(rows), ...(await data.settle(file)) }];
@@ -247,8 +248,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       if (part === undefined || from >= part.to) continue;
       const next = part.records.offsets.filter((offset) => offset >= from).at(records) ?? part.to;
       const micro = between(part, from, next);
-      await decoder.decode([micro]);
-      const events = eventsFrom("events", cut, [micro]);
+      const events = (await decoder.decode([micro])).from(cut, [micro]);
       const size = records % 2 === 0 ? "small" : "large";
       const states = await statesByPartition(decoder.statements, everything, events, size);
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };

@@ -108,7 +108,7 @@ describe("maps of objects", () => {
       const shop = (nth: number) => `"shop-${(index * 7 + nth) % 23}":{"sold":${index},"price":${nth}.25,"tags":["a"]}`;
       return `{"id":"${index}","at":${AT},"x":{${Array.from({ length: index % 5 }, (_, nth) => shop(nth)).join(",")}}}`;
     });
-    await decoder.decode([
+    const { relation } = await decoder.decode([
       fetchedOf(
         0,
         0n,
@@ -118,7 +118,7 @@ describe("maps of objects", () => {
     const sums = "sum(e.sold)::BIGINT AS sold, sum(e.price)::BIGINT AS cents, count(*) AS entries";
     const ours = await rowsOf(
       duck(),
-      `SELECT e.key, ${sums} FROM (SELECT unnest(x) AS e FROM events) GROUP BY ALL ORDER BY 1`,
+      `SELECT e.key, ${sums} FROM (SELECT unnest(x) AS e FROM ${relation}) GROUP BY ALL ORDER BY 1`,
     );
     const raw = `SELECT unnest([${records.map((record) => `'${record}'`).join(",")}])::JSON AS j`;
     const theirs = await rowsOf(

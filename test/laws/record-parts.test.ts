@@ -118,7 +118,7 @@ test("scanner, SQL and zod read the same of keys, headers, times and positions, 
         ),
       };
       const wanted = some.map((one, index) => expected(one, 100 + index));
-      const rejected = await decoder.decode([batch]);
+      const { relation, rejected } = await decoder.decode([batch]);
       expect(rejected.map(({ offset }) => Number(offset) - 100)).toEqual(
         wanted.flatMap((one, index) => (one === null ? [index] : [])),
       );
@@ -126,7 +126,7 @@ test("scanner, SQL and zod read the same of keys, headers, times and positions, 
       const found = await rowsOf(
         duck(),
         `SELECT ${names.map((name) => `"${name}"`).join(", ")}, _offset FROM ` +
-          "events WHERE _reject IS NULL ORDER BY _offset",
+          `${relation} WHERE _reject IS NULL ORDER BY _offset`,
       );
       const plain = (value: unknown) => (typeof value === "bigint" ? Number(value) : value);
       expect(found.map((row) => Object.fromEntries(names.map((name, index) => [name, plain(row[index])])))).toEqual(

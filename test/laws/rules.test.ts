@@ -77,8 +77,8 @@ const bytesOf = (reading: unknown) => Buffer.from(typeof reading === "string" ? 
 
 async function evaluated(rules: readonly Rule[], values: readonly unknown[]) {
   const decoder = await Decoder.open(duck(), readings, NO_SCHEMAS);
-  await decoder.decode([fetchedOf(0, 0n, values.map(bytesOf))]);
-  return evaluate(decoder.statements, rules, "events");
+  const { relation } = await decoder.decode([fetchedOf(0, 0n, values.map(bytesOf))]);
+  return evaluate(decoder.statements, rules, relation);
 }
 
 /** The ids of a rule's alerts by a plain fold, which shares no line with the engine. */

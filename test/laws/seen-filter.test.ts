@@ -41,7 +41,7 @@ test("a filter before the table of ids leaves no duplicate out and makes none", 
         await Decoder.open(keeping(), visits, NO_SCHEMAS),
         await Decoder.open(planning(), visits, NO_SCHEMAS),
       ] as const;
-      let next = 0n;
+      let [next, last]: [bigint, unknown[]] = [0n, []];
       for (const { kind, batches } of [...steps, LAST]) {
         for (const batch of batches) {
           const fetched = fetchedOf(
@@ -51,10 +51,11 @@ test("a filter before the table of ids leaves no duplicate out and makes none", 
           );
           const [filtered, plain] = await Promise.all(decoders.map((decoder) => taken(decoder, kind, fetched)));
           expect(filtered).toEqual(plain);
+          last = filtered ?? [];
           next = fetched.to;
         }
       }
-      expect(await rowsOf(keeping(), "SELECT count(*) FROM events WHERE _duplicate")).toEqual([[1n]]);
+      expect(last).toHaveLength(1);
     }),
     { numRuns: 5, endOnFailure: true },
   );
@@ -66,8 +67,8 @@ test("a filter before the table of ids leaves no duplicate out and makes none", 
  */
 async function taken(decoder: Decoder, kind: string, fetched: ReturnType<typeof fetchedOf>): Promise<unknown[]> {
   if (kind !== "seek") {
-    await decoder.decode([fetched]);
-    return rowsOf(decoder.duck, "SELECT _offset FROM events WHERE _duplicate ORDER BY _offset");
+    const { relation } = await decoder.decode([fetched]);
+    return rowsOf(decoder.duck, `SELECT _offset FROM ${relation} WHERE _duplicate ORDER BY _offset`);
   }
   await decoder.forget([0]);
   const rows = fetched.records.values.map((value, index) => {

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { type Sql, sql } from "../../core/contract/sql.ts";
 import { table } from "../../core/definition/table.ts";
 import { type View, view } from "../../core/definition/view.ts";
+import { position } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { distinct } from "../../core/measures/kinds/distinct.ts";
 import { max, min } from "../../core/measures/kinds/extremes.ts";
@@ -85,10 +86,11 @@ const visits = view("visits", {
   measures: { ticks: count() },
 });
 
-async function decoderOf(partitions: readonly (readonly (Buffer | null)[])[]): Promise<Decoder> {
+async function decodedOf(partitions: readonly (readonly (Buffer | null)[])[]) {
   const decoder = await Decoder.open(duck(), ticks, NO_SCHEMAS);
-  await decoder.decode(partitions.map((some, partition) => fetchedOf(partition, 7n, some)));
-  return decoder;
+  const fetched = partitions.map((some, partition) => fetchedOf(partition, 7n, some));
+  const decoded = await decoder.decode(fetched);
+  return { statements: decoder.statements, fetched, decoded, events: decoded.relation };
 }
 
 const tickOf = (some: object) => Buffer.from(JSON.stringify({ id: "a", at: 0, amount: 1, test: false, ...some }));
@@ -97,13 +99,14 @@ describe("views that share one statement", () => {
   test("have the states that DuckDB makes for each alone, of all events and of the later ones", async () => {
     await fc.assert(
       fc.asyncProperty(views, batch, async (some, partitions) => {
-        const decoder = await decoderOf(partitions);
+        const { statements, fetched, decoded } = await decodedOf(partitions);
         const all = [everything, newest, visits, ...some];
-        for (const events of ["events", "(SELECT * FROM events WHERE NOT (_partition = 0 AND _offset < 12))"]) {
-          const read = new BatchReader(decoder.statements, () => undefined).read(all, "small");
+        for (const from of [7, 12]) {
+          const events = decoded.from(new Map([[0, position(from)]]), fetched);
+          const read = new BatchReader(statements, () => undefined).read(all, decoded);
           for (const one of all)
             expect(comparable(await read.states(one, events))).toEqual(
-              comparable(await statesByPartition(decoder.statements, one, events, "large")),
+              comparable(await statesByPartition(statements, one, events, "large")),
             );
         }
       }),
@@ -112,8 +115,8 @@ describe("views that share one statement", () => {
   });
 
   test("are read by one statement, which has equal expressions once", async () => {
-    const decoder = await decoderOf([[tickOf({})]]);
-    const asked = vi.spyOn(decoder.statements, "columns");
+    const { statements, decoded, events } = await decodedOf([[tickOf({})]]);
+    const asked = vi.spyOn(statements, "columns");
     const all = Array.from({ length: 20 }, (_, number) =>
       view(`v${number}`, {
         stream: ticks,
@@ -122,8 +125,8 @@ describe("views that share one statement", () => {
         measures: { total: sum(sql`amount`), top: topK(sql`place`) },
       }),
     );
-    const read = new BatchReader(decoder.statements, () => undefined).read(all, "small");
-    for (const one of all) await read.states(one, "events");
+    const read = new BatchReader(statements, () => undefined).read(all, decoded);
+    for (const one of all) await read.states(one, events);
     expect(asked).toHaveBeenCalledTimes(1);
     expect(asked.mock.calls[0]?.[0].split("upper(place)")).toHaveLength(2);
   });
@@ -136,12 +139,12 @@ describe("views that share one statement", () => {
       every: "1 hour",
       measures: { total: sum(sql`CAST(place AS BIGINT)`) },
     });
-    const decoder = await decoderOf([
+    const { statements, decoded, events } = await decodedOf([
       [tickOf({ good: true, place: "7" }), tickOf({ id: "b", good: false, place: "none" })],
     ]);
-    const asked = vi.spyOn(decoder.statements, "columns");
-    const read = new BatchReader(decoder.statements, () => undefined).read([everything, numbers], "small");
-    const [[, { deltas, counted } = { deltas: [], counted: 0 }] = []] = [...(await read.states(numbers, "events"))];
+    const asked = vi.spyOn(statements, "columns");
+    const read = new BatchReader(statements, () => undefined).read([everything, numbers], decoded);
+    const [[, { deltas, counted } = { deltas: [], counted: 0 }] = []] = [...(await read.states(numbers, events))];
     expect(counted).toBe(1);
     expect(deltas.flatMap(({ values }) => values.map(({ value }) => value))).toEqual([1n, 7n]);
     expect(asked).toHaveBeenCalledTimes(1);
@@ -154,30 +157,28 @@ describe("views that share one statement", () => {
       every: "1 hour",
       measures: { total: sum(sql`CAST(place AS BIGINT)`) },
     });
-    const decoder = await decoderOf([
+    const { statements, decoded, events } = await decodedOf([
       ["a", "b"].map((id) => tickOf({ id, amount: 1_000_000, place: "none", good: true })),
     ]);
     const all = [failing, everything, scaled, newest];
     const told: string[] = [];
-    const reader = new BatchReader(decoder.statements, ({ message }) => told.push(message));
-    const read = reader.read(all, "small");
-    await expect(read.states(failing, "events")).rejects.toThrow("Could not convert string 'none'");
-    await expect(read.states(scaled, "events")).rejects.toThrow("out of the range");
+    const reader = new BatchReader(statements, ({ message }) => told.push(message));
+    const read = reader.read(all, decoded);
+    await expect(read.states(failing, events)).rejects.toThrow("Could not convert string 'none'");
+    await expect(read.states(scaled, events)).rejects.toThrow("out of the range");
     for (const one of [everything, newest]) {
-      const states = await read.states(one, "events");
+      const states = await read.states(one, events);
       expect(states.get(0)?.counted).toBe(2);
-      expect(comparable(states)).toEqual(
-        comparable(await statesByPartition(decoder.statements, one, "events", "large")),
-      );
+      expect(comparable(states)).toEqual(comparable(await statesByPartition(statements, one, events, "large")));
     }
     expect(told).toEqual([expect.stringContaining("Could not convert string 'none'")]);
 
     // While the same views read, it is not tried again with each batch; without the one that failed at once.
-    const asked = vi.spyOn(decoder.statements, "columns");
+    const asked = vi.spyOn(statements, "columns");
     const statementsOf = async (some: readonly View[]) => {
       asked.mockClear();
-      const later = reader.read(some, "small");
-      for (const one of [everything, newest]) await later.states(one, "events");
+      const later = reader.read(some, decoded);
+      for (const one of [everything, newest]) await later.states(one, events);
       return asked.mock.calls.length;
     };
     expect(await statementsOf(all)).toBe(2);

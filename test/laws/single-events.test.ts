@@ -10,7 +10,8 @@ import { distinct } from "../../core/measures/kinds/distinct.ts";
 import { max } from "../../core/measures/kinds/extremes.ts";
 import { first, last } from "../../core/measures/kinds/picks.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
-import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/states/deltas.ts";
+import { statesByPartition } from "../../speed-layer/states/deltas.ts";
+import { type BatchSize, batchLedgers, type DecodedBatch } from "../../store/decode/decoded-batch.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { everything, scaled, ticks } from "../fixtures/events/views.ts";
 import { comparable } from "../fixtures/oracles/comparable-states.ts";
@@ -107,9 +108,9 @@ describe("events that are merged one by one make the states that DuckDB makes of
     await fc.assert(
       fc.asyncProperty(partitions, async (values) => {
         const decoder = await Decoder.open(duck(), read, NO_SCHEMAS);
-        await decoder.decode(values.map((some, partition) => fetchedOf(partition, 7n, some)));
-        for (const one of views)
-          expect(await stateOf(decoder, one, "small")).toEqual(await stateOf(decoder, one, "large"));
+        const batch = await decoder.decode(values.map((some, partition) => fetchedOf(partition, 7n, some)));
+        const stateOf = (one: View, size: BatchSize) => stateOfBatch(decoder, batch, { one, size });
+        for (const one of views) expect(await stateOf(one, "small")).toEqual(await stateOf(one, "large"));
       }),
       { numRuns: 30 },
     );
@@ -118,7 +119,7 @@ describe("events that are merged one by one make the states that DuckDB makes of
   test("a sum that leaves 64 bits fails either way", async () => {
     const decoder = await Decoder.open(duck(), ticks, NO_SCHEMAS);
     const most = ["a", "b"].map((id) => ({ id, at: 0, amount: 1_000_000, test: false }));
-    await decoder.decode([
+    const { relation } = await decoder.decode([
       fetchedOf(
         0,
         0n,
@@ -126,15 +127,19 @@ describe("events that are merged one by one make the states that DuckDB makes of
       ),
     ]);
     for (const size of ["small", "large"] as const)
-      await expect(statesByPartition(decoder.statements, scaled, "events", size)).rejects.toThrow(
+      await expect(statesByPartition(decoder.statements, scaled, relation, size)).rejects.toThrow(
         /out of( the)? range/i,
       );
   });
 });
 
 /** What a batch adds to a view and its ledger, in an order of its own. */
-async function stateOf({ statements }: Decoder, one: View, size: BatchSize) {
-  const states = comparable(await statesByPartition(statements, one, "events", size));
-  const ledgers = [...(await batchLedgers(statements, "events", size))];
+async function stateOfBatch(
+  { statements }: Decoder,
+  { relation }: DecodedBatch,
+  { one, size }: { readonly one: View; readonly size: BatchSize },
+) {
+  const states = comparable(await statesByPartition(statements, one, relation, size));
+  const ledgers = [...(await batchLedgers(statements, relation, size))];
   return { states, ledgers: ledgers.sort(([a], [b]) => a - b) };
 }

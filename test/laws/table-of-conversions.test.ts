@@ -288,7 +288,7 @@ describe("fifty records of each row of the table", () => {
         const usual = some.map((x, index) => Buffer.from(`{"id":"${index}","at":${at},"x":${x}}`));
         // A field that comes twice is not for the scanner: the contract reads these.
         const unusual = some.map((x, index) => Buffer.from(`{"id":"","id":"${index}","at":${at},"x":${x}}`));
-        await decoder.decode([fetchedOf(0, 0n, [...usual, ...unusual])]);
+        const { relation } = await decoder.decode([fetchedOf(0, 0n, [...usual, ...unusual])]);
         const list = `unnest([${some.map(quoteText).join(", ")}]) AS v, unnest(range(${some.length})) AS row`;
         const said = "SELECT *, json_type(v) AS k, CASE WHEN json_type(v) = 'VARCHAR' THEN v->>'$' END AS t,";
         const isNumber = "json_type(v) IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE')";
@@ -299,7 +299,7 @@ describe("fifty records of each row of the table", () => {
         );
         const isList = field.column.endsWith("[]");
         const x = isList ? "x::VARCHAR" : "x";
-        const found = await rowsOf(duck(), `SELECT ${x}, _reject FROM events ORDER BY _offset`);
+        const found = await rowsOf(duck(), `SELECT ${x}, _reject FROM ${relation} ORDER BY _offset`);
         for (const [index, [value, reject]] of found.entries()) {
           const want = wanted[index % some.length]?.[0] ?? null;
           expect(value, `${some[index % some.length]} ${index < some.length ? "" : "by the contract"}`).toEqual(want);

@@ -153,8 +153,8 @@ describe("lists of values", () => {
           const all = x.map(kept);
           return all.length > MAX || all.includes(null) ? null : all;
         });
-        await decoder.decode([fetchedOf(0, 0n, bytes)]);
-        const rows = await rowsOf(duck(), "SELECT x, y, first, _reject FROM events ORDER BY _offset");
+        const { relation } = await decoder.decode([fetchedOf(0, 0n, bytes)]);
+        const rows = await rowsOf(duck(), `SELECT x, y, first, _reject FROM ${relation} ORDER BY _offset`);
         for (const [index, [x, y, first, reject]] of rows.entries()) {
           const want = wanted[index] ?? null;
           expect(itemsOf(x), records[index]).toEqual(want);

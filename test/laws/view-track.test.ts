@@ -147,16 +147,15 @@ class Tracked {
     return fetched as FetchedPartition;
   }
 
-  /** Decodes a batch, and returns how the view is applied; its ledger is counted when `ready`. */
+  /** Decodes a batch, and returns how the view is applied; its states are known when `ready`. */
   async prepare(fetched: FetchedPartition, nowMs = 0, ready: Promise<unknown> = Promise.resolve()) {
-    await this.decoder.decode([fetched]);
-    const read = this.#reader.read([everything], "small");
-    const ledger: BatchStates["ledger"] = async (events) => {
-      const ledgers = await read.ledger(events);
+    const read = this.#reader.read([everything], await this.decoder.decode([fetched]));
+    const states: BatchStates["states"] = async (view, events) => {
+      const known = await read.states(view, events);
       await ready;
-      return ledgers;
+      return known;
     };
-    return { applying: this.track.prepare({ ...read, ledger, fetched: [fetched], topicId: this.#topicId }, nowMs) };
+    return { applying: this.track.prepare({ ...read, states, fetched: [fetched], topicId: this.#topicId }, nowMs) };
   }
 
   async apply(fetched: FetchedPartition, nowMs = 0): Promise<void> {

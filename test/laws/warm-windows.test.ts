@@ -105,10 +105,11 @@ test("decoding goes on in many partitions as if it had read each window's ids be
         };
         const before = new Map(partitions.map(({ at }, index) => [index, position(at)]));
         await warmDedups(sources, decoder, { stream: ticks, topic: "ticks", topicId: "t", before });
-        await decoder.decode(
+        const { relation } = await decoder.decode(
           partitions.map(({ ids, at }, index) => fetchedOf(index, BigInt(at), ids.slice(at).map(value))),
         );
-        const found = await rowsOf(duck(), "SELECT _partition, _offset FROM events WHERE _duplicate ORDER BY ALL");
+        const duplicates = `SELECT _partition, _offset FROM ${relation} WHERE _duplicate ORDER BY ALL`;
+        const found = await rowsOf(duck(), duplicates);
         const expected = partitions.flatMap((one, index) => repeats(one).map((offset) => [index, BigInt(offset)]));
         expect(found).toEqual(expected);
       },

@@ -17,7 +17,7 @@ export interface DecodingOptions {
  * columns of `eventColumns` and the record's `_timestamp`. Duplicates are decided again too: another contract may read
  * another id.
  */
-export async function decodeAnew(
+export async function decodeOriginals(
   sources: DedupSources,
   duck: Duck,
   { stream, topic, topicId }: { readonly stream: Stream; readonly topic: string; readonly topicId: string },
@@ -33,9 +33,9 @@ export async function decodeAnew(
     await warmDedup(sources, decoder, window);
     for await (const batch of archivedOriginals(duck, sources.data, span, { stream, pieceBytes })) {
       signal?.throwIfAborted();
-      await decoder.decode([batch]);
+      const { relation } = await decoder.decode([batch]);
       await duck.run(
-        `INSERT INTO ${table} BY NAME SELECT events.*, _timestamp FROM events JOIN (SELECT _partition, ` +
+        `INSERT INTO ${table} BY NAME SELECT ${relation}.*, _timestamp FROM ${relation} JOIN (SELECT _partition, ` +
           `_offset, _timestamp FROM ${batch.relation}) USING (_partition, _offset)`,
       );
       onRecords?.(batch.records.length);
