@@ -7,7 +7,7 @@
  * - servers: one module or protocol against real Kafka, Redis and Temporal.
  * - system: Tideline's own processes, as users start them.
  *
- * `npm run test:nightly` runs some of them with all their data, worlds and mutants.
+ * `npm run test:nightly` runs some of them with all their data, simulations and mutants.
  */
 
 export const UNIT = [
@@ -186,7 +186,7 @@ export const LONG = [
   "test/laws/merge.test.ts",
 ];
 
-/** Whether tests run with all their data, worlds and mutants instead of a minute's worth. */
+/** Whether tests run with all their data, simulations and mutants instead of a minute's worth. */
 export const nightly = process.env.TIDELINE_NIGHTLY === "1";
 
 /** `all` in `npm run test:nightly`, and `some` in `npm test`: runs of a property, requests, days. */

@@ -26,9 +26,9 @@ import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { liveState } from "../fixtures/oracles/served-cells.ts";
 import { NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
-import { drops, tide } from "./protocol/drops.ts";
 import { MemoryLog } from "./protocol/memory-log.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
+import { parcels, weights } from "./protocol/parcels.ts";
 
 /** Views of one lane at different positions, over a log in memory whose requests can be made to fail. */
 
@@ -53,16 +53,16 @@ afterAll(async () => {
 const logger = pino({ level: "silent" });
 
 /** Fails at a record whose colour is not a number. */
-const numbersOnly = view("tide", {
-  stream: drops,
-  by: { shore: sql`shore` },
+const numbersOnly = view("weights", {
+  stream: parcels,
+  by: { place: sql`place` },
   every: "1 hour",
   measures: { total: sum(sql`CAST(colour AS BIGINT)`) },
 });
 
 /** A view of the lane. Its batch cut is what the test says, and so is whether there is a manifest at all. */
 class LaneView {
-  readonly chain = new Chain(redis, randomUUID(), "tide.test");
+  readonly chain = new Chain(redis, randomUUID(), "weights.test");
   readonly track: ViewTrack;
   cut = "0";
   failure: Error | null = null;
@@ -72,7 +72,7 @@ class LaneView {
 
   constructor(view: View, topicId: string) {
     const manifest = (): Manifest => ({
-      generation: "tide.test",
+      generation: "weights.test",
       version: 1,
       base: {},
       cut: { "0": this.cut },
@@ -83,7 +83,7 @@ class LaneView {
       createdAtMs: 0,
     });
     this.track = new ViewTrack({
-      definition: { view, generation: "tide.test", file: "test" },
+      definition: { view, generation: "weights.test", file: "test" },
       chain: this.chain,
       newestManifest: async () => {
         await this.asked();
@@ -175,8 +175,8 @@ class Bay {
     };
     const lane: Lane = await Lane.open(
       {
-        stream: drops,
-        topic: drops.name,
+        stream: parcels,
+        topic: parcels.name,
         log,
         duck: await pool.connect(),
         deadLetters: { send: async () => undefined },
@@ -200,8 +200,8 @@ class Bay {
     this.log.append(
       partition,
       ids.map((id) => {
-        const drop = { id, at: 1_767_225_600_000, shore: "north", weight: 1, colour: id, hidden: false };
-        return Buffer.from(JSON.stringify(drop));
+        const parcel = { id, at: 1_767_225_600_000, place: "north", weight: 1, colour: id, hidden: false };
+        return Buffer.from(JSON.stringify(parcel));
       }),
     );
   }
@@ -217,7 +217,7 @@ class Bay {
 }
 
 test("a warm-up that fails is repeated before the partition is decoded again, also from the position that was held before", async () => {
-  const bay = new Bay([tide, tide]);
+  const bay = new Bay([weights, weights]);
   const [ahead, back] = bay.views as [LaneView, LaneView];
   bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9");
   await bay.catchUp();
@@ -260,11 +260,11 @@ test("views that have to be attached again are so at the same time, and a record
     for (const one of bay.views) expect([one.track.phase, await one.counted()]).toEqual(["live", 4n]);
     return bay.fetches;
   };
-  expect(await fetchesWith([tide, tide, tide, tide])).toBe(await fetchesWith([tide]));
+  expect(await fetchesWith([weights, weights, weights, weights])).toBe(await fetchesWith([weights]));
 });
 
 test("a view that stopped looks again in a lane of its own: the main lane never fetches again what it has read", async () => {
-  const bay = new Bay([tide, numbersOnly]);
+  const bay = new Bay([weights, numbersOnly]);
   const [healthy, stopped] = bay.views as [LaneView, LaneView];
   bay.send("1", "2");
   await bay.catchUp();
@@ -286,7 +286,7 @@ test("a view that stopped looks again in a lane of its own: the main lane never 
 });
 
 test("a view that was mended joins the main lane once it holds all that the main lane has read", async () => {
-  const bay = new Bay([tide, tide]);
+  const bay = new Bay([weights, weights]);
   const [healthy, mended] = bay.views as [LaneView, LaneView];
   bay.send("1", "2");
   await bay.catchUp();
@@ -311,7 +311,7 @@ test("a view that was mended joins the main lane once it holds all that the main
 });
 
 test("a partition without a leader is left out while the others are read, and read when it has one again", async () => {
-  const bay = new Bay([tide]);
+  const bay = new Bay([weights]);
   const [view] = bay.views as [LaneView];
   bay.leaderless = [1];
   bay.send("d0", "d1");
@@ -340,7 +340,7 @@ test("a partition without a leader is left out while the others are read, and re
 });
 
 test("a batch is worked on while Redis takes the one before, also when another partition has nothing new, which is noted afterwards", async () => {
-  const bay = new Bay([tide]);
+  const bay = new Bay([weights]);
   const [{ chain, track }] = bay.views as [LaneView];
   const lane = await bay.main();
   const touched: number[] = [];
@@ -378,8 +378,8 @@ test("a batch is worked on while Redis takes the one before, also when another p
 });
 
 /** A cell an event, and fewer than a batch may have. */
-const narrow = view("tide", {
-  stream: drops,
+const narrow = view("weights", {
+  stream: parcels,
   by: { colour: sql`colour` },
   every: "1 hour",
   measures: { total: sum(sql`weight`) },
@@ -387,13 +387,13 @@ const narrow = view("tide", {
 });
 
 test("a batch with more cells than its view may have stops that view by name, and it goes on behind the refresh that reads the batch", async () => {
-  const bay = new Bay([narrow, tide]);
+  const bay = new Bay([narrow, weights]);
   const [small, other] = bay.views as [LaneView, LaneView];
   bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7");
   await bay.catchUp();
   expect(small.track.error).toMatchObject({
     code: "VIEW_TOO_LARGE",
-    message: "tide: one batch alone has more cells than the view's maxCells",
+    message: "weights: one batch alone has more cells than the view's maxCells",
     hint: expect.stringContaining("tideline worker"),
   });
   expect(small.askedToSettle).toBeGreaterThan(0);

@@ -8,18 +8,18 @@ import { mutants } from "../../faults/mutants/mutants.ts";
 import { replaced, testBuild } from "../../faults/mutants/test-build.ts";
 import { nightly } from "../tiers.ts";
 import { ownDatabase } from "./protocol/database.ts";
+import { Environment } from "./protocol/environment.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan } from "./protocol/plan.ts";
-import { Shore } from "./protocol/shore.ts";
-import { World } from "./protocol/world.ts";
+import { Simulation } from "./protocol/simulation.ts";
 
 /**
- * The worlds of protocol.test.ts with a bug in the program: they find it. Here those that fall soon;
+ * The simulations of protocol.test.ts with a bug in the program: they find it. Here those that fall soon;
  * TIDELINE_MUTANTS=name,name tries others, or `necessary` all that the protocol needs, from TIDELINE_SEED on through at
- * most TIDELINE_RUNS worlds.
+ * most TIDELINE_RUNS simulations.
  */
 
-const { TIDELINE_MUTANTS: asked, TIDELINE_SEED: firstSeed, TIDELINE_RUNS: worlds = "400" } = process.env;
+const { TIDELINE_MUTANTS: asked, TIDELINE_SEED: firstSeed, TIDELINE_RUNS: simulations = "400" } = process.env;
 const inReach = mutants.filter(({ name, necessary, seed, slow }) =>
   asked === undefined
     ? seed !== undefined && (nightly || slow !== true)
@@ -35,7 +35,7 @@ test("every mutant names one place in the program, and has a name of its own", a
 });
 
 describe("mutants are found", () => {
-  const table = new Table({ head: ["bug", "seed", "worlds", "ms", "how"] });
+  const table = new Table({ head: ["bug", "seed", "simulations", "ms", "how"] });
   let home: string;
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), "tideline-mutants-"));
@@ -47,17 +47,17 @@ describe("mutants are found", () => {
 
   test.each(inReach)("$name: $what", { timeout: 600_000 }, async (mutant) => {
     const folder = await testBuild([mutant], join(home, mutant.name));
-    const shore = await Shore.open(await loadProtocol(folder), ownDatabase("mutants"));
+    const environment = await Environment.open(await loadProtocol(folder), ownDatabase("mutants"));
     try {
       const begunMs = performance.now();
       const from = Number(firstSeed ?? mutant.seed ?? 1);
-      const options = { numRuns: Number(worlds), endOnFailure: true, seed: from };
+      const options = { numRuns: Number(simulations), endOnFailure: true, seed: from };
       const again = mutant.restored ? restores : fc.constant([]);
       const rewritten = fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {
-        await World.rewritten(shore, one, scheduler);
+        await Simulation.rewritten(environment, one, scheduler);
       });
       const others = fc.asyncProperty(plan, fc.scheduler(), again, async (one, scheduler, restored) => {
-        await World.run(shore, one, scheduler, { restores: restored });
+        await Simulation.run(environment, one, scheduler, { restores: restored });
       });
       const checked = mutant.rewritten ? fc.check(rewritten, options) : fc.check(others, options);
       const { failed, numRuns, seed, errorInstance } = await checked;
@@ -65,7 +65,7 @@ describe("mutants are found", () => {
       table.push([mutant.name, seed, numRuns, Math.round(performance.now() - begunMs), how.slice(0, 80)]);
       expect(failed).toBe(true);
     } finally {
-      await shore.close();
+      await environment.close();
     }
   });
 });

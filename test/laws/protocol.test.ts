@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { nightlyOr } from "../tiers.ts";
 import { ownDatabase } from "./protocol/database.ts";
+import { Environment } from "./protocol/environment.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan, troubles } from "./protocol/plan.ts";
-import { Shore } from "./protocol/shore.ts";
-import { World } from "./protocol/world.ts";
+import { Simulation } from "./protocol/simulation.ts";
 
 /**
  * The protocol's own code, with the real scripts in the real Redis and with DuckDB, over a log in memory: two
@@ -14,28 +14,28 @@ import { World } from "./protocol/world.ts";
  * empty, or evicts a key; the data directory is restored from a backup; transactions are aborted or stay open. The
  * oracle is a plain fold of the log.
  *
- * A failure prints its seed; TIDELINE_SEED repeats it, TIDELINE_RUNS makes more worlds of it.
+ * A failure prints its seed; TIDELINE_SEED repeats it, TIDELINE_RUNS makes more simulations of it.
  */
 
 const RUNS = Number(process.env.TIDELINE_RUNS ?? nightlyOr(400, 30));
 const SEED = process.env.TIDELINE_SEED;
 
-let shore: Shore;
+let environment: Environment;
 beforeAll(async () => {
-  shore = await Shore.open(await loadProtocol(repository), ownDatabase("protocol"));
+  environment = await Environment.open(await loadProtocol(repository), ownDatabase("protocol"));
 });
-afterAll(() => shore.close());
+afterAll(() => environment.close());
 
 test("every answer is the fold of the log at its position, and everything comes back, whatever happens in between", async () => {
-  const seen = { worlds: 0, answers: 0, complete: 0, versions: 0, gates: 0, restored: 0 };
+  const seen = { simulations: 0, answers: 0, complete: 0, versions: 0, gates: 0, restored: 0 };
   const begunMs = performance.now();
   await fc.assert(
     fc.asyncProperty(plan, fc.scheduler(), troubles, restores, async (one, scheduler, beside, again) => {
-      const { answers, gates, published, restored } = await World.run(shore, one, scheduler, {
+      const { answers, gates, published, restored } = await Simulation.run(environment, one, scheduler, {
         troubles: beside,
         restores: again,
       });
-      seen.worlds += 1;
+      seen.simulations += 1;
       seen.answers += answers.length;
       seen.complete += answers.filter(({ missing }) => missing === null).length;
       seen.versions += published;
@@ -44,19 +44,21 @@ test("every answer is the fold of the log at its position, and everything comes 
     }),
     { numRuns: RUNS, endOnFailure: true, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
   );
-  console.log(`${JSON.stringify(seen)}: ${Math.round((performance.now() - begunMs) / seen.worlds)} ms a world`);
-  // Worlds in which nothing happens would prove nothing.
-  expect(seen.complete).toBeGreaterThan(seen.worlds * 5);
-  expect(seen.versions).toBeGreaterThan(seen.worlds);
+  console.log(
+    `${JSON.stringify(seen)}: ${Math.round((performance.now() - begunMs) / seen.simulations)} ms a simulation`,
+  );
+  // Simulations in which nothing happens would prove nothing.
+  expect(seen.complete).toBeGreaterThan(seen.simulations * 5);
+  expect(seen.versions).toBeGreaterThan(seen.simulations);
   expect(seen.restored).toBeGreaterThan(0);
 }, 600_000);
 
 test("a log that lost its end and was written again is never counted together with what it lost, until somebody accepts it", async () => {
-  const seen = { worlds: 0, answers: 0, archived: 0 };
+  const seen = { simulations: 0, answers: 0, archived: 0 };
   await fc.assert(
     fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {
-      const { archived, stops, answers } = await World.rewritten(shore, one, scheduler);
-      seen.worlds += 1;
+      const { archived, stops, answers } = await Simulation.rewritten(environment, one, scheduler);
+      seen.simulations += 1;
       seen.answers += answers;
       if (!archived) return;
       seen.archived += 1;
@@ -70,8 +72,8 @@ test("a log that lost its end and was written again is never counted together wi
     },
   );
   console.log(JSON.stringify(seen));
-  // Both kinds of world occurred. Of 20 worlds about half are of each kind: a run with only one kind is as good as
-  // impossible.
+  // Both kinds of simulation occurred. Of 20 simulations about half are of each kind: a run with only one kind is as
+  // good as impossible.
   expect(seen.archived).toBeGreaterThan(0);
-  expect(seen.archived).toBeLessThan(seen.worlds);
+  expect(seen.archived).toBeLessThan(seen.simulations);
 }, 600_000);

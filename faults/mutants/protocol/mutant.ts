@@ -19,14 +19,14 @@ export interface Mutant {
   /** Fault scenarios that should bring it to light. */
   readonly scenarios: readonly string[];
   /**
-   * From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their
+   * From this seed on the property test's simulations (test/laws/protocol) find it soon; absent when it is out of their
    * reach.
    */
   readonly seed?: number;
-  /** Takes the worlds long: only found by the nightly tests. */
+  /** Takes the simulations long: only found by the nightly tests. */
   readonly slow?: true;
-  /** Only worlds whose log is truncated and written again find it. */
+  /** Only simulations whose log is truncated and written again find it. */
   readonly rewritten?: true;
-  /** Only worlds whose data directory is restored from a backup find it. */
+  /** Only simulations whose data directory is restored from a backup find it. */
   readonly restored?: true;
 }

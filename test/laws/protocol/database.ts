@@ -1,7 +1,8 @@
 import { inject } from "vitest";
 
 /**
- * Databases of the shared Redis, by test file. Worlds empty theirs, so no two files share one. All others use number 0.
+ * Databases of the shared Redis, by test file. Simulations empty theirs, so no two files share one. All others use
+ * number 0.
  */
 const DATABASES = { mutants: 1, protocol: 2 } as const;
 

@@ -16,10 +16,10 @@ import {
   type OracleRecord,
   rowKey,
 } from "../../fixtures/oracles/oracle.ts";
-import { type Drop, PARTITIONS } from "./drops.ts";
+import { generation, target } from "./environment.ts";
 import { memoryFiles } from "./memory-files.ts";
-import { generation, target } from "./shore.ts";
-import type { WorldState } from "./world-state.ts";
+import { PARTITIONS, type Parcel } from "./parcels.ts";
+import type { SimulationState } from "./simulation-state.ts";
 
 /** A log that answers may be of. */
 interface OracleState {
@@ -29,9 +29,9 @@ interface OracleState {
 
 export type PartitionLog = readonly OracleRecord[];
 
-/** Compares the answers of a world with a plain fold of its log at their own positions. */
+/** Compares the answers of a simulation with a plain fold of its log at their own positions. */
 export class Judge {
-  readonly #state: WorldState;
+  readonly #state: SimulationState;
   /** The logs that an answer at this cut may be of. */
   logs: (cut: Cut) => readonly OracleState[] = () => [this.present()];
   /** Each is right. */
@@ -39,12 +39,12 @@ export class Judge {
   /** Of the second view: right too. */
   readonly secondAnswers: ReadAnswer[] = [];
 
-  constructor(state: WorldState) {
+  constructor(state: SimulationState) {
     this.#state = state;
   }
 
   /** Is an answer the fold of the log at its own position? */
-  check(answer: ReadAnswer, model: Model<Drop>): void {
+  check(answer: ReadAnswer, model: Model<Parcel>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
       throw new Error(`incomplete and not at its cut: ${this.describe(answer)}`);
     const wrong = this.logs(answer.cut).map((log) => this.#differences(answer, model, log));
@@ -63,13 +63,13 @@ export class Judge {
     return { records, stable };
   }
 
-  #differences(answer: ReadAnswer, model: Model<Drop>, { records, stable }: OracleState): string[] {
+  #differences(answer: ReadAnswer, model: Model<Parcel>, { records, stable }: OracleState): string[] {
     if (!cutReached(answer.applied, answer.cut) || !cutReached(stable, answer.applied))
       return ["no position that there is"];
     const expected = expectedRows(model, records, answer.applied);
     const wrong: string[] = [];
     for (const row of answer.rows) {
-      const key = rowKey(Date.parse(String(row.bucket)), [String(row.shore)]);
+      const key = rowKey(Date.parse(String(row.bucket)), [String(row.place)]);
       const want = expected.get(key);
       expected.delete(key);
       const differs = want === undefined ? "no such row" : differenceOf(row, want);
@@ -99,7 +99,7 @@ export class Judge {
 
   /** Versions follow each other without gap or overlap, and a cut never moves back. */
   async checkVersions(): Promise<void> {
-    const { protocol } = this.#state.shore;
+    const { protocol } = this.#state.environment;
     const manifests = new protocol.Manifests(memoryFiles(protocol, this.#state.folder, this.#state.documents));
     const newest = await manifests.newest(generation);
     for (let version = 1; version <= (newest?.version ?? 0); version++) {

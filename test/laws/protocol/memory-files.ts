@@ -3,9 +3,9 @@ import type { DataDirectory } from "../../../store/files/files.ts";
 import type { Protocol } from "./modules.ts";
 
 /**
- * A data directory whose documents (manifests, entries) are in memory, in a map that all processes of a world share;
- * Parquet files are where DuckDB finds them. A world asks for documents hundreds of times, and what a disk does with
- * them is tested elsewhere.
+ * A data directory whose documents (manifests, entries) are in memory, in a map that all processes of a simulation
+ * share; Parquet files are where DuckDB finds them. A simulation asks for documents hundreds of times, and what a disk
+ * does with them is tested elsewhere.
  */
 export function memoryFiles({ DataDirectory }: Protocol, root: string, documents: Map<string, string>): DataDirectory {
   class MemoryFiles extends DataDirectory {

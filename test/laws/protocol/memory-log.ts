@@ -4,8 +4,8 @@ import { at, type Cut, type Position, position } from "../../../core/log/positio
 import type { FetchedPartition, LogSource } from "../../../store/kafka/read/log.ts";
 import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/kafka/read/record-batch.ts";
 import type { OracleLog } from "../../fixtures/oracles/oracle.ts";
-import { PARTITIONS } from "./drops.ts";
 import type { Protocol } from "./modules.ts";
+import { PARTITIONS } from "./parcels.ts";
 
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;

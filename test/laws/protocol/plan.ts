@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { PARTITIONS } from "./drops.ts";
+import { PARTITIONS } from "./parcels.ts";
 
 /** A record that somebody sends. */
 export interface Sent {
@@ -12,7 +12,7 @@ export interface Sent {
   readonly back: number;
   /** Which of two hours it belongs to. */
   readonly hour: 0 | 1;
-  readonly shore: "north" | "south";
+  readonly place: "north" | "south";
   readonly colour: string;
   readonly hidden: boolean;
 }
@@ -44,7 +44,7 @@ export type Event =
   /** Redis forgets everything. */
   | { readonly kind: "forget" };
 
-/** What happens in a world; who continues in between is the scheduler's choice. */
+/** What happens in a simulation; who continues in between is the scheduler's choice. */
 export interface Plan {
   /** `after`: how many gates are opened before it. */
   readonly events: readonly { readonly after: number; readonly event: Event }[];
@@ -70,7 +70,7 @@ const sent: fc.Arbitrary<Sent> = fc.record({
   ),
   back: fc.integer({ min: 1, max: 7 }),
   hour: fc.constantFrom(0 as const, 1 as const),
-  shore: fc.constantFrom("north" as const, "south" as const),
+  place: fc.constantFrom("north" as const, "south" as const),
   colour: fc.constantFrom("red", "green", "blue", "white", "grey", "black"),
   hidden: fc.integer({ min: 0, max: 7 }).map((one) => one === 0),
 });
@@ -120,7 +120,7 @@ export const plan: fc.Arbitrary<Plan> = fc.record({
   speedGone: fc.integer({ min: 0, max: 3 }).map((one) => one === 0),
 });
 
-/** A world in which the log of the first partition loses its end and is rewritten. */
+/** A simulation in which the log of the first partition loses its end and is rewritten. */
 export interface RewritePlan extends Plan {
   /** At most this many steps come before the loss; they end early once everything is archived. */
   readonly quiet: number;

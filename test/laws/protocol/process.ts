@@ -10,7 +10,7 @@ type Failing = "log" | "archive";
 const NEVER = new Promise<never>(() => undefined);
 
 /**
- * One of Tideline's processes in a world: it can be killed, and it can sleep and wake as a zombie. What it does
+ * One of Tideline's processes in a simulation: it can be killed, and it can sleep and wake as a zombie. What it does
  * elsewhere goes through gates.
  */
 export class Process {

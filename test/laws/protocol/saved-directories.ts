@@ -2,7 +2,8 @@ import { link, mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 /**
- * What a world's data directory was at some moments: its documents, and second names of its files, which never change.
+ * What a simulation's data directory was at some moments: its documents, and second names of its files, which never
+ * change.
  */
 export class SavedDirectories {
   readonly #root: string;

@@ -1,7 +1,7 @@
 import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
 import type fc from "fast-check";
 
-/** After so long without anything to do a world is stuck. */
+/** After so long without anything to do a simulation is stuck. */
 const STUCK_MS = 5_000;
 
 /**

@@ -10,14 +10,14 @@ import type { Lane } from "../../../speed-layer/lane.ts";
 import type { ViewTrack } from "../../../speed-layer/view-track.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
 import { NO_SCHEMAS } from "../../fixtures/servers/fetched.ts";
-import { drops, PARTITIONS, questions, tide } from "./drops.ts";
+import { definition, generation, target } from "./environment.ts";
 import type { Judge } from "./judge.ts";
 import { memoryFiles } from "./memory-files.ts";
+import { PARTITIONS, parcels, questions, weights } from "./parcels.ts";
 import { SPEED } from "./plan.ts";
 import { type GatedCall, PlannedFailure, type Process } from "./process.ts";
 import { Run } from "./run.ts";
-import { definition, generation, target } from "./shore.ts";
-import type { WorldState } from "./world-state.ts";
+import type { SimulationState } from "./simulation-state.ts";
 
 export const STOPPED = new TidelineError("VIEW_FAILED", "stopped by the plan", "none");
 /** Where the second view of the lanes has its chain. */
@@ -25,21 +25,21 @@ export const SECOND = "second";
 const logger = pino({ level: "silent" });
 const LIMITS = { ...ANSWER_LIMITS, cells: 10_000 };
 
-/** What the processes of a world do, with the program's own code. */
+/** What the processes of a simulation do, with the program's own code. */
 export class Workers {
-  readonly #state: WorldState;
+  readonly #state: SimulationState;
   readonly #judge: Judge;
   /** Work that a process does beside its own. */
   readonly #watch: (process: Process, work: Promise<void>) => void;
 
-  constructor(state: WorldState, judge: Judge, watch: (process: Process, work: Promise<void>) => void) {
+  constructor(state: SimulationState, judge: Judge, watch: (process: Process, work: Promise<void>) => void) {
     this.#state = state;
     this.#judge = judge;
     this.#watch = watch;
   }
 
   stores(process: Process, gated: GatedCall = () => false): BatchStores {
-    const { protocol, pool } = this.#state.shore;
+    const { protocol, pool } = this.#state.environment;
     const data = process.files(memoryFiles(protocol, this.#state.folder, this.#state.documents));
     const log = this.#state.log.source(
       protocol,
@@ -64,8 +64,8 @@ export class Workers {
     // One of the two speed processes has room for a handful of cells in a script, so that nearly all of its batches go
     // in parts.
     const partWork = process.name === SPEED[0] ? 12 : undefined;
-    return new this.#state.shore.protocol.Chain(
-      process.redis(this.#state.shore.redis),
+    return new this.#state.environment.protocol.Chain(
+      process.redis(this.#state.environment.redis),
       namespace,
       generation,
       partWork,
@@ -73,7 +73,7 @@ export class Workers {
   }
 
   #track(process: Process, stores: BatchStores, namespace: string): ViewTrack {
-    const { protocol, metrics } = this.#state.shore;
+    const { protocol, metrics } = this.#state.environment;
     return new protocol.ViewTrack({
       definition,
       chain: this.#chain(process, namespace),
@@ -111,14 +111,14 @@ export class Workers {
     tracks: readonly ViewTrack[],
     moveOut: (track: ViewTrack) => Promise<void>,
   ): Promise<Lane> {
-    const { protocol, metrics } = this.#state.shore;
+    const { protocol, metrics } = this.#state.environment;
     const wait = async (durationMs: number) => {
       await process.gate("waited");
       this.#state.clockMs += durationMs;
     };
     return protocol.Lane.open(
       {
-        stream: drops,
+        stream: parcels,
         topic: target.topic,
         log: stores.log,
         duck: await stores.pool.connect(),
@@ -187,7 +187,7 @@ export class Workers {
   }
 
   async #refresh(process: Process, stores: BatchStores, chain: Chain, run: Run): Promise<void> {
-    const { protocol } = this.#state.shore;
+    const { protocol } = this.#state.environment;
     const { UNWATCHED } = protocol;
     const patience = { waitMs: 0, pollMs: 0, redisMs: 60_000 };
     const base = await run.step(() => protocol.beginGeneration(stores, generation, target.topic, process.name));
@@ -225,19 +225,19 @@ export class Workers {
 
   /** Seals for size and merges segments, as a busy speed layer does. */
   async compact(process: Process): Promise<void> {
-    const { protocol } = this.#state.shore;
+    const { protocol } = this.#state.environment;
     const chain = this.#chain(process);
     for (;;) {
       for (let rest = 0; rest < 4; rest++) await process.gate("rests");
       await chain.seal(null);
       const state = await chain.load();
       const segments = state === null ? null : protocol.segmentsToCompact(state, 2);
-      if (segments !== null) await protocol.compactSegments(chain, tide, segments);
+      if (segments !== null) await protocol.compactSegments(chain, weights, segments);
     }
   }
 
   async read(process: Process, namespace = ""): Promise<void> {
-    const { protocol, redis } = this.#state.shore;
+    const { protocol, redis } = this.#state.environment;
     const { data, manifests, pool } = this.stores(process, (method) => method === "stream");
     const gate = new protocol.RedisGate(process.redis(redis));
     const ducks = await protocol.DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });

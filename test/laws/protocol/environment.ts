@@ -7,15 +7,15 @@ import { generationOf } from "../../../core/definition/generation.ts";
 import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
 import type { DuckPool } from "../../../store/duckdb/duck.ts";
 import type { TidelineRedis } from "../../../store/redis/redis.ts";
-import { drops, tide } from "./drops.ts";
 import type { Protocol } from "./modules.ts";
+import { parcels, weights } from "./parcels.ts";
 
-export const generation = generationOf(tide);
-export const target: ViewTarget = { stream: drops, view: tide, generation, topic: drops.name };
-export const definition = { view: tide, generation, file: "test" };
+export const generation = generationOf(weights);
+export const target: ViewTarget = { stream: parcels, view: weights, generation, topic: parcels.name };
+export const definition = { view: weights, generation, file: "test" };
 
-/** Servers and program that worlds are made in, one after the other. */
-export class Shore {
+/** Servers and program that simulations are made in, one after the other. */
+export class Environment {
   readonly protocol: Protocol;
   readonly redis: TidelineRedis;
   readonly pool: DuckPool;
@@ -30,16 +30,16 @@ export class Shore {
     this.metrics = protocol.speedMetrics(new Registry());
   }
 
-  /** `redisUrl` names a database of Redis that is emptied for every world. */
-  static async open(protocol: Protocol, redisUrl: string): Promise<Shore> {
-    const root = await mkdtemp(join(tmpdir(), "tideline-worlds-"));
+  /** `redisUrl` names a database of Redis that is emptied for every simulation. */
+  static async open(protocol: Protocol, redisUrl: string): Promise<Environment> {
+    const root = await mkdtemp(join(tmpdir(), "tideline-simulations-"));
     const pool = await protocol.DuckPool.open({
       threads: 1,
       memoryLimitMb: 512,
       directories: [root],
       keepsPlans: true,
     });
-    return new Shore(
+    return new Environment(
       protocol,
       protocol.openRedis(redisUrl, () => undefined),
       pool,

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import type fc from "fast-check";
 import { at, type Cut, cutsEqual, type Position, ZERO } from "../../../core/log/position.ts";
 import type { ReadAnswer } from "../../../serving/read/reading.ts";
-import { type Drop, PARTITIONS } from "./drops.ts";
+import { type Environment, generation, target } from "./environment.ts";
 import { Judge, type PartitionLog, shownCut } from "./judge.ts";
 import { memoryFiles } from "./memory-files.ts";
+import { PARTITIONS, type Parcel } from "./parcels.ts";
 import {
   BATCH,
   COMPACTOR,
@@ -22,20 +23,19 @@ import {
 } from "./plan.ts";
 import { Process } from "./process.ts";
 import { SavedDirectories } from "./saved-directories.ts";
-import { generation, type Shore, target } from "./shore.ts";
+import { BEGIN_MS, SimulationState } from "./simulation-state.ts";
 import { SECOND, STOPPED, Workers } from "./workers.ts";
-import { BEGIN_MS, WorldState } from "./world-state.ts";
 
 const SECOND_READER = "read-second";
 /** How far the clock moves with every event where there is a second view: it is stopped for 30 s. */
 const EVENT_MS = 12_000;
-const FRESH: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
+const FRESH: Sent = { kind: "fresh", back: 1, hour: 0, place: "north", colour: "red", hidden: false };
 /** This many gates are opened while it is watched that a view stays stopped. */
 const WATCHED_GATES = 120;
 /** This many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
 const QUIET_GATES = 1_500;
 
-/** What came of a world whose log was rewritten. */
+/** What came of a simulation whose log was rewritten. */
 interface Rewritten {
   /** Whether something had been archived that the log lost. */
   readonly archived: boolean;
@@ -48,8 +48,8 @@ interface Rewritten {
  * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine
  * and under one scheduler. Every answer is compared with a plain fold of the log at the answer's own position.
  */
-export class World {
-  readonly #state: WorldState;
+export class Simulation {
+  readonly #state: SimulationState;
   readonly #judge: Judge;
   readonly #workers: Workers;
   readonly #ids = new Map<number, string[]>(PARTITIONS.map((partition) => [partition, []]));
@@ -63,7 +63,7 @@ export class World {
   /** How often the data directory was restored. */
   restored = 0;
 
-  private constructor(state: WorldState, restores: readonly Restore[]) {
+  private constructor(state: SimulationState, restores: readonly Restore[]) {
     this.#state = state;
     this.#restores = restores;
     this.#judge = new Judge(state);
@@ -82,30 +82,30 @@ export class World {
   }
 
   /**
-   * Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world
-   * does not recover.
+   * Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the
+   * simulation does not recover.
    */
   static async run(
-    shore: Shore,
+    environment: Environment,
     plan: Plan,
     scheduler: fc.Scheduler,
     { troubles = NO_TROUBLES, restores = [] }: { troubles?: Troubles; restores?: readonly Restore[] } = {},
-  ): Promise<World> {
-    const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(new WorldState(shore, plan, troubles, scheduler, folder), restores);
-    await shore.redis.flushdb();
+  ): Promise<Simulation> {
+    const folder = await mkdtemp(join(environment.root, "simulation-"));
+    const simulation = new Simulation(new SimulationState(environment, plan, troubles, scheduler, folder), restores);
+    await environment.redis.flushdb();
     try {
-      await world.#storm();
-      await world.#calm();
+      await simulation.#storm();
+      await simulation.#calm();
     } catch (error) {
-      const trace = world.#state.schedule.trace.slice(-60).join("\n  ");
+      const trace = simulation.#state.schedule.trace.slice(-60).join("\n  ");
       throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
-      await world.#end();
-      await world.#directories.close();
+      await simulation.#end();
+      await simulation.#directories.close();
       await rm(folder, { recursive: true, force: true });
     }
-    return world;
+    return simulation;
   }
 
   /** Ends everything: DuckDB's connections once they have nothing to do. */
@@ -116,23 +116,23 @@ export class World {
   }
 
   /**
-   * A world whose log loses its end in between, and has other records there. Every answer is the fold of the log as it
-   * was or of the log as it is, never of both; of the log as it was alone when its version holds something that is
-   * gone. Then somebody accepts the log, and answers become the fold of what was archived and the log as it is from
+   * A simulation whose log loses its end in between, and has other records there. Every answer is the fold of the log
+   * as it was or of the log as it is, never of both; of the log as it was alone when its version holds something that
+   * is gone. Then somebody accepts the log, and answers become the fold of what was archived and the log as it is from
    * there on.
    */
-  static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
-    const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(new WorldState(shore, plan, NO_TROUBLES, scheduler, folder), []);
-    await shore.redis.flushdb();
+  static async rewritten(environment: Environment, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
+    const folder = await mkdtemp(join(environment.root, "simulation-"));
+    const simulation = new Simulation(new SimulationState(environment, plan, NO_TROUBLES, scheduler, folder), []);
+    await environment.redis.flushdb();
     try {
-      await world.#storm();
-      return await world.#rewrite(plan);
+      await simulation.#storm();
+      return await simulation.#rewrite(plan);
     } catch (error) {
-      const trace = world.#state.schedule.trace.slice(-60).join("\n  ");
+      const trace = simulation.#state.schedule.trace.slice(-60).join("\n  ");
       throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
-      await world.#end();
+      await simulation.#end();
       await rm(folder, { recursive: true, force: true });
     }
   }
@@ -179,7 +179,7 @@ export class World {
 
   /** Where the archive of a partition ends. */
   async #archived(partition: number): Promise<Position> {
-    const { protocol } = this.#state.shore;
+    const { protocol } = this.#state.environment;
     const archive = new protocol.Archive(memoryFiles(protocol, this.#state.folder, this.#state.documents));
     return (await archive.tail(target.topic, this.#state.log.topicId, partition))?.position ?? ZERO;
   }
@@ -208,7 +208,7 @@ export class World {
   }
 
   async #acceptOnce(): Promise<void> {
-    const { protocol, redis } = this.#state.shore;
+    const { protocol, redis } = this.#state.environment;
     const operator = new Process("operator", this.#state.schedule);
     const chains = [new protocol.Chain(operator.redis(redis), "", generation)];
     await protocol.acceptLog(this.#workers.stores(operator), target.topic, chains, { by: "test" });
@@ -246,7 +246,7 @@ export class World {
 
   /** Keeps what Redis holds now, so that it can come back like that. */
   async #save(): Promise<void> {
-    const { redis } = this.#state.shore;
+    const { redis } = this.#state.environment;
     const keys = await redis.keys("*");
     const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
     this.#saves.push(new Map(keys.flatMap((key, index) => (dumps[index] ? [[key, dumps[index]]] : []))));
@@ -264,7 +264,7 @@ export class World {
     this.#state.seconds.clear();
     for (const [name, run] of this.#state.runs) this.#state.runs.set(name, run.goOnElsewhere());
     await this.#directories.restore(back);
-    if (then === "empty") await this.#state.shore.redis.flushdb();
+    if (then === "empty") await this.#state.environment.redis.flushdb();
     if (typeof then !== "string") await this.#rollBack(then.back);
     this.restored += 1;
     for (const name of names) this.#start(name, runsGoOn);
@@ -272,7 +272,7 @@ export class World {
 
   /** Redis comes back as it was; nothing happens when it is not known how that was. */
   async #rollBack(events: number): Promise<void> {
-    const { redis } = this.#state.shore;
+    const { redis } = this.#state.environment;
     const save = this.#saves.at(-1 - events);
     if (save === undefined) return;
     await redis.flushdb();
@@ -342,7 +342,7 @@ export class World {
   }
 
   async #happen(event: Event): Promise<void> {
-    const { redis } = this.#state.shore;
+    const { redis } = this.#state.environment;
     if (this.#state.troubles.second) this.#state.clockMs += EVENT_MS;
     switch (event.kind) {
       case "send":
@@ -381,7 +381,7 @@ export class World {
   }
 
   async #evict(number: number): Promise<void> {
-    const { redis } = this.#state.shore;
+    const { redis } = this.#state.environment;
     await this.#state.schedule.calm();
     // Ids of segments are random: a seed evicts the same kind of key again.
     const kindOf = (key: string) => key.replace(/:s:[^:]+:/, ":s:");
@@ -393,15 +393,15 @@ export class World {
 
   #values(partition: number, records: readonly Sent[]): (Buffer | null)[] {
     const ids = this.#ids.get(partition) ?? [];
-    return records.map(({ kind, back, hour, shore, colour, hidden }) => {
+    return records.map(({ kind, back, hour, place, colour, hidden }) => {
       const number = ++this.#sent;
       const id = (kind === "repeat" ? ids.at(-back) : undefined) ?? `d${number}`;
       ids.push(id);
       if (kind === "empty") return null;
       if (kind === "broken") return Buffer.from(`{"id":"${id}`);
       const weight = kind === "refused" ? -1 : number * number;
-      const drop: Drop = { id, at: BEGIN_MS + hour * 3_600_000 + number, shore, weight, colour, hidden };
-      return Buffer.from(JSON.stringify(drop));
+      const parcel: Parcel = { id, at: BEGIN_MS + hour * 3_600_000 + number, place, weight, colour, hidden };
+      return Buffer.from(JSON.stringify(parcel));
     });
   }
 }

@@ -1,18 +1,18 @@
 import type fc from "fast-check";
 import type { ViewTrack } from "../../../speed-layer/view-track.ts";
 import type { Duck } from "../../../store/duckdb/duck.ts";
+import type { Environment } from "./environment.ts";
 import { MemoryLog } from "./memory-log.ts";
 import type { Plan, Troubles } from "./plan.ts";
 import type { Process } from "./process.ts";
 import type { Run } from "./run.ts";
 import { Schedule } from "./schedule.ts";
-import type { Shore } from "./shore.ts";
 
 export const BEGIN_MS = Date.parse("2026-01-01T00:00:00Z");
 
-/** The log, Redis, data directory, processes and clock of a world. */
-export class WorldState {
-  readonly shore: Shore;
+/** The log, Redis, data directory, processes and clock of a simulation. */
+export class SimulationState {
+  readonly environment: Environment;
   readonly plan: Plan;
   readonly troubles: Troubles;
   readonly schedule: Schedule;
@@ -30,8 +30,8 @@ export class WorldState {
   /** How often a version was published. */
   published = 0;
 
-  constructor(shore: Shore, plan: Plan, troubles: Troubles, scheduler: fc.Scheduler, folder: string) {
-    this.shore = shore;
+  constructor(environment: Environment, plan: Plan, troubles: Troubles, scheduler: fc.Scheduler, folder: string) {
+    this.environment = environment;
     this.plan = plan;
     this.troubles = troubles;
     this.schedule = new Schedule(scheduler);
