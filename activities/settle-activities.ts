@@ -239,7 +239,7 @@ class Settlement {
     const read = (sharing: readonly SettlementSpan[]) => {
       const from = nearest(...sharing.map(({ from }) => cutFromJson(from)));
       const to = farthest(...sharing.map(({ to }) => cutFromJson(to)));
-      return sharedEvents(stores, this.#duck, { stream, topic }, topicId, { from, to });
+      return sharedEvents(stores, this.#duck, { stream, topic, topicId, from, to });
     };
     if (sizeOf(span) > HELD_RECORDS) return read([span]);
     const held = this.#shared.get(stream.revision);

@@ -7,10 +7,11 @@ import { at, type Cut, cutsEqual, partitionsOf, position, positionsBetween } fro
 import { batchLedgerSql } from "../../core/state/compile.ts";
 import { decodeOriginals } from "../../store/decode/decode-originals.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
+import type { StreamSpan } from "../../store/decode/span-events.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquetFooters } from "../../store/duckdb/parquet.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
-import type { BatchStores, StreamTarget } from "../stores.ts";
+import type { BatchStores } from "../stores.ts";
 
 /** What the entries of a span say about it. */
 export type EntryCounts = Pick<ArchiveEntry, "records" | "duplicates" | "rejects">;
@@ -33,25 +34,23 @@ export interface ArchivedEvents {
 export async function archivedEvents(
   stores: BatchStores,
   duck: Duck,
-  target: StreamTarget,
-  topicId: string,
-  from: Cut,
-  to: Cut,
+  span: StreamSpan,
   wanted: (entry: ArchiveEntry) => boolean = () => true,
 ): Promise<ArchivedEvents> {
-  const { files, typed, spans, foreign, counts } = await spanEntries(stores, target, topicId, from, to, wanted);
+  const { stream } = span;
+  const { files, typed, spans, foreign, counts } = await spanEntries(stores, span, wanted);
   if (files.length === 0) return { relation: null, counts };
   await stores.data.requireIntact(files);
-  await requireRows(stores, duck, target.stream.name, files);
+  await requireRows(stores, duck, stream.name, files);
   const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
   let all = counts;
   if (foreign.length > 0) {
     const anew = `anew_${randomUUID().replaceAll("-", "")}`;
-    await decodeOriginals(stores, duck, { ...target, topicId }, foreign, anew);
+    await decodeOriginals(stores, duck, span, foreign, anew);
     all = withForeign(counts, await countsOf(duck, anew));
     parts.push(anew);
   }
-  const selects = parts.map((part) => `SELECT ${readColumns(target.stream)} FROM ${part}`);
+  const selects = parts.map((part) => `SELECT ${readColumns(stream)} FROM ${part}`);
   return { relation: `(${selects.join(" UNION ALL ")})`, counts: all };
 }
 
@@ -68,19 +67,14 @@ export interface SharedEvents {
 }
 
 /**
- * Reads `[from, to)` once for all views of a stream and contract. A span of more than `heldRecords` is not held: then
- * each view reads the files of its own part. So it does when the span cannot be read whole, because a damaged file is a
- * matter of the views that need it. Throws nothing.
+ * Reads a span once for all views of a stream and contract. One of more than `HELD_RECORDS` is not held: then each view
+ * reads the files of its own part. So it does when the span cannot be read whole, because a damaged file is a matter of
+ * the views that need it. Throws nothing.
  */
-export async function sharedEvents(
-  stores: BatchStores,
-  duck: Duck,
-  target: StreamTarget,
-  topicId: string,
-  { from, to, heldRecords = HELD_RECORDS }: { readonly from: Cut; readonly to: Cut; readonly heldRecords?: number },
-): Promise<SharedEvents> {
-  const apart = (first: Cut, last: Cut) => archivedEvents(stores, duck, target, topicId, first, last);
-  if (positionsBetween(from, to) > heldRecords) return { within: apart };
+export async function sharedEvents(stores: BatchStores, duck: Duck, span: StreamSpan): Promise<SharedEvents> {
+  const { from, to } = span;
+  const apart = (first: Cut, last: Cut) => archivedEvents(stores, duck, { ...span, from: first, to: last });
+  if (positionsBetween(from, to) > HELD_RECORDS) return { within: apart };
   const held = `held_${randomUUID().replaceAll("-", "")}`;
   const whole = await apart(from, to)
     .then(async (events) => {
@@ -92,10 +86,10 @@ export async function sharedEvents(
   return {
     within: async (first, last) => {
       if (cutsEqual(first, from) && cutsEqual(last, to)) return { relation: held, counts: whole.counts };
-      const { files, spans, foreign, counts } = await spanEntries(stores, target, topicId, first, last);
+      const { files, spans, foreign, counts } = await spanEntries(stores, { ...span, from: first, to: last });
       if (files.length === 0) return { relation: null, counts };
       const others = foreign.map(
-        (span) => `(_partition = ${span.partition} AND _offset >= ${span.from} AND _offset < ${span.to})`,
+        (one) => `(_partition = ${one.partition} AND _offset >= ${one.from} AND _offset < ${one.to})`,
       );
       const rows = (places: readonly string[]) => `(SELECT * FROM ${held} WHERE ${places.join(" OR ")})`;
       const all = others.length === 0 ? counts : withForeign(counts, await countsOf(duck, rows(others)));
@@ -118,10 +112,7 @@ interface SpanEntries {
 
 async function spanEntries(
   stores: BatchStores,
-  { topic, stream }: StreamTarget,
-  topicId: string,
-  from: Cut,
-  to: Cut,
+  { topic, topicId, stream, from, to }: StreamSpan,
   wanted: (entry: ArchiveEntry) => boolean = () => true,
 ): Promise<SpanEntries> {
   const files: { file: string; checksum: string | null; records: number }[] = [];

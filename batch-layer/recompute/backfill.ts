@@ -174,7 +174,7 @@ export async function statesOf(
     return held === undefined || mayHold(held, ranges);
   };
   return withDuck(stores, watch, async (duck) => {
-    const { relation } = await archivedEvents(stores, duck, target, pin.topicId, from, to, wanted);
+    const { relation } = await archivedEvents(stores, duck, { ...target, topicId: pin.topicId, from, to }, wanted);
     if (relation === null) return null;
     const events = `(SELECT * FROM ${relation} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
     return writeStates(

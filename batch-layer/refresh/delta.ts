@@ -34,7 +34,7 @@ export async function writeDelta(
 ): Promise<Delta> {
   return withDuck(stores, watch, async (duck) =>
     deltaOf(stores, duck, target.view, {
-      events: await archivedEvents(stores, duck, target, topicId, from, to),
+      events: await archivedEvents(stores, duck, { ...target, topicId, from, to }),
       folder,
       prefix,
     }),

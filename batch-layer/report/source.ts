@@ -105,8 +105,9 @@ class PinnedSource implements ReportSource {
     if (known !== undefined) return known;
     const span = this.#reading.pin.streams[target.stream.name];
     if (span === undefined) throw notPinned(target);
+    const { topicId } = span;
     const [from, to] = [cutFromJson(span.start), cutFromJson(span.cut)];
-    const { relation } = await archivedEvents(this.#stores, this.duck, target, span.topicId, from, to);
+    const { relation } = await archivedEvents(this.#stores, this.duck, { ...target, topicId, from, to });
     this.#relations.set(contract, relation);
     return relation;
   }

@@ -43,8 +43,9 @@ export async function explain(
   const { source_partition: partition, source_offset: offset, condition } = alert.opened;
   if (partition == null || offset == null || condition == null) throw unexplained(alert.id, "it names no record");
   const cut = (at: number): Cut => new Map([[partition, position(at)]]);
+  const span = { ...source, from: cut(offset), to: cut(offset + 1) };
   const reading = { signal: AbortSignal.timeout(READ_LIMIT_MS) };
-  const events = await spanEvents(sources, duck, source, cut(offset), cut(offset + 1), reading);
+  const events = await spanEvents(sources, duck, span, reading);
   if (events === null) throw unexplained(alert.id, "the log has no record there");
   const fields = Object.keys(source.stream.fields);
   // The alert's text comes from the log, which others may write to: it is held to what a rule may be made of.

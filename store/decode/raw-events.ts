@@ -55,9 +55,7 @@ export class RawEvents {
     const { archived, tables } = await spanParts(
       this.#sources,
       this.#duck,
-      this.#source,
-      this.#reached,
-      further,
+      { ...this.#source, from: this.#reached, to: further },
       this.#reading,
     );
     if (archived !== null) this.#parts.push(archived);

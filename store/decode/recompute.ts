@@ -35,7 +35,7 @@ export async function recomputeStates(
   const interrupt = () => duck.interrupt();
   signal.addEventListener("abort", interrupt, { once: true });
   try {
-    const events = await spanEvents(sources, duck, { ...source, stream: view.stream }, from, to, reading);
+    const events = await spanEvents(sources, duck, { ...source, stream: view.stream, from, to }, reading);
     if (events === null) return null;
     const copied = await rowsOf(
       duck,

@@ -1,6 +1,7 @@
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
-import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type PartitionSpan, partitionsOf, position } from "../../core/log/position.ts";
+import type { Span } from "../../core/log/spans.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
 import { logTruncated, topicRecreated } from "../kafka/cluster/log-errors.ts";
@@ -17,6 +18,9 @@ export interface SpanSource {
   readonly topic: string;
   readonly topicId: string;
 }
+
+/** `[from, to)` of them. */
+export interface StreamSpan extends SpanSource, Span {}
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 const ANEW = "anew_in_span";
@@ -48,13 +52,11 @@ export interface SpanParts {
 export async function spanEvents(
   sources: DedupSources,
   duck: Duck,
-  source: SpanSource,
-  from: Cut,
-  to: Cut,
+  span: StreamSpan,
   reading: SpanReading,
 ): Promise<string | null> {
-  const { archived, tables } = await spanParts(sources, duck, source, from, to, reading);
-  const columns = spanColumns(source.stream);
+  const { archived, tables } = await spanParts(sources, duck, span, reading);
+  const columns = spanColumns(span.stream);
   const parts = [...(archived === null ? [] : [archived]), ...tables.map((table) => `SELECT ${columns} FROM ${table}`)];
   return parts.length === 0 ? null : `(${parts.join(" UNION ALL ")})`;
 }
@@ -74,17 +76,15 @@ export function spanColumns({ fields }: Stream): string {
 export async function spanParts(
   sources: DedupSources,
   duck: Duck,
-  source: SpanSource,
-  from: Cut,
-  to: Cut,
+  span: StreamSpan,
   reading: SpanReading,
 ): Promise<SpanParts> {
-  const { topic, topicId, stream } = source;
+  const { topic, topicId, stream, from, to } = span;
   const ours = { revision: reading.decodeAgain ? null : stream.revision };
   const archived: string[] = [];
   const spans: string[] = [];
   const foreign: ForeignSpan[] = [];
-  const tails: { partition: number; from: Position; to: Position }[] = [];
+  const tails: PartitionSpan[] = [];
   for (const partition of partitionsOf(from, to)) {
     const [first, last] = [at(from, partition), at(to, partition)];
     if (first >= last) continue;
@@ -102,8 +102,8 @@ export async function spanParts(
     if (seam < last) tails.push({ partition, from: seam, to: last });
   }
   await duck.run(`DROP TABLE IF EXISTS ${ANEW}`);
-  if (foreign.length > 0) await decodeOriginals(sources, duck, source, foreign, ANEW, reading);
-  if (tails.length > 0) await readTails(sources, duck, source, tails, reading);
+  if (foreign.length > 0) await decodeOriginals(sources, duck, span, foreign, ANEW, reading);
+  if (tails.length > 0) await readTails(sources, duck, { ...span, tails }, reading);
   return {
     archived:
       archived.length === 0
@@ -117,8 +117,7 @@ export async function spanParts(
 async function readTails(
   sources: DedupSources,
   duck: Duck,
-  { stream, topic, topicId }: SpanSource,
-  tails: readonly { partition: number; from: Position; to: Position }[],
+  { stream, topic, topicId, tails }: SpanSource & { readonly tails: readonly PartitionSpan[] },
   { signal, onRecords, pieceBytes = FETCH_BYTES }: SpanReading,
 ): Promise<void> {
   const { log } = sources;
@@ -130,11 +129,12 @@ async function readTails(
   const archived = [...(await sources.archive.tails(topic, topicId))].filter(([partition]) => read.has(partition));
   await requireReached({ log, topic, topicId, bounds }, archived);
   await duck.run(`CREATE OR REPLACE TEMP TABLE ${TAIL} (${eventColumns(stream)})`);
-  for (const { partition, from, to } of tails) {
+  for (const span of tails) {
+    const { partition, from, to } = span;
     if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));
     const decoder = await Decoder.open(duck, stream, sources.schemas);
     await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
-    for await (const fetched of log.read(topic, { partition, from, to }, { maxBytes: pieceBytes, signal })) {
+    for await (const fetched of log.read(topic, span, { maxBytes: pieceBytes, signal })) {
       if (fetched.records.length === 0) continue;
       const { relation } = await decoder.decode([fetched]);
       await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM ${relation}`);

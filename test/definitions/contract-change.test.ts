@@ -11,7 +11,7 @@ import { flag, instant, integer, oneOf, text } from "../../core/contract/fields.
 import { sql } from "../../core/contract/sql.ts";
 import { type Stream, stream } from "../../core/contract/stream.ts";
 import { view } from "../../core/definition/view.ts";
-import { type Cut, cutToJson, position } from "../../core/log/position.ts";
+import { cutToJson, position } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { ledgerSql, stateSql } from "../../core/state/compile.ts";
@@ -101,11 +101,12 @@ async function archiveTo(stores: BatchStores, definition: Stream, to: number): P
 /** What the view makes of `[from, SALES)` of an archive: its states, its ledger, and what the entries count. */
 async function answersOf(stores: BatchStores, from: number): Promise<unknown> {
   const { id } = await log.topic(topic);
-  const span: [Cut, Cut] = [new Map([[0, position(from)]]), new Map([[0, position(SALES)]])];
+  const to = new Map([[0, position(SALES)]]);
+  const span = { stream: after, topic, topicId: id, from: new Map([[0, position(from)]]), to };
   const duck = await pool.connect();
-  const { relation, counts } = await archivedEvents(stores, duck, { stream: after, topic }, id, ...span);
+  const { relation, counts } = await archivedEvents(stores, duck, span);
   if (relation === null) throw new Error("nothing was archived");
-  const whole = await spanEvents(stores, duck, { stream: after, topic, topicId: id }, ...span, UNWATCHED);
+  const whole = await spanEvents(stores, duck, span, UNWATCHED);
   const answers = {
     states: await rowsOf(duck, `SELECT * FROM (${stateSql(takings, relation)}) ORDER BY ALL`),
     ledger: await rowsOf(duck, ledgerSql(takings, relation)),
@@ -125,18 +126,9 @@ test("what another revision archived is decoded again: states, ledger and duplic
   // Beginning within an entry and within a dedup window, too.
   for (const from of [0, 100, 160]) expect(await answersOf(changed, from)).toEqual(await answersOf(fresh, from));
   const duck = await pool.connect();
-  const first = (
-    await archivedEvents(
-      changed,
-      duck,
-      { stream: after, topic },
-      (
-        await log.topic(topic)
-      ).id,
-      new Map(),
-      new Map([[0, position(150)]]),
-    )
-  ).relation;
+  const { id: topicId } = await log.topic(topic);
+  const span = { stream: after, topic, topicId, from: new Map(), to: new Map([[0, position(150)]]) };
+  const first = (await archivedEvents(changed, duck, span)).relation;
   const [counted] = await rowsOf(
     duck,
     `SELECT count(*) FILTER (_duplicate), count(*) FILTER (shop = 'west'), count(_reject) FROM ${first}`,
@@ -153,7 +145,8 @@ test("another dedup window or event id under a new revision decides the duplicat
   const duplicates = async (stores: BatchStores, definition: Stream): Promise<unknown[][]> => {
     const duck = await pool.connect();
     const to = new Map([[0, position(SALES)]]);
-    const { relation } = await archivedEvents(stores, duck, { stream: definition, topic }, id, new Map(), to);
+    const span = { stream: definition, topic, topicId: id, from: new Map(), to };
+    const { relation } = await archivedEvents(stores, duck, span);
     const rows = await rowsOf(duck, `SELECT _offset, _id, _duplicate FROM ${relation} ORDER BY _offset`);
     duck.closeSync();
     return rows;
