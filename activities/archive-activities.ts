@@ -33,7 +33,7 @@ export async function archiveOne(
   watch: Watch,
 ): Promise<ChunkOutcome> {
   const { stores, metrics, logger } = deps;
-  const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
+  const outcome = await archiveChunk(stores, { ...streamTarget(deps, stream), topicId }, { chunk }, watch);
   metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
   if (outcome.won) metrics.archivedRecords.inc({ stream }, outcome.records);
   logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
@@ -68,7 +68,7 @@ export function archiveActivities(deps: ActivityDeps) {
       merge: ArchiveMerge;
     }): Promise<Merged | null> =>
       attempt(deps, async (watch) => {
-        const merged = await mergeEntries(stores, streamTarget(deps, stream), topicId, merge, watch);
+        const merged = await mergeEntries(stores, { ...streamTarget(deps, stream), topicId }, merge, watch);
         if (merged !== null) logger.info({ stream, ...merge, ...merged }, "archive files merged");
         return merged;
       }),

@@ -49,12 +49,12 @@ export function backfillActivities(deps: ActivityDeps) {
       }),
 
     backfillDay: ({ view, backfill, day }: BackfillDayInput): Promise<{ readonly rows: number }> =>
-      attempt(deps, async (watch) => backfillDay(stores, await viewTarget(deps, view), backfill, day, watch)),
+      attempt(deps, async (watch) => backfillDay(stores, await viewTarget(deps, view), { backfill, ...day }, watch)),
 
     finishBackfill: ({ view, backfill, days, force }: BackfillFinishInput): Promise<BackfillResult> =>
       attempt(deps, async (watch) => {
         const { createdBy } = thisRun();
-        return finishBackfill(stores, await viewTarget(deps, view), backfill, days, { createdBy, force }, watch);
+        return finishBackfill(stores, await viewTarget(deps, view), { backfill, days, createdBy, force }, watch);
       }),
 
     clearBackfill: ({ view, name }: { view: string; name: string }): Promise<void> =>

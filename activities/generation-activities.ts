@@ -56,7 +56,12 @@ export function generationActivities(deps: ActivityDeps) {
     }): Promise<boolean> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, input.generation);
-        return publishFirstVersion(stores, target, input.first, input.parts, thisRun().createdBy, watch);
+        return publishFirstVersion(
+          stores,
+          target,
+          { first: input.first, built: input.parts, createdBy: thisRun().createdBy },
+          watch,
+        );
       }),
 
     /** Whether the next generation's answers are as fresh as those that are served. */

@@ -32,7 +32,7 @@ export function rebuildActivities(deps: ActivityDeps) {
 
     rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
       attempt(deps, async (watch) =>
-        rebuildPart(stores, await viewTarget(deps, view), topicId, part, thisRun().run, watch),
+        rebuildPart(stores, await viewTarget(deps, view), { topicId, part, run: thisRun().run }, watch),
       ),
 
     finishRebuild: ({
@@ -45,7 +45,7 @@ export function rebuildActivities(deps: ActivityDeps) {
       parts: readonly BuiltPart[];
     }): Promise<RebuildResult> =>
       attempt(deps, async (watch) =>
-        finishRebuild(stores, await viewTarget(deps, view), pinned, parts, thisRun(), watch),
+        finishRebuild(stores, await viewTarget(deps, view), { pinned, parts, ...thisRun() }, watch),
       ),
 
     clearRebuilds: ({ view }: { view: string }): Promise<void> =>

@@ -5,6 +5,7 @@ import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { type Position, position } from "../../core/log/position.ts";
 import { Decoder, type ScannedBatch } from "../../store/decode/decoder.ts";
 import { eventColumns } from "../../store/decode/events.ts";
+import type { SpanSource } from "../../store/decode/span-events.ts";
 import { warmDedup } from "../../store/decode/warm-dedup.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { FetchedPartition } from "../../store/kafka/read/log.ts";
@@ -49,29 +50,28 @@ export interface ChunkOutcome {
  */
 export async function archiveChunk(
   stores: BatchStores,
-  target: StreamTarget,
-  topicId: string,
-  chunk: ArchiveChunk,
+  source: SpanSource,
+  { chunk, limits = CHUNK_LIMITS }: { readonly chunk: ArchiveChunk; readonly limits?: ChunkLimits },
   watch: Watch,
-  limits: ChunkLimits = CHUNK_LIMITS,
 ): Promise<ChunkOutcome> {
   const { archive, data } = stores;
+  const { topic, topicId } = source;
   const from = position(chunk.from);
-  const reached = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  const reached = await archiveEnd(stores, source, chunk.partition, from);
   if (reached !== from) return outcome(chunk, { ...NOTHING, to: String(reached) }, false);
   const entry = await withDuck(stores, watch, (duck) =>
-    new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits),
+    new ChunkWriter(stores, source, duck, watch).write(chunk, limits),
   );
   watch.signal.throwIfAborted();
   try {
     // After the chunk was read: if the log continues the archive now, it did while it was read.
-    await requireArchived(stores, target.topic, topicId, chunk.partition);
+    await requireArchived(stores, topic, topicId, chunk.partition);
   } catch (error) {
     if (entry.file !== null) await data.remove(entry.file);
     throw error;
   }
-  if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
-  const winner = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  if (await archive.create(topic, chunk.partition, entry)) return outcome(chunk, entry, true);
+  const winner = await archiveEnd(stores, source, chunk.partition, from);
   return outcome(chunk, { ...NOTHING, to: String(winner) }, false);
 }
 
@@ -85,8 +85,7 @@ function outcome(chunk: ArchiveChunk, made: typeof NOTHING & { to: string }, won
 /** Where the archive of a partition ends; it begins at `start` when it has not begun. */
 async function archiveEnd(
   { archive }: BatchStores,
-  topic: string,
-  topicId: string,
+  { topic, topicId }: SpanSource,
   partition: number,
   start: Position,
 ): Promise<Position> {
@@ -108,10 +107,10 @@ class ChunkWriter {
   readonly #duck: Duck;
   readonly #watch: Watch;
 
-  constructor(stores: BatchStores, target: StreamTarget, topicId: string, duck: Duck, watch: Watch) {
+  constructor(stores: BatchStores, source: SpanSource, duck: Duck, watch: Watch) {
     this.#stores = stores;
-    this.#target = target;
-    this.#topicId = topicId;
+    this.#target = source;
+    this.#topicId = source.topicId;
     this.#duck = duck;
     this.#watch = watch;
   }

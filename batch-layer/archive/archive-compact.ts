@@ -3,6 +3,7 @@ import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { position } from "../../core/log/position.ts";
 import { lastMarked } from "../../store/archive/archive-tail.ts";
+import type { SpanSource } from "../../store/decode/span-events.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquetRows } from "../../store/duckdb/parquet.ts";
 import { withDuck } from "../duck-run.ts";
@@ -50,13 +51,12 @@ export type Merged = Pick<ArchiveEntry, "records" | "sizeBytes"> & { readonly en
  */
 export async function mergeEntries(
   stores: BatchStores,
-  target: StreamTarget,
-  topicId: string,
+  source: SpanSource,
   { partition, from, to }: ArchiveMerge,
   watch: Watch,
 ): Promise<Merged | null> {
   const { archive, data } = stores;
-  const { topic } = target;
+  const { topic, topicId } = source;
   const { entries: all } = await archive.list(topic, topicId, partition);
   const entries = all.filter((entry) => position(entry.from) >= position(from) && position(entry.to) <= position(to));
   if (entries.length < 2 || entries[0]?.from !== from || entries.at(-1)?.to !== to) return null;
@@ -70,7 +70,7 @@ export async function mergeEntries(
   const written =
     sources.length === 0
       ? { file: null, checksum: null, sizeBytes: 0 }
-      : await withDuck(stores, watch, (duck) => writeMerged(stores, duck, target, partition, total, sources));
+      : await withDuck(stores, watch, (duck) => writeMerged(stores, duck, source, { partition, total, sources }));
   const entry: ArchiveEntry = { ...total, ...written };
   watch.signal.throwIfAborted();
   const done = await archive.createMerged(topic, partition, entry);
@@ -98,15 +98,21 @@ function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file
   };
 }
 
+/** Files of a partition, and what they come to. */
+interface MergedFiles {
+  readonly partition: number;
+  readonly total: Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes">;
+  readonly sources: readonly string[];
+}
+
 async function writeMerged(
   stores: BatchStores,
   duck: Duck,
   { topic, stream }: StreamTarget,
-  partition: number,
-  { from, to, records, duplicates, rejects, contract }: Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes">,
-  sources: readonly string[],
+  { partition, total, sources }: MergedFiles,
 ): Promise<Pick<ArchiveEntry, "file" | "checksum" | "sizeBytes" | "times">> {
   const { data, archive } = stores;
+  const { from, to, records, duplicates, rejects, contract } = total;
   const prefix = `merged-${[from, to].map((offset) => offset.padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
   // Rows stay in the files' order, which is that of the log.

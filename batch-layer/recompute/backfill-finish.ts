@@ -14,10 +14,20 @@ import { versionPrefix } from "../versions/publish.ts";
 import { writeStates } from "../versions/state-file.ts";
 import { NO_STATE, stateHashes } from "../versions/state-hash.ts";
 import { type Backfill, dayDocument, folderOf, statesOf } from "./backfill.ts";
+import type { BackfillDay } from "./backfill-plan.ts";
 
 export interface BackfillResult extends BackfillVerdict {
   /** The version that was published; null when every day was as the version compared with held it. */
   readonly version: number | null;
+}
+
+/** A backfill whose days are built, and who publishes it. */
+export interface BuiltBackfill {
+  readonly backfill: Backfill;
+  readonly days: readonly BackfillDay[];
+  readonly createdBy: string;
+  /** Publishes it also when no day differs. */
+  readonly force: boolean;
 }
 
 /**
@@ -28,9 +38,7 @@ export interface BackfillResult extends BackfillVerdict {
 export async function finishBackfill(
   stores: BatchStores,
   target: ViewTarget,
-  backfill: Backfill,
-  days: readonly (TimeRange & { readonly day: string })[],
-  { createdBy, force }: { readonly createdBy: string; readonly force: boolean },
+  { backfill, days, createdBy, force }: BuiltBackfill,
   watch: Watch,
 ): Promise<BackfillResult> {
   const { generation } = target;
@@ -47,11 +55,11 @@ export async function finishBackfill(
     const to = cutFromJson(newest.cut);
     requireCutReached(newest, covered);
     if (!cutsEqual(covered, to)) {
-      const late = await statesOf(stores, target, backfill, { from: covered, to }, ranges, "late", watch);
+      const late = await statesOf(stores, target, { backfill, from: covered, to, ranges, prefix: "late" }, watch);
       if (late !== null) built.push(late);
       covered = to;
     }
-    return compare(stores, target, newest, built, days, watch);
+    return compare(stores, target, { newest, built, days }, watch);
   };
   let verdict = await readNewest(stores, generation, judge);
   if (!force && verdict.days.every(({ identical }) => identical)) return { version: null, ...verdict };
@@ -59,7 +67,7 @@ export async function finishBackfill(
     if (verdict.compared !== newest.version) verdict = await judge(newest);
     const identical = new Set(verdict.days.filter((day) => day.identical).map(({ day }) => day));
     const exchanged = force ? days : days.filter(({ day }) => !identical.has(day));
-    const files = await exchange(stores, target, newest, built, joined(exchanged), watch);
+    const files = await exchange(stores, target, { newest, built, ranges: joined(exchanged) }, watch);
     await stores.data.createExclusively(join(here, verdictDocument(newest.version + 1)), verdict);
     return { files, ledger: newest.ledger };
   });
@@ -100,17 +108,21 @@ async function builtFiles(
   return files;
 }
 
+/** The newest version, and the files that a backfill has built to replace parts of it. */
+interface BuiltStates {
+  readonly newest: Manifest;
+  readonly built: readonly StateFile[];
+}
+
 async function compare(
   stores: BatchStores,
   { view }: ViewTarget,
-  newest: Manifest,
-  built: readonly StateFile[],
-  days: readonly (TimeRange & { readonly day: string })[],
+  { newest, built, days }: BuiltStates & { readonly days: readonly BackfillDay[] },
   watch: Watch,
 ): Promise<BackfillVerdict> {
-  const inside = insideSql("bucket", joined(days));
-  const recomputed = await stateHashes(stores, view, built, inside, dayOf, watch);
-  const held = await stateHashes(stores, view, newest.files, inside, dayOf, watch);
+  const parts = { view, where: insideSql("bucket", joined(days)), partOf: dayOf };
+  const recomputed = await stateHashes(stores, { ...parts, files: built }, watch);
+  const held = await stateHashes(stores, { ...parts, files: newest.files }, watch);
   return {
     compared: newest.version,
     days: days.map(({ day }) => {
@@ -127,9 +139,7 @@ async function compare(
 async function exchange(
   stores: BatchStores,
   { view, generation }: ViewTarget,
-  newest: Manifest,
-  built: readonly StateFile[],
-  ranges: readonly TimeRange[],
+  { newest, built, ranges }: BuiltStates & { readonly ranges: readonly TimeRange[] },
   watch: Watch,
 ): Promise<StateFile[]> {
   const inside = insideSql("bucket", ranges);

@@ -4,7 +4,8 @@ import type { Generation } from "../../core/definition/generation.ts";
 import { requireTimes } from "../../core/definition/table.ts";
 import { DAY_MS, insideSql, intervalName, type TimeRange, wholeBuckets } from "../../core/interval.ts";
 import { type ArchiveEntry, BackfilledDay, BackfillPin, type StateFile } from "../../core/log/documents.ts";
-import { at, type Cut, cutFromJson, partitionsOf } from "../../core/log/position.ts";
+import { at, cutFromJson, partitionsOf } from "../../core/log/position.ts";
+import type { Span } from "../../core/log/spans.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import { bucketSql } from "../../core/time.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
@@ -15,7 +16,7 @@ import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { newestOf, readNewest } from "../versions/newest.ts";
 import { versionPrefix } from "../versions/publish.ts";
 import { writeStates } from "../versions/state-file.ts";
-import { type BackfillPlan, planBackfill } from "./backfill-plan.ts";
+import { type BackfillDay, type BackfillPlan, planBackfill } from "./backfill-plan.ts";
 
 /**
  * A backfill: the states of the buckets of an interval of event time from the archive's events, in the place of what
@@ -86,7 +87,8 @@ export async function surveyBackfill(
 ): Promise<BackfillSurvey> {
   const { view, stream, generation } = target;
   const { pin, name } = backfill;
-  const entries = await covering(stores, target, pin.topicId, cutFromJson(pin.start), cutFromJson(pin.cut));
+  const span = { topicId: pin.topicId, from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
+  const entries = await covering(stores, target, span);
   const groups = [...(await rowGroups(stores, stream, entries, watch)).values()].flat();
   const states = await readNewest(stores, generation, ({ files }) => statesByDay(stores, files, backfill, watch));
   const plan = planBackfill(backfill, view.grainMs, groups, states);
@@ -100,9 +102,7 @@ export async function surveyBackfill(
 async function covering(
   { archive }: Plannable,
   { topic }: ViewTarget,
-  topicId: string,
-  from: Cut,
-  to: Cut,
+  { topicId, from, to }: Span & { readonly topicId: string },
 ): Promise<ArchiveEntry[]> {
   const entries: ArchiveEntry[] = [];
   for (const partition of partitionsOf(from, to))
@@ -133,8 +133,7 @@ async function statesByDay(
 export async function backfillDay(
   stores: BatchStores,
   target: ViewTarget,
-  backfill: Backfill,
-  { day, fromMs, toMs }: TimeRange & { readonly day: string },
+  { backfill, day, fromMs, toMs }: BackfillDay & { readonly backfill: Backfill },
   watch: Watch,
 ): Promise<{ readonly rows: number }> {
   const { generation } = target;
@@ -143,7 +142,8 @@ export async function backfillDay(
   const done = await stores.data.read(document, BackfilledDay);
   if (done !== null) return { rows: done.file?.rows ?? 0 };
   const span = { from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
-  const file = await statesOf(stores, target, backfill, span, [{ fromMs, toMs }], day, watch);
+  const wanted = { backfill, ...span, ranges: [{ fromMs, toMs }], prefix: day };
+  const file = await statesOf(stores, target, wanted, watch);
   const made: BackfilledDay = { day, version: pin.version, file };
   if (!(await stores.data.createExclusively(document, made)) && file !== null) {
     // Another attempt was first, with the same states in a file of its own.
@@ -153,6 +153,13 @@ export async function backfillDay(
   return { rows: file?.rows ?? 0 };
 }
 
+/** Which states of a backfill: of which events, and how their file's name begins. */
+export interface BackfilledStates extends Span {
+  readonly backfill: Backfill;
+  readonly ranges: readonly TimeRange[];
+  readonly prefix: string;
+}
+
 /**
  * The states of a span's events whose time lies in `ranges`, in a file of the backfill's folder; null when there are
  * none.
@@ -160,14 +167,16 @@ export async function backfillDay(
 export async function statesOf(
   stores: BatchStores,
   target: ViewTarget,
-  { name, pin }: Backfill,
-  { from, to }: { readonly from: Cut; readonly to: Cut },
-  ranges: readonly TimeRange[],
-  prefix: string,
+  { backfill: { name, pin }, from, to, ranges, prefix }: BackfilledStates,
   watch: Watch,
 ): Promise<StateFile | null> {
   const { view, stream, generation } = target;
-  const groups = await rowGroups(stores, stream, await covering(stores, target, pin.topicId, from, to), watch);
+  const groups = await rowGroups(
+    stores,
+    stream,
+    await covering(stores, target, { topicId: pin.topicId, from, to }),
+    watch,
+  );
   // An entry that the archive has made of others in between is not among the groups.
   const wanted = ({ file }: ArchiveEntry) => {
     const held = file === null ? [] : groups.get(file);

@@ -34,7 +34,7 @@ export async function compareGenerations(
     const folder = join("views", next.generation, "rebuilds", run);
     if (!cutsEqual(cut, reached)) {
       const span = { topicId: fresh.topicId, from: reached, to: cut };
-      const { file } = await writeDelta(stores, next, span, folder, "compared", watch);
+      const { file } = await writeDelta(stores, next, { ...span, folder, prefix: "compared" }, watch);
       if (file !== null) files.push(file.file);
     }
     try {

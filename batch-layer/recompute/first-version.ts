@@ -39,23 +39,29 @@ function atLeast(archived: Cut, start: Cut): Cut {
   return cut;
 }
 
+/** A first version whose parts are built. */
+export interface BuiltFirstVersion {
+  readonly first: FirstVersion;
+  readonly built: readonly BuiltPart[];
+  readonly createdBy: string;
+}
+
 /** Publishes version 1 from its parts; false when another writer was first. */
 export async function publishFirstVersion(
   stores: BatchStores,
   { view, generation, topic }: ViewTarget,
-  { cut, topicId }: FirstVersion,
-  parts: readonly BuiltPart[],
-  createdBy: string,
+  { first, built, createdBy }: BuiltFirstVersion,
   watch: Watch,
 ): Promise<boolean> {
   const newest = await newestOf(stores, generation);
   const made = newest.version === 1 && newest.createdBy === createdBy;
   if (newest.version > 0) return made;
-  const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
+  const { topicId } = first;
+  const files = built.flatMap(({ file }) => (file === null ? [] : [file]));
   const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(1) };
   const joined = await joinParts(stores, view, files, place, watch);
-  const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
-  const to = cutFromJson(cut);
+  const ledger = built.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
+  const to = cutFromJson(first.cut);
   const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };
   const next = { files: joined, ledger, createdBy, moved };
   return publishVersion(stores, nextManifest(newest, next));

@@ -3,8 +3,8 @@ import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry, Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../../core/log/ledger.ts";
-import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../../core/log/position.ts";
-import { type Delta, writeDelta } from "../refresh/delta.ts";
+import { type CutJson, cutFromJson, cutsEqual, position } from "../../core/log/position.ts";
+import { type Delta, type DeltaSpan, writeDelta } from "../refresh/delta.ts";
 import { requireBalance } from "../refresh/ledger-check.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { joinParts } from "../versions/join-parts.ts";
@@ -69,33 +69,28 @@ export async function planParts(
 /** A part's states and ledger; the file lies in the run's own folder. */
 export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
 
-/** Builds one part. */
+/** Builds one part, in the folder of the run. */
 export async function rebuildPart(
   stores: BatchStores,
   target: ViewTarget,
-  topicId: string,
-  part: RebuildPart,
-  run: string,
+  { topicId, part, run }: { readonly topicId: string; readonly part: RebuildPart; readonly run: string },
   watch: Watch,
 ): Promise<BuiltPart> {
   const from = new Map(part.spans.map((span) => [span.partition, position(span.from)]));
   const to = new Map(part.spans.map((span) => [span.partition, position(span.to)]));
-  return build(stores, target, { topicId, from, to }, run, watch);
+  return build(stores, target, { topicId, from, to, run }, watch);
 }
 
 async function build(
   stores: BatchStores,
   target: ViewTarget,
-  span: { topicId: string; from: Cut; to: Cut },
-  run: string,
+  { run, ...span }: DeltaSpan & { readonly run: string },
   watch: Watch,
 ): Promise<BuiltPart> {
   const { file, ledgers, entries } = await writeDelta(
     stores,
     target,
-    span,
-    runFolder(target.generation, run),
-    "part",
+    { ...span, folder: runFolder(target.generation, run), prefix: "part" },
     watch,
   );
   requireBalance({ view: target.view.name, archive: ledgers, entries, segments: null });
@@ -116,12 +111,18 @@ export interface RebuildResult {
   readonly comparedHash: string | null;
 }
 
+/** What a run has built, and what it is compared with. */
+export interface BuiltParts {
+  readonly pinned: PinnedVersion;
+  readonly parts: readonly BuiltPart[];
+  readonly run: string;
+  readonly createdBy: string;
+}
+
 export async function finishRebuild(
   stores: BatchStores,
   target: ViewTarget,
-  pinned: PinnedVersion,
-  parts: readonly BuiltPart[],
-  identity: { run: string; createdBy: string },
+  { pinned, parts, run, createdBy }: BuiltParts,
   watch: Watch,
 ): Promise<RebuildResult> {
   const { view, generation } = target;
@@ -130,12 +131,12 @@ export async function finishRebuild(
   const rebuilt = await stateHash(stores, view, files, watch);
   const equal = rebuilt.hash === pinned.hash && ledgersEqual(ledger, pinned.ledger);
   let covered = pinned.cut;
-  const published = await replaceNewest(stores, generation, identity.createdBy, async (newest) => {
+  const published = await replaceNewest(stores, generation, createdBy, async (newest) => {
     const { version, cut } = newest;
     const [from, to] = [cutFromJson(covered), cutFromJson(cut)];
     requireCutReached(newest, from);
     if (!cutsEqual(from, to)) {
-      const extra = await build(stores, target, { topicId: pinned.topicId, from, to }, identity.run, watch);
+      const extra = await build(stores, target, { topicId: pinned.topicId, from, to, run }, watch);
       if (extra.file !== null) files.push(extra.file);
       ledger = addLedgers(ledger, extra.ledger);
       covered = cut;

@@ -1,13 +1,14 @@
 import type { View } from "../../core/definition/view.ts";
 import type { StateFile } from "../../core/log/documents.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import type { Cut } from "../../core/log/position.ts";
+import type { Span } from "../../core/log/spans.ts";
 import { ledgerSql, stateSql } from "../../core/state/compile.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { type ArchivedEvents, archivedEvents, type EntryCounts } from "../archive/archived-events.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { writeStates } from "../versions/state-file.ts";
+import type { StatePlace } from "../versions/state-index.ts";
 
 /** The states of a span, built from the archive. */
 export interface Delta {
@@ -17,19 +18,15 @@ export interface Delta {
   readonly entries: ReadonlyMap<number, EntryCounts>;
 }
 
-export interface DeltaSpan {
+export interface DeltaSpan extends Span {
   readonly topicId: string;
-  readonly from: Cut;
-  readonly to: Cut;
 }
 
 /** Step 4 of a settlement (docs/internals/settlement.md): the states of `[from, to)` in a new file in `folder`. */
 export async function writeDelta(
   stores: BatchStores,
   target: ViewTarget,
-  { topicId, from, to }: DeltaSpan,
-  folder: string,
-  prefix: string,
+  { topicId, from, to, folder, prefix }: DeltaSpan & StatePlace,
   watch: Watch,
 ): Promise<Delta> {
   return withDuck(stores, watch, async (duck) =>

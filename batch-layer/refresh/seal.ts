@@ -4,7 +4,7 @@ import { logTruncated } from "../../store/kafka/cluster/log-errors.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { withinOrNull } from "../../store/time-limit.ts";
 import { requireOurLog } from "../log-checks.ts";
-import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import type { BatchStores, Watch } from "../stores.ts";
 import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
 
 export interface SealPatience {
@@ -17,6 +17,15 @@ export interface SealPatience {
 
 export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
 
+/** A view's chain, and the version that it continues. */
+export interface Sealing {
+  readonly topic: string;
+  readonly chain: Chain;
+  readonly version: number;
+  /** The cut of the version. */
+  readonly cut: Cut;
+}
+
 /**
  * Steps 1 and 2 of a settlement (docs/internals/settlement.md): seals the open segment under the next version's number
  * and chooses the next cut; null when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one
@@ -24,9 +33,7 @@ export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs
  */
 export async function sealCut(
   stores: Pick<BatchStores, "log" | "archive">,
-  { topic }: ViewTarget,
-  chain: Chain,
-  { version, cut }: { version: number; cut: Cut },
+  { topic, chain, version, cut }: Sealing,
   watch: Watch,
   patience: SealPatience = SEAL_PATIENCE,
 ): Promise<Extract<CutChoice, { kind: "cut" }> | null> {

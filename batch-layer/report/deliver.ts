@@ -53,22 +53,27 @@ export async function deliverEdition(
   if (missing !== null) return { mailed: false, edition: number, how: `not mailed: ${missing} is not set` };
   const place = [namespace, "report", "daily", date, number].filter((part) => part !== "").join(".");
   const messageId = `<${place}@tideline>`;
-  const message = await messageOf(stores, date, number, edition.pin, messageId, mail);
+  const message = await messageOf(stores, { date, number, pin: edition.pin, messageId }, mail);
   const { accepted, refused } = await send(date, message, mail);
   await noteDelivery(stores, date, number, { deliveredAtMs: nowMs(), messageId, accepted, refused });
   const but = refused === 0 ? "" : `; the mail server refused ${refused} more`;
   return { mailed: true, edition: number, how: `mailed to ${accepted} address${accepted === 1 ? "" : "es"}${but}` };
 }
 
+/** An edition of a day's report, and the id of the message that brings it. */
+interface MailedEdition {
+  readonly date: string;
+  readonly number: number;
+  readonly pin: ReportPin;
+  readonly messageId: string;
+}
+
 async function messageOf(
   { data }: Pick<BatchStores, "data">,
-  date: string,
-  edition: number,
-  pin: ReportPin,
-  messageId: string,
+  { date, number, pin, messageId }: MailedEdition,
   { from, to }: MailSettings,
 ) {
-  const folder = editionFolder(date, edition);
+  const folder = editionFolder(date, number);
   const html = await data.text(join(folder, PAGE));
   const names = [PAGE, ...(await data.list(folder)).filter(fileOfReport)];
   const attachments = await Promise.all(
@@ -78,7 +83,7 @@ async function messageOf(
       contentType: CONTENT_TYPES[extname(name)] ?? "text/plain; charset=utf-8",
     })),
   );
-  const corrected = edition === 1 ? "" : ` (edition ${edition})`;
+  const corrected = number === 1 ? "" : ` (edition ${number})`;
   const partial = pin.pinnedAtMs >= pin.toMs ? "" : " The day was not over when it was made.";
   return {
     from,

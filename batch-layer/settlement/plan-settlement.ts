@@ -57,7 +57,7 @@ export async function sealAll(
     const { version, cut } = await beginGeneration(stores, target.generation, target.topic, createdBy);
     const waitMs = Math.max(0, deadlineMs - performance.now());
     const base = { version, cut: cutFromJson(cut) };
-    const sealed = await sealCut(stores, target, chain, base, watch, { ...patience, waitMs });
+    const sealed = await sealCut(stores, { topic: target.topic, chain, ...base }, watch, { ...patience, waitMs });
     if (sealed === null) return null;
     return { generation: target.generation, version, from: cut, to: cutToJson(sealed.cut), by: sealed.by };
   };

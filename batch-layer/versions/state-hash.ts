@@ -23,22 +23,26 @@ export async function stateHash(
   files: readonly StateFile[],
   watch: Watch,
 ): Promise<StateHash> {
-  return (await stateHashes(stores, view, files, "true", () => "", watch)).get("") ?? NO_STATE;
+  return (await stateHashes(stores, { view, files, where: "true", partOf: () => "" }, watch)).get("") ?? NO_STATE;
 }
 
 /** The hash of no rows at all. */
 export const NO_STATE: StateHash = { hash: createHash("sha256").digest("hex"), rows: 0 };
 
-/**
- * The same for parts of the state: the rows that the SQL condition `where` takes, by the part that `partOf` puts their
- * bucket in.
- */
+/** Which rows of a state are hashed, and by which parts. */
+export interface HashedParts {
+  readonly view: View;
+  readonly files: readonly StateFile[];
+  /** A condition in SQL. */
+  readonly where: string;
+  /** The part that a bucket belongs to. */
+  partOf(bucketMs: number): string;
+}
+
+/** The same for parts of the state, by part. */
 export async function stateHashes(
   stores: BatchStores,
-  view: View,
-  files: readonly StateFile[],
-  where: string,
-  partOf: (bucketMs: number) => string,
+  { view, files, where, partOf }: HashedParts,
   watch: Watch,
 ): Promise<ReadonlyMap<string, StateHash>> {
   if (files.length === 0) return new Map();

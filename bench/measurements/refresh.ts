@@ -142,14 +142,14 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
   const startMs = performance.now();
   const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, "bench");
   const from = cutFromJson(cut);
-  const sealed = await sealCut(stores, target, chain, { version, cut: from }, UNWATCHED);
+  const sealed = await sealCut(stores, { topic: target.topic, chain, version, cut: from }, UNWATCHED);
   if (sealed === null) throw new Error("nothing to refresh");
   const plan = await planStream(stores, target, cutToJson(sealed.cut));
-  for (const chunk of plan.chunks) await archiveChunk(stores, target, topicId, chunk, UNWATCHED);
+  for (const chunk of plan.chunks) await archiveChunk(stores, { ...target, topicId }, { chunk }, UNWATCHED);
   await sweepArchive(stores, target, topicId);
   const folder = stores.manifests.stateFolder(target.generation);
   const span = { topicId, from, to: sealed.cut };
-  const delta = await writeDelta(stores, target, span, folder, versionPrefix(version + 1), UNWATCHED);
+  const delta = await writeDelta(stores, target, { ...span, folder, prefix: versionPrefix(version + 1) }, UNWATCHED);
   await checkDelta(stores, target, chain, { from, to: sealed.cut, ...delta });
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   await publishDelta(stores, target, { version, from, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
@@ -163,5 +163,5 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
 
 async function compactArchive(stores: BatchStores, target: ViewTarget): Promise<void> {
   const { topicId, merges } = await planCompaction(stores, target);
-  for (const merge of merges) await mergeEntries(stores, target, topicId, merge, UNWATCHED);
+  for (const merge of merges) await mergeEntries(stores, { ...target, topicId }, merge, UNWATCHED);
 }

@@ -53,7 +53,12 @@ export class BatchLayer {
     await inParallel(AT_ONCE, partitions, async (partition) => {
       for (const chunk of plan.chunks.filter((one) => one.partition === partition)) {
         for (let from = chunk.from; from !== chunk.to; ) {
-          const made = await archiveChunk(this.stores, target, plan.topicId, { ...chunk, from }, UNWATCHED);
+          const made = await archiveChunk(
+            this.stores,
+            { ...target, topicId: plan.topicId },
+            { chunk: { ...chunk, from } },
+            UNWATCHED,
+          );
           records += made.records;
           from = made.to;
         }
@@ -68,7 +73,7 @@ export class BatchLayer {
     const plan = await planFirstVersion(this.stores, target);
     if (plan === null) throw new Error(`${target.view.name}: nothing to build a first version from`);
     const parts = await this.#build(target, plan.topicId, plan.parts, "bench");
-    await publishFirstVersion(this.stores, target, plan, parts, "bench", UNWATCHED);
+    await publishFirstVersion(this.stores, target, { first: plan, built: parts, createdBy: "bench" }, UNWATCHED);
   }
 
   /**
@@ -78,11 +83,11 @@ export class BatchLayer {
   async rebuild(target: ViewTarget, run: string): Promise<RebuildResult> {
     const pinned = await pinVersion(this.stores, target, UNWATCHED);
     const parts = await this.#build(target, pinned.topicId, await planParts(this.stores, target, pinned), run);
-    return finishRebuild(this.stores, target, pinned, parts, { run, createdBy: run }, UNWATCHED);
+    return finishRebuild(this.stores, target, { pinned, parts, run, createdBy: run }, UNWATCHED);
   }
 
   #build(target: ViewTarget, topicId: string, parts: readonly RebuildPart[], run: string): Promise<BuiltPart[]> {
-    return inParallel(AT_ONCE, parts, (part) => rebuildPart(this.stores, target, topicId, part, run, UNWATCHED));
+    return inParallel(AT_ONCE, parts, (part) => rebuildPart(this.stores, target, { topicId, part, run }, UNWATCHED));
   }
 
   async close(): Promise<void> {

@@ -147,7 +147,8 @@ async function compact(process: BatchStores, limits: MergeLimits, atMost = Numbe
   const { entries } = await process.archive.list(TOPIC, TOPIC_ID, 0);
   const merges = planMerges(0, entries, limits).slice(0, atMost);
   let made = 0;
-  for (const merge of merges) if ((await mergeEntries(process, target, TOPIC_ID, merge, UNWATCHED)) !== null) made += 1;
+  for (const merge of merges)
+    if ((await mergeEntries(process, { ...target, topicId: TOPIC_ID }, merge, UNWATCHED)) !== null) made += 1;
   return made;
 }
 

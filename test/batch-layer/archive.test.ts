@@ -222,22 +222,35 @@ describe("the archive", () => {
     const chunk = { partition: 0, from: "0", to: "500" };
     const stop = new AbortController();
     const watch = { signal: stop.signal, beat: () => stop.abort(new Error("no longer wanted")) };
-    await expect(archiveChunk(stores, target, topicId, chunk, watch)).rejects.toThrow("no longer wanted");
+    await expect(archiveChunk(stores, { ...target, topicId }, { chunk }, watch)).rejects.toThrow("no longer wanted");
     expect(await entriesOf(stores, topic, topicId)).toEqual([]);
-    const outcome = await archiveChunk(stores, target, topicId, chunk, UNWATCHED, {
-      fetchBytes: 1_000,
-      fileBytes: 5_000,
-    });
+    const outcome = await archiveChunk(
+      stores,
+      { ...target, topicId },
+      {
+        chunk,
+        limits: {
+          fetchBytes: 1_000,
+          fileBytes: 5_000,
+        },
+      },
+      UNWATCHED,
+    );
     expect(outcome.won).toBe(true);
     expect(Number(outcome.to)).toBeLessThan(500);
     expect(outcome.records).toBe(Number(outcome.to));
-    const again = await archiveChunk(stores, target, topicId, chunk, UNWATCHED, CHUNK_LIMITS);
+    const again = await archiveChunk(stores, { ...target, topicId }, { chunk, limits: CHUNK_LIMITS }, UNWATCHED);
     expect(again).toMatchObject({ won: false, to: outcome.to });
     await archiveTo(stores, target);
     expect(await archivedRows(stores, topic, topicId)).toHaveLength(500);
     // Chunks of a plan that is out of date: in the middle of what is archived, and beyond its end.
     for (const from of ["1", "600"]) {
-      const stale = await archiveChunk(stores, target, topicId, { partition: 0, from, to: "700" }, UNWATCHED);
+      const stale = await archiveChunk(
+        stores,
+        { ...target, topicId },
+        { chunk: { partition: 0, from, to: "700" } },
+        UNWATCHED,
+      );
       expect(stale).toMatchObject({ won: false, to: "500", records: 0 });
     }
   });
@@ -272,7 +285,12 @@ describe("the archive", () => {
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: "6" }] });
     await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "LOG_LOST" });
     await expect(
-      archiveChunk(stores, target, (await log.topic(topic)).id, { partition: 0, from: "4", to: "10" }, UNWATCHED),
+      archiveChunk(
+        stores,
+        { ...target, topicId: (await log.topic(topic)).id },
+        { chunk: { partition: 0, from: "4", to: "10" } },
+        UNWATCHED,
+      ),
     ).rejects.toMatchObject({ code: "LOG_LOST" });
     await admin.deleteTopics({ topics: [topic] });
     await expect

@@ -172,11 +172,17 @@ async function publish({ stores, target }: Place, events: readonly Tick[]): Prom
   await produce(inject("kafkaBrokers"), target.topic, records);
   const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, "test");
   const plan = await planStream(stores, target, null);
-  for (const chunk of plan.chunks) await archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED);
+  for (const chunk of plan.chunks)
+    await archiveChunk(stores, { ...target, topicId: plan.topicId }, { chunk }, UNWATCHED);
   const end = await stores.archive.archived(target.topic, topicId);
   const states = stores.manifests.stateFolder(target.generation);
   const span = { topicId, from: cutFromJson(cut), to: end };
-  const { file, ledgers } = await writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
+  const { file, ledgers } = await writeDelta(
+    stores,
+    target,
+    { ...span, folder: states, prefix: versionPrefix(version + 1) },
+    UNWATCHED,
+  );
   const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   expect(
     await publishDelta(stores, target, { version, from: span.from, to: end, file, ledger, createdBy: "test" }),
@@ -396,7 +402,7 @@ describe("a backfill", () => {
       const built: BackfillDay[] = [];
       const failed: string[] = [];
       for (const day of survey.days)
-        await backfillDay(stores, target, backfill, day, UNWATCHED).then(
+        await backfillDay(stores, target, { backfill, ...day }, UNWATCHED).then(
           () => built.push(day),
           (error: unknown) => {
             expect(error).toMatchObject({ code: "ARCHIVE_DAMAGED", message: expect.stringContaining(file) });
@@ -419,7 +425,7 @@ describe("a backfill", () => {
     await corrupt(here, everyRowOff);
     const backfill = await beginBackfill(stores, target, parseInterval("2025-01-01", "2025-01-31"));
     const { days } = await surveyBackfill(stores, target, backfill, UNWATCHED);
-    for (const day of days) await backfillDay(stores, target, backfill, day, UNWATCHED);
+    for (const day of days) await backfillDay(stores, target, { backfill, ...day }, UNWATCHED);
     await refresh(here, 12, 14); // it has events for the last days before it, too
     const result = await finish(here, backfill, days);
     expect(result).toMatchObject({ compared: backfill.pin.version + 1, version: backfill.pin.version + 2 });
@@ -476,8 +482,8 @@ describe("a backfill", () => {
   }, 900_000);
 });
 
-const finish = ({ stores, target }: Place, backfill: Backfill, days: Parameters<typeof finishBackfill>[3]) =>
-  finishBackfill(stores, target, backfill, days, { createdBy: "test-run", force: false }, UNWATCHED);
+const finish = ({ stores, target }: Place, backfill: Backfill, days: readonly BackfillDay[]) =>
+  finishBackfill(stores, target, { backfill, days, createdBy: "test-run", force: false }, UNWATCHED);
 
 /** How many days a run has scheduled. */
 async function scheduled(here: Place, interval: string, runId: string): Promise<number> {

@@ -83,7 +83,7 @@ describe("a compaction beside settlements", () => {
     const states = stores.manifests.stateFolder(target.generation);
     const prefix = versionPrefix(base.version + REPLACED_BETWEEN);
     const deltaOf = async (createdBy: string) => {
-      const { file, ledgers } = await writeDelta(stores, target, span, states, prefix, UNWATCHED);
+      const { file, ledgers } = await writeDelta(stores, target, { ...span, folder: states, prefix }, UNWATCHED);
       const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
       return { version: base.version, ...span, file, ledger, createdBy };
     };

@@ -48,11 +48,11 @@ describe("a log that is not the one that was archived", () => {
     const stores = { ...before, archive: new Archive(before.data) };
 
     const cut = cutFromJson(genesis.cut);
-    const seal = () => sealCut(stores, target, chain, { version: 0, cut }, UNWATCHED, patience);
+    const seal = () => sealCut(stores, { topic: target.topic, chain, version: 0, cut }, UNWATCHED, patience);
     const refused = expect.objectContaining({ code: "LOG_TRUNCATED" });
     await expect(planStream(stores, target, null)).rejects.toThrowError(refused);
     const chunk = { partition: 0, from: "30", to: "40" };
-    await expect(archiveChunk(stores, target, topicId, chunk, UNWATCHED)).rejects.toThrowError(refused);
+    await expect(archiveChunk(stores, { ...target, topicId }, { chunk }, UNWATCHED)).rejects.toThrowError(refused);
     await expect(seal()).rejects.toThrowError(refused);
     expect(await stores.data.list(`archive/${topic}/0/files`)).toHaveLength(1);
 
@@ -76,7 +76,7 @@ describe("a log that is not the one that was archived", () => {
     await archiveTo(stores, target);
     const cut = positions({ 0: 10 });
     const json = (await cutMarks(stores, target.topic, topicId, cut))["0"] as LogMark;
-    const seal = () => sealCut(stores, target, chain, { version: 1, cut }, UNWATCHED, patience);
+    const seal = () => sealCut(stores, { topic: target.topic, chain, version: 1, cut }, UNWATCHED, patience);
     const mark = markFromJson(json, topicId);
     await chain.reseed(cut, 1, null, { marks: new Map([[0, mark]]) });
     expect(await chain.reached()).toEqual(new Map([[0, { position: 10n, mark }]]));

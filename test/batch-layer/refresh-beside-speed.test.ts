@@ -47,9 +47,7 @@ describe("a refresh beside a speed layer", () => {
     await apply(chain, 10n, 30n, honest(20));
     const first = await sealCut(
       stores,
-      target,
-      chain,
-      { version: 0, cut: cutFromJson(genesis.cut) },
+      { topic: target.topic, chain, version: 0, cut: cutFromJson(genesis.cut) },
       UNWATCHED,
       patience,
     );
@@ -63,12 +61,17 @@ describe("a refresh beside a speed layer", () => {
     expect(await chain.load()).toMatchObject({ pointer: 2 });
     expect((await chain.load())?.segments).toHaveLength(3);
     await apply(chain, 30n, 50n, honest(20));
-    const second = await sealCut(stores, target, chain, { version: 2, cut: positions({ 0: 30 }) }, UNWATCHED, patience);
+    const second = await sealCut(
+      stores,
+      { topic: target.topic, chain, version: 2, cut: positions({ 0: 30 }) },
+      UNWATCHED,
+      patience,
+    );
     expect(second).toMatchObject({ by: "speed", cut: positions({ 0: 50 }) });
     expect(await refreshTo(here, positions({ 0: 50 }))).toBe(true);
     expect((await chain.load())?.segments).toHaveLength(2);
     expect(
-      await sealCut(stores, target, chain, { version: 3, cut: positions({ 0: 50 }) }, UNWATCHED, patience),
+      await sealCut(stores, { topic: target.topic, chain, version: 3, cut: positions({ 0: 50 }) }, UNWATCHED, patience),
     ).toBeNull();
   });
 
@@ -144,9 +147,12 @@ describe("a refresh beside a speed layer", () => {
     await send(target.topic, events(0, 20));
     const cut = positions({ 0: 0 });
     await chain.reseed(cut, 0, null);
-    const stuck = await sealCut(stores, target, chain, { version: 0, cut }, UNWATCHED, patience);
+    const stuck = await sealCut(stores, { topic: target.topic, chain, version: 0, cut }, UNWATCHED, patience);
     expect(stuck).toMatchObject({ by: "log", cut: positions({ 0: 20 }) });
-    const moving = sealCut(stores, target, chain, { version: 0, cut }, UNWATCHED, { ...patience, waitMs: 20_000 });
+    const moving = sealCut(stores, { topic: target.topic, chain, version: 0, cut }, UNWATCHED, {
+      ...patience,
+      waitMs: 20_000,
+    });
     await apply(chain, 0n, 5n, honest(5));
     expect(await moving).toMatchObject({ by: "speed", cut: positions({ 0: 5 }) });
   });
@@ -158,9 +164,7 @@ describe("a refresh beside a speed layer", () => {
     const cut = positions({ 0: 0 });
     const choice = await sealCut(
       stores,
-      target,
-      new Chain(nobody, "", target.generation),
-      { version: 0, cut },
+      { topic: target.topic, chain: new Chain(nobody, "", target.generation), version: 0, cut },
       UNWATCHED,
       { ...patience, redisMs: 100 },
     );

@@ -49,7 +49,12 @@ async function secondDelta(here: Awaited<ReturnType<typeof place>>, createdBy: s
   const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
   await archiveTo(stores, target);
   const states = stores.manifests.stateFolder(target.generation);
-  const { file, ledgers } = await writeDelta(stores, target, span, states, versionPrefix(2), UNWATCHED);
+  const { file, ledgers } = await writeDelta(
+    stores,
+    target,
+    { ...span, folder: states, prefix: versionPrefix(2) },
+    UNWATCHED,
+  );
   const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   return { base, span, states, publication: { version: 1, ...span, file, ledger, createdBy } };
 }
@@ -164,7 +169,7 @@ describe("a refresh", () => {
     const states = stores.manifests.stateFolder(target.generation);
     const deltaTo = (to: number) => {
       const span = { topicId, from: cutFromJson(cut), to: positions({ 0: to }) };
-      return writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
+      return writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(version + 1) }, UNWATCHED);
     };
     await expect(deltaTo(90)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" }); // not archived that far
     await archiveTo(stores, target);
@@ -195,7 +200,7 @@ describe("a refresh", () => {
     const states = stores.manifests.stateFolder(target.generation);
     const racer = async (to: number, createdBy: string) => {
       const span = { topicId, from: cutFromJson(genesis.cut), to: positions({ 0: to }) };
-      const delta = await writeDelta(stores, target, span, states, versionPrefix(1), UNWATCHED);
+      const delta = await writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(1) }, UNWATCHED);
       const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
       const publication = { version: 0, ...span, file: delta.file, ledger, createdBy };
       return { publication, publish: () => publishDelta(stores, target, publication) };
@@ -234,12 +239,14 @@ describe("a refresh", () => {
     await refreshTo({ ...here, stores }, positions({ 0: 40 }));
     const other = await newestOf(stores, target);
     expect(other).toMatchObject({ version: 1, cut: { 0: "40" } });
-    const again = await writeDelta(stores, target, span, states, versionPrefix(2), UNWATCHED);
+    const again = await writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(2) }, UNWATCHED);
     expect(await publishDelta(stores, target, { ...publication, file: again.file })).toBeNull();
     const [run, createdBy] = ["run", "from before"];
-    await expect(finishRebuild(stores, target, pinned, [], { run, createdBy }, UNWATCHED)).rejects.toMatchObject({
-      code: "NOT_READY",
-    });
+    await expect(finishRebuild(stores, target, { pinned, parts: [], run, createdBy }, UNWATCHED)).rejects.toMatchObject(
+      {
+        code: "NOT_READY",
+      },
+    );
     expect(await newestOf(stores, target)).toEqual(other);
     expect((await data.list(states)).map((name) => `${states}/${name}`)).toEqual(other.files.map(({ file }) => file));
     // Where the base is as it was, but the delta's file went with the directory, nothing is published either.

@@ -156,7 +156,12 @@ describe("against Kafka and Temporal", () => {
   type Place = Awaited<ReturnType<typeof place>>;
 
   const archive = ({ stores, target, topicId }: Place, from: number, to: number) =>
-    archiveChunk(stores, target, topicId, { partition: 0, from: String(from), to: String(to) }, UNWATCHED);
+    archiveChunk(
+      stores,
+      { ...target, topicId },
+      { chunk: { partition: 0, from: String(from), to: String(to) } },
+      UNWATCHED,
+    );
 
   const entriesOf = ({ stores, target, topicId }: Place) => stores.archive.list(target.topic, topicId, 0);
 

@@ -94,7 +94,7 @@ async function archiveTo(stores: BatchStores, definition: Stream, to: number): P
     const [chunk] = chunks;
     if (chunk === undefined) return;
     const end = String(Math.min(Number(chunk.from) + 70, to));
-    await archiveChunk(stores, target, topicId, { ...chunk, to: end }, UNWATCHED);
+    await archiveChunk(stores, { ...target, topicId }, { chunk: { ...chunk, to: end } }, UNWATCHED);
   }
 }
 

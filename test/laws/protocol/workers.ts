@@ -193,7 +193,9 @@ export class Workers {
     const base = await run.step(() => protocol.beginGeneration(stores, generation, target.topic, process.name));
     const from = cutFromJson(base.cut);
     const before = { version: base.version, cut: from };
-    const sealed = await run.step(() => protocol.sealCut(stores, target, chain, before, UNWATCHED, patience));
+    const sealed = await run.step(() =>
+      protocol.sealCut(stores, { topic: target.topic, chain, ...before }, UNWATCHED, patience),
+    );
     if (sealed === null) return;
     const to = sealed.cut;
     for (;;) {
@@ -201,13 +203,15 @@ export class Workers {
       const [chunk] = plan.chunks;
       if (chunk === undefined) break;
       const limits = { fetchBytes: 1, fileBytes: 1 << 20 };
-      await run.step(() => protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, limits));
+      await run.step(() =>
+        protocol.archiveChunk(stores, { ...target, topicId: plan.topicId }, { chunk, limits }, UNWATCHED),
+      );
     }
     const span = { topicId: base.topicId, from, to };
     const folder = stores.manifests.stateFolder(generation);
     const prefix = protocol.versionPrefix(base.version + protocol.REPLACED_BETWEEN);
     const delta = await run.step(async () => {
-      const written = await protocol.writeDelta(stores, target, span, folder, prefix, UNWATCHED);
+      const written = await protocol.writeDelta(stores, target, { ...span, folder, prefix }, UNWATCHED);
       await protocol.checkDelta(stores, target, chain, { from, to, ...written });
       return written;
     });
