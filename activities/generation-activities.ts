@@ -79,8 +79,8 @@ export function generationActivities(deps: ActivityDeps) {
     /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
     compareGenerations: ({ served, next }: { served: string; next: string }): Promise<Comparison | null> =>
       attempt(deps, async (watch) => {
-        const [old, fresh] = [await viewTarget(deps, served), await viewTarget(deps, next)];
-        const comparison = await compareGenerations(stores, old, fresh, thisRun().run, watch);
+        const both = { served: await viewTarget(deps, served), next: await viewTarget(deps, next) };
+        const comparison = await compareGenerations(stores, both, thisRun().run, watch);
         if (comparison !== null) await generations.saveComparison(comparison);
         return comparison;
       }),

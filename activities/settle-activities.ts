@@ -72,7 +72,7 @@ export function settleActivities(deps: ActivityDeps) {
       attempt(deps, async (watch) => {
         const { settlers, adopt } = await settlersOf(deps, stream, views);
         const sealedAtMs = Date.now();
-        const { spans, failures } = await sealAll(stores, settlers, thisRun().createdBy, watch);
+        const { spans, failures } = await sealAll(stores, settlers, thisRun(), watch);
         const named = await Promise.all(failures.map((failure) => reported(deps, failure)));
         const whole = settlers.length === 0 || (spans.length === 0 && failures.length > 0);
         const goal = whole ? null : cutToJson(farthest(...spans.map(({ to }) => cutFromJson(to))));
@@ -215,9 +215,10 @@ class Settlement {
     const { generation } = span;
     const { createdBy } = thisRun();
     const startedMs = performance.now();
-    const work = { target, chain: chainOf(this.#deps, target), span, topicId: this.#input.topicId, createdBy };
+    const { topicId } = this.#input;
     const events = await this.#events(span, target);
-    const { swept, ...done } = await settleView(stores, this.#duck, work, events, { letters, watch: this.#watch });
+    const work = { target, chain: chainOf(this.#deps, target), span, topicId, createdBy, events, letters };
+    const { swept, ...done } = await settleView(stores, this.#duck, work, this.#watch);
     const view = await shownName(this.#deps, target);
     if (done.published) {
       const seconds = (Date.now() - this.#input.sealedAtMs) / 1_000;

@@ -23,7 +23,7 @@ export function versionActivities(deps: ActivityDeps) {
     compact: ({ view }: { view: string }): Promise<Compaction | null> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);
-        const done = await compact(stores, target, thisRun().createdBy, watch);
+        const done = await compact(stores, target, { createdBy: thisRun().createdBy }, watch);
         if (done === null) return null;
         await finishPublish(stores, target, chainOf(deps, target), done.version);
         const label = { view: await shownName(deps, target) };

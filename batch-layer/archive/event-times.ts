@@ -36,7 +36,8 @@ export async function rowGroups(
   const unknown = files.filter(({ file, contract }) => contract === stream.revision && !footers.has(file));
   const damaged = new Set((await stores.data.damaged(unknown)).map(({ file }) => file));
   const fresh = unknown.map(({ file }) => file).filter((file) => !damaged.has(file));
-  if (fresh.length > 0) await readFooters(stores, stream.eventTime, fresh, footers, watch);
+  if (fresh.length > 0)
+    for (const [file, groups] of await readFooters(stores, stream.eventTime, fresh, watch)) footers.set(file, groups);
   return new Map(
     files.map(({ file, contract, records, times }) => {
       const ours = contract === stream.revision;
@@ -71,9 +72,8 @@ async function readFooters(
   stores: Pick<BatchStores, "data" | "pool">,
   eventTime: string,
   files: readonly string[],
-  into: Footers,
   watch: Watch,
-): Promise<void> {
+): Promise<Footers> {
   const names = new Map(files.map((file) => [stores.data.path(file), file]));
   const source = parquetRowGroups([...names.keys()]);
   const rows = await withDuck(stores, watch, (duck) =>
@@ -89,5 +89,5 @@ async function readFooters(
     const times = first === null || last === null ? null : { fromMs: Number(first), toMs: Number(last) + 1 };
     found.get(names.get(String(path)) ?? "")?.push({ records: Number(records), times });
   }
-  for (const [file, groups] of found) into.set(file, groups);
+  return found;
 }

@@ -130,7 +130,7 @@ export async function acceptLog(
   const differing = wanted.filter(({ differsAt }) => differsAt !== null);
   for (const { partition, archivedTo, logEnd } of differing)
     if (logEnd < archivedTo) throw logTruncated(topic, partition, archivedTo, logEnd);
-  for (const difference of differing) await accept(archive, topic, id, difference, options.by);
+  for (const difference of differing) await accept(archive, compared, difference, options.by);
   for (const chain of chains)
     if (differing.length > 0 || (await chainDifferences(compared, chain)).size > 0) await chain.drop();
   return differing;
@@ -138,8 +138,7 @@ export async function acceptLog(
 
 async function accept(
   archive: BatchStores["archive"],
-  topic: string,
-  topicId: string,
+  { topic, topicId }: Pick<ComparedLog, "topic" | "topicId">,
   { partition, archivedTo, differsAt, mark }: LogDifference,
   by: string,
 ): Promise<void> {

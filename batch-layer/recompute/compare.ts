@@ -19,8 +19,7 @@ type ComparedMeasure = Comparison["measures"][number];
  */
 export async function compareGenerations(
   stores: BatchStores,
-  served: ViewTarget,
-  next: ViewTarget,
+  { served, next }: { readonly served: ViewTarget; readonly next: ViewTarget },
   run: string,
   watch: Watch,
 ): Promise<Comparison | null> {

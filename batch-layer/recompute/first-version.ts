@@ -59,7 +59,7 @@ export async function publishFirstVersion(
   const { topicId } = first;
   const files = built.flatMap(({ file }) => (file === null ? [] : [file]));
   const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(1) };
-  const joined = await joinParts(stores, view, files, place, watch);
+  const joined = await joinParts(stores, { view, files }, place, watch);
   const ledger = built.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
   const to = cutFromJson(first.cut);
   const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };

@@ -39,7 +39,7 @@ export function planRebuild(
   const total = partitions.reduce((sum, { records }) => sum + records, 0);
   const count = Math.max(1, Math.ceil(total / partRecords));
   const borders = partitions.map(({ from, end, held, records }) =>
-    bordersOf(held, from, end, (part) => (records * part) / count, count),
+    bordersOf(held, { from, end }, (part) => (records * part) / count, count),
   );
   return Array.from({ length: count }, (_, part) => ({
     spans: partitions.flatMap(({ partition }, index) => {
@@ -55,8 +55,7 @@ export function planRebuild(
  */
 function bordersOf(
   entries: readonly ArchiveEntry[],
-  from: Position,
-  end: Position,
+  { from, end }: { readonly from: Position; readonly end: Position },
   wanted: (part: number) => number,
   count: number,
 ): Position[] {

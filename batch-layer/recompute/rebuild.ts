@@ -142,7 +142,7 @@ export async function finishRebuild(
       covered = cut;
     }
     const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(version + 1) };
-    return { files: await joinParts(stores, view, files, place, watch), ledger };
+    return { files: await joinParts(stores, { view, files }, place, watch), ledger };
   });
   return {
     version: published.version,

@@ -24,30 +24,31 @@ export class LiveStateDiffers extends TidelineError {}
  */
 export function requireBalance({ view, archive, entries, segments }: Readings): void {
   for (const partition of new Set([...archive.keys(), ...entries.keys(), ...(segments?.keys() ?? [])])) {
+    const place = `${view}, partition ${partition}`;
     const ledger = archive.get(partition) ?? EMPTY_LEDGER;
     const entry = entries.get(partition) ?? ledger;
     const segment = segments === null ? ledger : (segments.get(partition) ?? EMPTY_LEDGER);
-    if (!ledgerBalances(ledger)) throw unbalanced(view, partition, "does not add up", ledger);
+    if (!ledgerBalances(ledger)) throw unbalanced(place, "does not add up", ledger);
     if (!(["records", "duplicates", "rejects"] as const).every((field) => entry[field] === ledger[field]))
-      throw unbalanced(view, partition, "is not what the archive's entries say", ledger, entry);
+      throw unbalanced(place, "is not what the archive's entries say", ledger, entry);
     if (!ledgersEqual(segment, ledger))
       throw new LiveStateDiffers(
         "LEDGER_UNBALANCED",
-        sentence(view, partition, "is not what the speed layer counted", ledger, segment),
+        sentence(place, "is not what the speed layer counted", ledger, segment),
         "Nothing was published. When three refreshes in a row find this, the live state is read again from the log.",
       );
   }
 }
 
-function unbalanced(view: string, partition: number, how: string, ledger: Ledger, other?: object): TidelineError {
+function unbalanced(place: string, how: string, ledger: Ledger, other?: object): TidelineError {
   return new TidelineError(
     "LEDGER_UNBALANCED",
-    sentence(view, partition, how, ledger, other),
+    sentence(place, how, ledger, other),
     "Nothing was published. Please report this: it is a bug in Tideline, or stored files were changed.",
   );
 }
 
-function sentence(view: string, partition: number, how: string, ledger: Ledger, other?: object): string {
+function sentence(place: string, how: string, ledger: Ledger, other?: object): string {
   const shown = [ledger, ...(other === undefined ? [] : [other])].map((one) => JSON.stringify(one)).join(" against ");
-  return `${view}, partition ${partition}: the span's ledger ${how}: ${shown}`;
+  return `${place}: the span's ledger ${how}: ${shown}`;
 }

@@ -2,10 +2,10 @@ import { at, partitionsOf } from "../../core/log/position.ts";
 import type { DeadLetters } from "../../store/dead-letters/letter-writer.ts";
 import type { Rejected } from "../../store/decode/decoded-batch.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
+import type { StreamSpan } from "../../store/decode/span-events.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
-import type { BatchStores, StreamTarget, Watch } from "../stores.ts";
-import type { DeltaSpan } from "./delta.ts";
+import type { BatchStores, Watch } from "../stores.ts";
 
 /** What is sent at once: the bound of memory. A larger record goes alone. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -19,11 +19,10 @@ const RECORD_BYTES = 200;
 export async function sendUnreadDeadLetters(
   stores: BatchStores,
   letters: DeadLetters,
-  target: StreamTarget,
-  { topicId, from, to }: DeltaSpan,
+  span: StreamSpan,
   watch: Watch,
 ): Promise<void> {
-  const { topic } = target;
+  const { topic, topicId, from, to } = span;
   await withDuck(stores, watch, async (duck) => {
     for (const partition of partitionsOf(from, to)) {
       const [first, last] = [at(from, partition), at(to, partition)];
@@ -34,7 +33,7 @@ export async function sendUnreadDeadLetters(
           `${parquet(stores, [file])} WHERE _reject IS NOT NULL AND ` + `_offset >= ${first} AND _offset < ${last}`;
         for await (const rejected of rejectedOf(duck, source, partition)) {
           watch.signal.throwIfAborted();
-          await letters.send(target, rejected);
+          await letters.send(span, rejected);
         }
       }
     }

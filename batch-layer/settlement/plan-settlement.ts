@@ -48,9 +48,8 @@ export interface SealedSettlement {
 export async function sealAll(
   stores: BatchStores,
   settlers: readonly Settler[],
-  createdBy: string,
+  { createdBy, patience = SEAL_PATIENCE }: { readonly createdBy: string; readonly patience?: SealPatience },
   watch: Watch,
-  patience: SealPatience = SEAL_PATIENCE,
 ): Promise<SealedSettlement> {
   const deadlineMs = performance.now() + patience.waitMs;
   const seal = async ({ target, chain }: Settler): Promise<SettlementSpan | null> => {

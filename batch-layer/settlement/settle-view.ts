@@ -19,6 +19,9 @@ export interface SettleWork {
   readonly span: SettlementSpan;
   readonly topicId: string;
   readonly createdBy: string;
+  /** The archived events that the span lies in. */
+  readonly events: SharedEvents;
+  readonly letters: DeadLetters;
 }
 
 /** What became of one generation's span. */
@@ -43,9 +46,8 @@ export interface SettledView {
 export async function settleView(
   stores: BatchStores,
   duck: Duck,
-  { target, chain, span, topicId, createdBy }: SettleWork,
-  events: SharedEvents,
-  { letters, watch }: { readonly letters: DeadLetters; readonly watch: Watch },
+  { target, chain, span, topicId, createdBy, events, letters }: SettleWork,
+  watch: Watch,
 ): Promise<SettledView> {
   const { generation, version } = span;
   const [from, to] = [cutFromJson(span.from), cutFromJson(span.to)];
@@ -74,7 +76,7 @@ export async function settleView(
   let compared: boolean;
   try {
     compared = await checkDelta(stores, target, chain, { from, to, ...delta });
-    if (!compared) await sendUnreadDeadLetters(stores, letters, target, { topicId, from, to }, watch);
+    if (!compared) await sendUnreadDeadLetters(stores, letters, { ...target, topicId, from, to }, watch);
   } catch (error) {
     if (delta.file !== null) await removeStates(stores.data, delta.file);
     throw error;

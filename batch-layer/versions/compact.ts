@@ -28,9 +28,8 @@ const VERSIONS_MEANWHILE = 200;
 export async function compact(
   stores: BatchStores,
   { view, generation }: ViewTarget,
-  createdBy: string,
+  { createdBy, limits = COMPACT_LIMITS }: { readonly createdBy: string; readonly limits?: CompactLimits },
   watch: Watch,
-  limits: CompactLimits = COMPACT_LIMITS,
 ): Promise<Compaction | null> {
   const { manifests, data } = stores;
   const begun = await manifests.newest(generation);
@@ -41,7 +40,12 @@ export async function compact(
   if (small.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
   const last = begun.version + VERSIONS_MEANWHILE;
   const merged = await withDuck(stores, watch, (duck) =>
-    mergeStates(stores, duck, view, small, { folder: manifests.stateFolder(generation), prefix: versionPrefix(last) }),
+    mergeStates(
+      stores,
+      duck,
+      { view, files: small },
+      { folder: manifests.stateFolder(generation), prefix: versionPrefix(last) },
+    ),
   );
   let newest: Manifest | null = begun;
   while (newest !== null && newest.version < last && names(newest, small)) {
@@ -61,12 +65,17 @@ function names({ files }: Manifest, small: readonly StateFile[]): boolean {
   return small.every(({ file }) => held.has(file));
 }
 
+/** State files, and the view that they are of. */
+export interface ViewFiles {
+  readonly view: View;
+  readonly files: readonly StateFile[];
+}
+
 /** One file that holds the merge of `files`; null when they hold nothing. Throws STATE_OVERFLOW with the cell. */
 export async function mergeStates(
   stores: BatchStores,
   duck: Duck,
-  view: View,
-  files: readonly StateFile[],
+  { view, files }: ViewFiles,
   place: StatePlace,
 ): Promise<StateFile | null> {
   if (files.length === 0) return null;

@@ -1,8 +1,7 @@
-import type { View } from "../../core/definition/view.ts";
 import type { StateFile } from "../../core/log/documents.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
-import { mergeStates } from "./compact.ts";
+import { mergeStates, type ViewFiles } from "./compact.ts";
 import { type StatePlace, withIndex } from "./state-index.ts";
 
 /**
@@ -11,17 +10,16 @@ import { type StatePlace, withIndex } from "./state-index.ts";
  */
 export async function joinParts(
   stores: BatchStores,
-  view: View,
-  parts: readonly StateFile[],
+  { view, files }: ViewFiles,
   place: StatePlace,
   watch: Watch,
 ): Promise<StateFile[]> {
-  const [only] = parts;
-  if (only !== undefined && parts.length === 1) {
+  const [only] = files;
+  if (only !== undefined && files.length === 1) {
     await stores.data.requireIntact([only]);
     const linked = { ...only, file: await stores.data.linked(only.file, place.folder, place.prefix) };
-    return [await withDuck(stores, watch, (duck) => withIndex(stores, duck, view, linked, place))];
+    return [await withDuck(stores, watch, (duck) => withIndex(stores, duck, { view, states: linked }, place))];
   }
-  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, parts, place));
+  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, { view, files }, place));
   return merged === null ? [] : [merged];
 }

@@ -40,7 +40,7 @@ export async function writeStates(
         "It was not published; see whether the disk is full or failing.",
       );
     const states = { file, rows, ...(await data.settle(file)) };
-    if (rows > 0) return await withIndex(stores, duck, view, states, place);
+    if (rows > 0) return await withIndex(stores, duck, { view, states }, place);
   } catch (error) {
     await data.remove(file);
     throw error;

@@ -21,8 +21,7 @@ export interface StatePlace {
 export async function withIndex(
   stores: BatchStores,
   duck: Duck,
-  view: View,
-  states: StateFile,
+  { view, states }: { readonly view: View; readonly states: StateFile },
   { folder, prefix }: StatePlace,
 ): Promise<StateFile> {
   const columns = view.table?.indexes ?? [];

@@ -154,7 +154,7 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   await publishDelta(stores, target, { version, from, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
   await finishPublish(stores, target, chain, version + 1);
-  const compacted = await compact(stores, target, `bench-${version}`, UNWATCHED);
+  const compacted = await compact(stores, target, { createdBy: `bench-${version}` }, UNWATCHED);
   if (compacted !== null) await finishPublish(stores, target, chain, compacted.version);
   const spentMs = performance.now() - startMs;
   if (source.rounds() % COMPACT_EVERY === 0) await compactArchive(stores, target);

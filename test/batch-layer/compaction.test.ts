@@ -56,7 +56,10 @@ describe("a compaction beside settlements", () => {
     const here = await begun();
     const { stores, target } = here;
     const during = inBetween(stores, () => refreshTo(here, positions({ 0: 90 })));
-    expect(await compact(during, target, "a compaction", UNWATCHED, LIMITS)).toMatchObject({ version: 5, folded: 3 });
+    expect(await compact(during, target, { createdBy: "a compaction", limits: LIMITS }, UNWATCHED)).toMatchObject({
+      version: 5,
+      folded: 3,
+    });
     const { files, cut } = await newestOf(stores, target);
     expect(files).toHaveLength(2);
     expect(cut).toEqual({ 0: "90" });
@@ -66,8 +69,10 @@ describe("a compaction beside settlements", () => {
   it("is given up when another one has replaced one of its files, and leaves no file", async () => {
     const here = await begun();
     const { stores, target } = here;
-    const during = inBetween(stores, () => compact(stores, target, "another", UNWATCHED, LIMITS));
-    expect(await compact(during, target, "a compaction", UNWATCHED, LIMITS)).toBeNull();
+    const during = inBetween(stores, () =>
+      compact(stores, target, { createdBy: "another", limits: LIMITS }, UNWATCHED),
+    );
+    expect(await compact(during, target, { createdBy: "a compaction", limits: LIMITS }, UNWATCHED)).toBeNull();
     const { files, createdBy } = await newestOf(stores, target);
     expect(createdBy).toBe("another");
     const stored = (await stores.data.list(stores.manifests.stateFolder(target.generation))).length;
@@ -88,7 +93,7 @@ describe("a compaction beside settlements", () => {
       return { version: base.version, ...span, file, ledger, createdBy };
     };
     const [delta, other] = [await deltaOf("a settlement"), await deltaOf("another worker")];
-    await compact(stores, target, "a compaction", UNWATCHED, LIMITS);
+    await compact(stores, target, { createdBy: "a compaction", limits: LIMITS }, UNWATCHED);
     expect(await publishDelta(stores, target, delta)).toBe(base.version + 2);
     // The answer was lost, or another worker does the same work.
     expect(await publishDelta(stores, target, delta)).toBe(base.version + 2);
@@ -97,7 +102,7 @@ describe("a compaction beside settlements", () => {
     expect(newest).toMatchObject({ version: base.version + 2, cut: { 0: "80" } });
     expect(newest.files).toHaveLength(2);
     // Its file is merged with another one: who asks then learns the same, and the file stays for who reads it.
-    await compact(stores, target, "a later compaction", UNWATCHED, { files: 1, left: 1 });
+    await compact(stores, target, { createdBy: "a later compaction", limits: { files: 1, left: 1 } }, UNWATCHED);
     expect(await publishDelta(stores, target, delta)).toBe(base.version + 2);
     await stores.data.requireIntact(newest.files);
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });

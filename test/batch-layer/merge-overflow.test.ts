@@ -80,7 +80,7 @@ test.each([
       `${name}: cents.sum of bucket 2026-03-01T10:00:00.000Z ["it's"] adds ` +
       `up to ${total}, which 64 bits do not hold`,
   };
-  await expect(compact(stores, wide, "test", UNWATCHED, LIMITS)).rejects.toMatchObject(refused);
+  await expect(compact(stores, wide, { createdBy: "test", limits: LIMITS }, UNWATCHED)).rejects.toMatchObject(refused);
   await expect(stateHash(stores, wide.view, before.files, UNWATCHED)).rejects.toMatchObject(refused);
   expect(await stores.manifests.newest(wide.generation)).toEqual(before);
   expect(await stores.data.list(stores.manifests.stateFolder(wide.generation))).toHaveLength(before.files.length);
@@ -90,7 +90,11 @@ test.each([
 test("sums at both ends of 64 bits merge to the digit, whatever they pass on the way", async () => {
   const exact = target("exact");
   await version(exact, [MOST, 1n, -MOST, MOST, -2n]);
-  expect(await compact(stores, exact, "test", UNWATCHED, LIMITS)).toMatchObject({ version: 2, folded: 5, rows: 1 });
+  expect(await compact(stores, exact, { createdBy: "test", limits: LIMITS }, UNWATCHED)).toMatchObject({
+    version: 2,
+    folded: 5,
+    rows: 1,
+  });
   const [file] = (await stores.manifests.newest(exact.generation))?.files ?? [];
   const rows = await rowsOf(duck, `SELECT value FROM '${stores.data.path(file?.file ?? "")}'`);
   expect(rows).toEqual([[MOST - 1n]]);

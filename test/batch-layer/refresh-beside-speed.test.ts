@@ -56,7 +56,9 @@ describe("a refresh beside a speed layer", () => {
     expect(await chain.load()).toMatchObject({ pointer: 1 });
     expect((await chain.load())?.segments).toHaveLength(3); // grace: version 0 still finds its segments
     // A version with the same cut trims nothing: a read that began before both of them ends exactly.
-    expect(await compact(stores, target, "test", UNWATCHED, { files: 0, left: 1 })).toMatchObject({ version: 2 });
+    expect(
+      await compact(stores, target, { createdBy: "test", limits: { files: 0, left: 1 } }, UNWATCHED),
+    ).toMatchObject({ version: 2 });
     expect(await finishPublish(stores, target, chain, 2)).toEqual({ announced: true, swept: 0 });
     expect(await chain.load()).toMatchObject({ pointer: 2 });
     expect((await chain.load())?.segments).toHaveLength(3);
@@ -90,7 +92,9 @@ describe("a refresh beside a speed layer", () => {
     const ends = async () => closedOf((await chain.load())?.segments ?? []).map(({ to }) => at(to, 0));
     expect(await ends()).toEqual([10n, 20n, 30n, 40n]);
     const read = await newestOf(stores, target);
-    expect(await compact(stores, target, "test", UNWATCHED, { files: 0, left: 1 })).toMatchObject({ version: 5 });
+    expect(
+      await compact(stores, target, { createdBy: "test", limits: { files: 0, left: 1 } }, UNWATCHED),
+    ).toMatchObject({ version: 5 });
     expect(await refreshTo({ ...here, stores }, positions({ 0: 50 }))).toBe(true);
     await stores.data.requireIntact(read.files);
     expect(await ends()).toEqual([10n, 20n, 30n, 40n]);

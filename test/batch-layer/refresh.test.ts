@@ -70,9 +70,10 @@ describe("a refresh", () => {
     await stores.manifests.create({
       ...{ generation, version: 1, base: from, cut: to, files: [], ledger, topicId, createdBy, createdAtMs: 0 },
     });
-    const work = { target, chain, topicId, createdBy, span: { generation, version: 0, from, to, by: "log" as const } };
     const unused = null as never;
-    expect(await settleView(stores, unused, work, unused, { letters: unused, watch: UNWATCHED })).toMatchObject({
+    const span = { generation, version: 0, from, to, by: "log" as const };
+    const work = { target, chain, topicId, createdBy, span, events: unused, letters: unused };
+    expect(await settleView(stores, unused, work, UNWATCHED)).toMatchObject({
       ...{ version: 1, published: true, records: 7, compared: null },
     });
   });
@@ -94,7 +95,7 @@ describe("a refresh", () => {
       // entries that straddle later cuts
       if (step === 4) await archiveTo(stores, target, positions({ 0: 500, 1: 600 }), 90);
       expect(await refreshTo(here, cut)).toBe(true);
-      if (step === 6) await compact(stores, target, "test", UNWATCHED, { files: 4, left: 3 });
+      if (step === 6) await compact(stores, target, { createdBy: "test", limits: { files: 4, left: 3 } }, UNWATCHED);
     }
     const incremental = await newestOf(stores, target);
     const result = await rebuildAll(here, 150);
@@ -316,7 +317,9 @@ describe("a refresh", () => {
     );
     for (const to of [20, 40, 60]) await refreshTo(here, positions({ 0: to }));
     const apart = await newestOf(stores, target);
-    expect(await compact(stores, target, "test", UNWATCHED, { files: 2, left: 1 })).toMatchObject({
+    expect(
+      await compact(stores, target, { createdBy: "test", limits: { files: 2, left: 1 } }, UNWATCHED),
+    ).toMatchObject({
       version: 4,
       folded: 3,
     });

@@ -291,7 +291,7 @@ describe.each(Object.keys(KINDS) as Kind[])("where on the indexed columns of a t
             if (file !== null) states.push(file);
           }
           const parts = states.splice(0, merged);
-          const compacted = await mergeStates(stores(), duck, indexed, parts, PLACE);
+          const compacted = await mergeStates(stores(), duck, { view: indexed, files: parts }, PLACE);
           const manifest = manifestOf(compacted === null ? states : [compacted, ...states]);
           await eventsTable(live, events.length);
           const reader = readerOf(manifest, await liveTiles(indexed));
@@ -373,7 +373,7 @@ describe("an index of a table", () => {
     };
     const ofRun = await part("views/h/rebuilds/run");
     expect(ofRun.index).toBeUndefined();
-    const files = await joinParts(all, view, [ofRun], { folder, prefix: "000000001" }, UNWATCHED);
+    const files = await joinParts(all, { view, files: [ofRun] }, { folder, prefix: "000000001" }, UNWATCHED);
     expect(files).toMatchObject([{ index: { columns: ["name"], rows: 50 } }]);
     expect(await indexed()).toHaveLength(1);
 

@@ -63,7 +63,7 @@ async function replayFrom(source: FlightsSource, options: ReplayOptions): Promis
   const log = new LogReader({ brokers, clientId: "tideline-replay" });
   try {
     const lastRows = await (again ? startOver(log, producer, topic) : heldRows(log, topic));
-    const replay = new Replay(source, producer, topic, lastRows, Math.min(limit, source.rows), options);
+    const replay = new Replay({ source, producer, topic, lastRows, total: Math.min(limit, source.rows) }, options);
     await replay.run();
     return replay.progress();
   } finally {
@@ -74,6 +74,16 @@ async function replayFrom(source: FlightsSource, options: ReplayOptions): Promis
 /** Records per `send` at full speed. The next ones are read at the same time. */
 const recordsPerSend = 10_000;
 const tickMs = 20;
+
+/** What is replayed, and where to. */
+interface ReplayWork {
+  readonly source: FlightsSource;
+  readonly producer: EventProducer;
+  readonly topic: string;
+  /** The last row that each partition holds. */
+  readonly lastRows: LastRows;
+  readonly total: number;
+}
 
 class Replay {
   readonly #source: FlightsSource;
@@ -94,11 +104,7 @@ class Replay {
   #acknowledged = 0;
 
   constructor(
-    source: FlightsSource,
-    producer: EventProducer,
-    topic: string,
-    lastRows: LastRows,
-    total: number,
+    { source, producer, topic, lastRows, total }: ReplayWork,
     { speed, stop, onProgress = () => {} }: ReplayOptions,
   ) {
     this.#source = source;

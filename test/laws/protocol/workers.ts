@@ -222,7 +222,9 @@ export class Workers {
     this.#state.published += 1;
     await run.step(() => protocol.finishPublish(stores, target, chain, version));
     const limits = { files: 2, left: 1 };
-    const compacted = await run.step(() => protocol.compact(stores, target, process.name, UNWATCHED, limits));
+    const compacted = await run.step(() =>
+      protocol.compact(stores, target, { createdBy: process.name, limits }, UNWATCHED),
+    );
     if (compacted !== null) await run.step(() => protocol.finishPublish(stores, target, chain, compacted.version));
     for (let rest = 0; rest < 8; rest++) await process.gate("rests");
   }
