@@ -5,7 +5,7 @@ import { z } from "zod";
  * reason is a problem that has to be shown. Pure: the caller gives the time, and every transition returns a new log.
  */
 
-const KINDS = ["lane", "view", "rule", "delivery", "schedule", "workflow", "proof"] as const;
+const KINDS = ["lane", "reader", "view", "rule", "delivery", "schedule", "workflow", "proof"] as const;
 export type FailureKind = (typeof KINDS)[number];
 
 /** Something that fails, as it is stored and shown. Unknown fields of a later release are dropped. */
@@ -133,6 +133,7 @@ export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Fai
   const since = new Date(sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
   const what = {
     lane: `the speed layer fails to read ${name}`,
+    reader: `reading ${name} fails`,
     view: `view ${name} is stopped`,
     rule: `rule ${name} is stopped`,
     delivery: `delivery ${name} cannot hand alerts over`,

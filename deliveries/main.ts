@@ -59,7 +59,7 @@ const GROUPING_PARTITION = 0;
 const LOOK_EVERY_MS = 50;
 
 /** What fails while its heartbeats do. */
-const GROUP = { kind: "lane", name: "deliveries (group)", views: [] } as const;
+const GROUP = { kind: "reader", name: "deliveries (group)", views: [] } as const;
 
 /**
  * Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it
@@ -265,7 +265,7 @@ class Deliveries {
 
   /** Does something until it succeeds once or `signal` is aborted; each failure is counted, and waits longer. */
   async #again(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    const failing = { kind: "lane", name: `${name} (deliveries)`, views: [] } as const;
+    const failing = { kind: "reader", name: `${name} (deliveries)`, views: [] } as const;
     for (let failures = 0; !signal.aborted; failures++) {
       try {
         await work();

@@ -106,7 +106,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
 /** A partition that cannot be read is a problem, although the others continue. */
 function watchOf(failures: FailureTracker): FetchWatch {
   const failing = (topic: string, partition: number) =>
-    ({ kind: "lane", name: `${topic}/${partition} (rules)`, views: [] }) as const;
+    ({ kind: "reader", name: `${topic}/${partition} (rules)`, views: [] }) as const;
   return {
     failed: (topic, partition, error) => failures.failed(failing(topic, partition), error),
     answered: (topic, partition) => failures.succeeded(failing(topic, partition)),

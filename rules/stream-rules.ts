@@ -29,7 +29,7 @@ export class StreamRules {
     this.#deps = deps;
     const { brokers, topic, logger, failures, stream } = deps;
     // Not the lane's: a heartbeat says nothing of whether the rules get on.
-    const group = { kind: "lane", name: `${stream.name} (rules, group)`, views: [] } as const;
+    const group = { kind: "reader", name: `${stream.name} (rules, group)`, views: [] } as const;
     this.#membership = new Membership({
       brokers,
       topic,
@@ -110,7 +110,7 @@ export class StreamRules {
       metrics.lag.remove({ rule: rule.name });
       onRule(rule, null);
     }
-    failures.succeeded(this.#lane);
+    failures.succeeded(this.#reader);
   }
 
   #sessionDeps(getsOn: () => void): SessionDeps {
@@ -119,7 +119,7 @@ export class StreamRules {
       ...this.#deps,
       onStep: () => {
         getsOn();
-        failures.succeeded(this.#lane);
+        failures.succeeded(this.#reader);
       },
       onRule: (rule, error) => {
         const before = this.#errors.get(rule);
@@ -149,15 +149,15 @@ export class StreamRules {
         )
       : error;
     const count = isTidelineError(named) && named.code === "TOPIC_MISSING" ? "stopped" : "failed";
-    this.#deps.failures[count](this.#lane, named);
+    this.#deps.failures[count](this.#reader, named);
     logger.warn(
       { topic, failures, error: (named as Error).message },
       "rules interrupted; they begin at what is stored",
     );
   }
 
-  get #lane(): Failing {
-    return { kind: "lane", name: `${this.stream} (rules)`, views: [] };
+  get #reader(): Failing {
+    return { kind: "reader", name: `${this.stream} (rules)`, views: [] };
   }
 
   async #pause(durationMs: number, changed: AbortSignal): Promise<void> {

@@ -74,8 +74,8 @@ const GUARD_EVERY_MS = 10_000;
 /** When the process ends, batches under way wait for Redis this long. One that Redis takes unseen does no harm. */
 const LAST_BATCH_MS = 5_000;
 /** What this process does beside its lanes, as its failures are called. */
-const REDIS = { kind: "lane", name: "redis", views: [] } as const;
-const RETIRED = { kind: "lane", name: "retired generations", views: [] } as const;
+const REDIS = { kind: "reader", name: "redis", views: [] } as const;
+const RETIRED = { kind: "reader", name: "retired generations", views: [] } as const;
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {

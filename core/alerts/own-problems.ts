@@ -35,12 +35,13 @@ export interface ReaderLag {
 
 /** Kinds of problems of which nothing can be said while Kafka, or Redis, is away: what they show follows from that. */
 export const FOLLOWS_FROM = {
-  kafka: ["lag", "rule-lag", "delivery-lag", "retention", "lane", "rule", "delivery", "schedule", "workflow"],
-  redis: ["lag", "view", "lane", "rule", "delivery", "schedule", "workflow", "proof"],
+  kafka: ["lag", "rule-lag", "delivery-lag", "retention", "lane", "reader", "rule", "delivery", "schedule", "workflow"],
+  redis: ["lag", "view", "lane", "reader", "rule", "delivery", "schedule", "workflow", "proof"],
 } as const;
 
 const SEVERITY_OF: Readonly<Record<FailureKind, Severity>> = {
   lane: "critical",
+  reader: "critical",
   view: "critical",
   rule: "critical",
   delivery: "critical",

@@ -59,7 +59,7 @@ const missing = object(
 
 const trouble = object(
   {
-    kind: { type: "string", enum: ["lane", "view", "rule", "delivery", "schedule", "workflow", "proof"] },
+    kind: { type: "string", enum: ["lane", "reader", "view", "rule", "delivery", "schedule", "workflow", "proof"] },
     name: text,
     code: { ...text, description: "stable, for programs" },
     message: text,

@@ -13,7 +13,7 @@ const NOT_REFRESHED_MS = 20 * 60_000;
 /** How often fields of processes that are gone are removed. */
 const SWEEP_EVERY = 600;
 
-const REDIS = { kind: "lane", name: "redis", views: [] } as const;
+const REDIS = { kind: "reader", name: "redis", views: [] } as const;
 
 /**
  * What fails again and again in the installation, as this server knows it: what the speed layer and the worker have

@@ -162,6 +162,7 @@ function drawConnection() {
 /** What fails, by kind, in words for people who do not run this. */
 const FAILS = {
   lane: (name) => `Events of ${name} cannot be read`,
+  reader: (name) => `Reading ${name} fails`,
   view: (name) => `The view ${name} is stopped`,
   schedule: (name) => `What is done on schedule as ${name} fails each time`,
   workflow: (name) => `The work ${name} gets nowhere`,

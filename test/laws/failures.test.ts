@@ -97,4 +97,7 @@ test("a problem is one sentence with its reason, cut off where it is too long fo
   expect(short && sentenceOf(short)).toBe(
     "the speed layer fails to read orders since 1970-01-01T00:00:00Z, 3 times in a row: UNEXPECTED: broken",
   );
+  expect(short && sentenceOf({ ...short, kind: "reader", name: "orders (rules)" })).toBe(
+    "reading orders (rules) fails since 1970-01-01T00:00:00Z, 3 times in a row: UNEXPECTED: broken",
+  );
 });
