@@ -49,7 +49,7 @@ export interface RuleLaneDeps {
  * transaction. What one rule has read already opens no alert of it again.
  */
 export class RuleLane {
-  readonly tracks: Set<RuleTrack>;
+  readonly #tracks: Set<RuleTrack>;
   readonly #deps: RuleLaneDeps;
   readonly #decoder: Decoder;
   /** Where the decoder's memory of ids ends: the only position it may decode from without a new warm-up. */
@@ -60,11 +60,26 @@ export class RuleLane {
   private constructor(deps: RuleLaneDeps, decoder: Decoder, tracks: Iterable<RuleTrack>) {
     this.#deps = deps;
     this.#decoder = decoder;
-    this.tracks = new Set(tracks);
+    this.#tracks = new Set(tracks);
   }
 
   static async open(deps: RuleLaneDeps, tracks: Iterable<RuleTrack>): Promise<RuleLane> {
     return new RuleLane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
+  }
+
+  /** Its rules. */
+  get tracks(): ReadonlySet<RuleTrack> {
+    return this.#tracks;
+  }
+
+  /** Takes a rule in, to read from its own positions on. */
+  takeIn(track: RuleTrack): void {
+    this.#tracks.add(track);
+  }
+
+  /** Gives a rule up: another lane takes it in. */
+  giveUp(track: RuleTrack): void {
+    this.#tracks.delete(track);
   }
 
   /** Its connection is about to be closed. */
@@ -75,7 +90,7 @@ export class RuleLane {
   /** The furthest position of its rules, by partition. */
   get front(): Cut {
     const front = new Map<number, Position>();
-    for (const { positions } of this.tracks)
+    for (const { positions } of this.#tracks)
       for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
     return front;
   }
@@ -108,13 +123,13 @@ export class RuleLane {
     // Before the positions move. A dead letter that is written twice counts once.
     if (rejected.length > 0) await deadLetters?.send(this.#deps, rejected);
     for (const { partition, to } of batch) this.#decoded.set(partition, to);
-    const tracks = new Map([...this.tracks].map((track) => [track.rule, track]));
+    const tracks = new Map([...this.#tracks].map((track) => [track.rule, track]));
     const { matches, failed } = await evaluate(this.#decoder.statements, [...tracks.keys()], relation);
     for (const [rule, error] of failed) {
       const track = tracks.get(rule);
       if (track === undefined) continue;
       tracks.delete(rule);
-      this.tracks.delete(track);
+      this.#tracks.delete(track);
       onFailed(track, error);
     }
     const isAhead = ({ rule, partition, offset }: Match) =>
@@ -143,7 +158,7 @@ export class RuleLane {
   /** Per partition the smallest position of the rules. */
   #wanted(): Map<number, Position> {
     const wanted = new Map<number, Position>();
-    for (const { positions } of this.tracks) {
+    for (const { positions } of this.#tracks) {
       for (const partition of this.#deps.partitions) {
         const held = at(positions, partition);
         const least = wanted.get(partition);
@@ -167,7 +182,7 @@ export class RuleLane {
   /** A partition that gave no answer counts up to where its log ended when it last did. */
   #showLag(fetched: readonly FetchedPartition[]): void {
     for (const { partition, stable } of fetched) this.#ends.set(partition, stable);
-    for (const { rule, positions } of this.tracks) {
+    for (const { rule, positions } of this.#tracks) {
       const lag = positionsBetween(positions, this.#ends);
       this.#deps.metrics.lag.set({ rule: rule.name }, Number(lag));
     }

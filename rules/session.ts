@@ -233,8 +233,8 @@ export class RuleSession {
     const main = this.#main;
     if (main === null || lane === main || !cutReached(lane.front, main.front)) return;
     for (const track of lane.tracks) {
-      lane.tracks.delete(track);
-      main.tracks.add(track);
+      lane.giveUp(track);
+      main.takeIn(track);
       this.#deps.logger.info({ rule: track.rule.name }, "caught up: reads with the others");
     }
   }

@@ -8,42 +8,15 @@ import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import { readOnce } from "../store/kafka/read/read-once.ts";
+import { ApplyQueue, type Write } from "./apply-queue.ts";
 import type { Clock } from "./clock.ts";
-import { type FetchSize, fetchBytes } from "./fetch-size.ts";
-import { type BatchPace, lingerMs } from "./linger.ts";
+import { type BatchPace, Fetches, IDLE_WAIT_MS, type Pacing } from "./fetches.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { BatchReader } from "./states/batch-states.ts";
 import type { ViewTrack } from "./view-track.ts";
 
-/** How long a fetch waits for the first record. */
-const IDLE_WAIT_MS = 250;
 /** While the log is quiet, how often to see whether Redis still has our chains. */
 const CHECK_EVERY_MS = 1_000;
-
-/** How a process paces itself. */
-export interface Pacing {
-  /**
-   * A micro-batch is at most this many bytes, or twice as many if its records are wide, and one more is fetched while
-   * it is worked on: the bound of this process's memory.
-   */
-  readonly batchBytes: number;
-  /** With fewer records than this in a full batch they are wide. */
-  readonly batchRecords: number;
-  /**
-   * A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next
-   * one is fetched at once.
-   */
-  readonly fullBatchRecords: number;
-  /** A view this many offsets behind the front gets a lane of its own. */
-  readonly farBehindOffsets: bigint;
-}
-
-export const PACING: Pacing = {
-  batchBytes: 24 * 1024 * 1024,
-  batchRecords: 125_000,
-  fullBatchRecords: 5_000,
-  farBehindOffsets: 200_000n,
-};
 
 export interface LaneDeps {
   readonly stream: Stream;
@@ -75,15 +48,6 @@ const LEADERLESS_FOR_MS = 5_000;
 const ATTACHED_AT_ONCE = 32;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
 
-/** What a fetch gave, scanned. */
-interface Fetched {
-  /** Partitions that had something. */
-  readonly batch: readonly FetchedPartition[];
-  readonly scanned: ScannedBatch;
-  /** Partitions that had nothing. */
-  readonly quiet: readonly FetchedPartition[];
-}
-
 /**
  * A fetch loop over one topic for views that stand close together: fetch from the smallest position, decode once, apply
  * to each view what lies after its own position. Views that are far behind have a lane of their own, so that they never
@@ -93,7 +57,10 @@ export class Lane {
   readonly #deps: LaneDeps;
   readonly #decoder: Decoder;
   readonly #reader: BatchReader;
-  readonly tracks: Set<ViewTrack>;
+  readonly #tracks: Set<ViewTrack>;
+  readonly #fetches: Fetches;
+  /** What is on its way to Redis. */
+  readonly #applying: ApplyQueue;
   /**
    * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up.
    * Removed before the memory changes and set when the change is complete, so that a failure in between leads to a
@@ -102,7 +69,6 @@ export class Lane {
   readonly #decoded = new Map<number, Position>();
   /** Views that were stopped, until they are live beside the others or have a lane of their own. */
   readonly #returning = new Set<ViewTrack>();
-  #ahead: { readonly positions: Cut; readonly answer: Promise<Fetched> } | null = null;
   #info: TopicInfo | null = null;
   /** Partitions without a leader, when it was last looked: they are left out until one is found. */
   #leaderless: { readonly partitions: readonly number[]; readonly untilMs: number } = { partitions: [], untilMs: 0 };
@@ -111,9 +77,6 @@ export class Lane {
   /** How far fetching was behind at the last fetch, in offsets, by partition. */
   readonly #lags = new Map<number, number>();
   #lastBatch = NO_BATCH;
-  #lastFetch: FetchSize = { bytes: 0, records: 0 };
-  #applying: Promise<unknown> = Promise.resolve();
-  #confirmed = 0;
 
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
     this.#deps = deps;
@@ -121,11 +84,29 @@ export class Lane {
     this.#reader = new BatchReader(decoder.statements, ({ message }) =>
       deps.logger.warn({ stream: deps.stream.name, error: message }, "views are read one by one: no shared statement"),
     );
-    this.tracks = new Set(tracks);
+    this.#tracks = new Set(tracks);
+    this.#fetches = new Fetches({ ...deps, scan: (batch) => decoder.scan(batch) });
+    this.#applying = new ApplyQueue(deps.clock);
   }
 
   static async open(deps: LaneDeps, tracks: Iterable<ViewTrack>): Promise<Lane> {
     return new Lane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
+  }
+
+  /** Its views. */
+  get tracks(): ReadonlySet<ViewTrack> {
+    return this.#tracks;
+  }
+
+  /** Takes a view in, to read from its own position on. */
+  takeIn(track: ViewTrack): void {
+    this.#tracks.add(track);
+  }
+
+  /** Gives a view up: another lane takes it in, or nobody reads for it any more. */
+  giveUp(track: ViewTrack): void {
+    this.#tracks.delete(track);
+    this.#returning.delete(track);
   }
 
   /**
@@ -133,7 +114,7 @@ export class Lane {
    * lane makes no progress.
    */
   get confirmed(): number {
-    return this.#confirmed;
+    return this.#applying.confirmed;
   }
 
   /** How far fetching is behind the log, in offsets, by partition: also of partitions that it has read before. */
@@ -151,17 +132,16 @@ export class Lane {
 
   /** Whether it may take a view in without reading again what its own live views have read. */
   mayTakeIn(track: ViewTrack): boolean {
-    if (this.tracks.size === 0) return true;
+    if (this.#tracks.size === 0) return true;
     const others = this.#live();
     return others.length > 0 && !isBehind(track, others);
   }
 
   /** Drops what was fetched ahead and looks everything up again: after an error, or when partitions changed hands. */
   reset(): void {
-    this.#ahead?.answer.catch(() => undefined);
-    this.#ahead = null;
-    this.#applying = Promise.resolve();
-    for (const track of this.tracks) track.detach();
+    this.#fetches.forget();
+    this.#applying.abandon();
+    for (const track of this.#tracks) track.detach();
   }
 
   /** Its connection is about to be closed. */
@@ -171,8 +151,8 @@ export class Lane {
 
   /** Waits for what is on its way to Redis: before the process ends. */
   async drain(): Promise<void> {
-    await this.#applying.catch(() => undefined);
-    await this.#dropAhead();
+    await this.#applying.settle().catch(() => undefined);
+    await this.#fetches.drop();
   }
 
   /**
@@ -180,23 +160,21 @@ export class Lane {
    * for everything that was sent before.
    */
   async step(assigned: readonly number[]): Promise<number> {
+    const { stream, clock, metrics, pacing } = this.#deps;
     const partitions = await this.#attach(await this.#readable(assigned));
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
       this.#lags.clear();
-      await this.#answered();
-      await this.#deps.clock.wait(IDLE_WAIT_MS);
+      await this.#applying.settle();
+      await clock.wait(IDLE_WAIT_MS);
       return 0;
     }
     await this.#seek(wanted);
-    const askedMs = performance.now();
-    const { batch, scanned, quiet } = await this.#fetch(wanted);
-    const touched = this.#touchWhenApplied(this.#untouched(quiet));
-    if (batch.length === 0) await touched;
-    this.#deps.metrics.stageSeconds.observe(
-      { stream: this.#deps.stream.name, stage: "wait" },
-      (performance.now() - askedMs) / 1_000,
-    );
+    const askedMs = clock.nowMs();
+    const { batch, scanned, quiet } = await this.#fetches.from(wanted, this.#lastBatch);
+    this.#touchWhenApplied(this.#untouched(quiet));
+    if (batch.length === 0) await this.#applying.settle();
+    metrics.stageSeconds.observe({ stream: stream.name, stage: "wait" }, (clock.nowMs() - askedMs) / 1_000);
     for (const { partition, stable, to } of [...batch, ...quiet]) this.#lags.set(partition, Number(stable - to));
     if (batch.length === 0) {
       this.#lastBatch = NO_BATCH;
@@ -206,25 +184,25 @@ export class Lane {
     const next = new Map(wanted);
     for (const { partition, to } of batch) next.set(partition, to);
     // What is fetched before the work on a small batch is not as fresh as what is fetched after it.
-    if (scanned.rows.length >= this.#deps.pacing.fullBatchRecords) this.#fetchAhead(next);
+    if (scanned.rows.length >= pacing.fullBatchRecords) this.#fetches.begin(next);
     return this.#work(batch, scanned);
   }
 
   async #work(fetched: readonly FetchedPartition[], scanned: ScannedBatch): Promise<number> {
-    const { stream, metrics } = this.#deps;
-    const startedMs = performance.now();
+    const { stream, clock, metrics } = this.#deps;
+    const startedMs = clock.nowMs();
     const records = scanned.rows.length;
     for (const { partition } of fetched) this.#decoded.delete(partition);
     const decoded = await this.#decoder.decode(fetched, scanned);
-    const decodedMs = performance.now();
+    const decodedMs = clock.nowMs();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
     const { rejected } = decoded;
     if (rejected.length > 0) {
       await this.#deps.deadLetters.send(this.#deps, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
-    const waitedMs = await this.#apply(fetched, decoded);
-    const doneMs = performance.now();
+    const waitedMs = await this.#applying.push(this.#writes(fetched, decoded));
+    const doneMs = clock.nowMs();
     this.#lastBatch = { records, processingMs: doneMs - startedMs };
     metrics.batchRecords.observe({ stream: stream.name }, records);
     metrics.stageSeconds.observe({ stream: stream.name, stage: "decode" }, (decodedMs - startedMs) / 1_000);
@@ -234,30 +212,16 @@ export class Lane {
   }
 
   /**
-   * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis;
-   * while the next one is worked on. Returns how long it waited for the one before, in milliseconds.
+   * What the batch adds to each view, as soon as it is known: it is on its way to Redis while the next view's is
+   * computed.
    */
-  async #apply(fetched: readonly FetchedPartition[], decoded: DecodedBatch): Promise<number> {
+  async *#writes(fetched: readonly FetchedPartition[], decoded: DecodedBatch): AsyncGenerator<Write> {
     const views = this.#live().map(({ view }) => view);
     const batch = { ...this.#reader.read(views, decoded), fetched, topicId: this.#info?.id ?? "" };
-    const before = this.#applying;
-    let [waitedMs, sent] = [0, false];
-    for (const track of this.tracks) {
-      const apply = await track.prepare(batch, this.#deps.clock.nowMs());
-      if (apply === null) continue;
-      const readyMs = performance.now();
-      await before;
-      waitedMs += performance.now() - readyMs;
-      this.#applying = Promise.all([this.#applying, apply()]);
-      sent = true;
-      // Avoid an unhandled rejection: the error is seen where the promise is awaited.
-      this.#applying.catch(() => undefined);
+    for (const track of this.#tracks) {
+      const write = await track.prepare(batch, this.#deps.clock.nowMs());
+      if (write !== null) yield write;
     }
-    const confirm = () => {
-      this.#confirmed += 1;
-    };
-    if (sent) this.#applying.then(confirm, () => undefined);
-    return waitedMs;
   }
 
   /** Of partitions that have nothing new, those for which that was not noted a moment ago. */
@@ -274,17 +238,9 @@ export class Lane {
    * Notes that these partitions have nothing new, once Redis has answered for what was sent: their last records may be
    * on their way. The batch of other partitions is worked on at the same time.
    */
-  #touchWhenApplied(quiet: readonly FetchedPartition[]): Promise<unknown> {
-    const touch = () => Promise.all([...this.tracks].map((track) => track.touch(quiet)));
-    this.#applying = quiet.length === 0 ? this.#applying : this.#applying.then(touch);
-    // Avoid an unhandled rejection: the error is seen where the promise is awaited.
-    this.#applying.catch(() => undefined);
-    return this.#applying;
-  }
-
-  /** Waits until Redis has answered for the batch before; throws when it could not be asked. */
-  async #answered(): Promise<void> {
-    await this.#applying;
+  #touchWhenApplied(quiet: readonly FetchedPartition[]): void {
+    if (quiet.length === 0) return;
+    this.#applying.afterwards(() => Promise.all([...this.#tracks].map((track) => track.touch(quiet))));
   }
 
   /** Of these partitions, those that are not known to have no leader. */
@@ -302,9 +258,9 @@ export class Lane {
   /** Attaches the views that have to be. Returns those of `asked` that have a leader. */
   async #attach(asked: readonly number[]): Promise<readonly number[]> {
     const { log, topic, clock } = this.#deps;
-    const waiting = [...this.tracks].filter((track) => track.waits(asked, clock.nowMs()));
+    const waiting = [...this.#tracks].filter((track) => track.waits(asked, clock.nowMs()));
     if (waiting.length === 0 && this.#info !== null) return asked;
-    await this.#answered();
+    await this.#applying.settle();
     const info = await log.topic(topic);
     const bounds = await log.readableBounds(topic);
     this.#leaveOut(bounds.leaderless);
@@ -327,7 +283,7 @@ export class Lane {
     const others = this.#live().filter((track) => !this.#returning.has(track));
     for (const track of this.#returning) {
       if (track.phase === "live" && isBehind(track, others)) await this.#deps.moveOut(track);
-      if (track.phase === "live" || !this.tracks.has(track)) this.#returning.delete(track);
+      if (track.phase === "live") this.#returning.delete(track);
     }
   }
 
@@ -351,8 +307,8 @@ export class Lane {
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
-    await this.#answered();
-    await this.#dropAhead();
+    await this.#applying.settle();
+    await this.#fetches.drop();
     const { dedup, topic, stream, logger } = this.#deps;
     for (const [partition] of moved) this.#decoded.delete(partition);
     await this.#decoder.forget(moved.map(([partition]) => partition));
@@ -360,40 +316,6 @@ export class Lane {
     await warmDedups(dedup, this.#decoder, { topic, topicId: this.#info?.id ?? "", stream, before });
     for (const [partition, to] of moved) this.#decoded.set(partition, to);
     logger.debug({ topic, before: cutToJson(before) }, "dedup windows warmed");
-  }
-
-  async #fetch(wanted: Cut): Promise<Fetched> {
-    const ahead = this.#ahead;
-    if (ahead !== null && samePositions(ahead.positions, wanted)) {
-      this.#ahead = null;
-      return ahead.answer;
-    }
-    await this.#dropAhead();
-    const linger = lingerMs(this.#lastBatch, this.#deps.pacing.fullBatchRecords);
-    if (linger > 0) await this.#deps.clock.wait(linger);
-    return this.#read(wanted);
-  }
-
-  async #read(positions: Cut): Promise<Fetched> {
-    const { log, topic, pacing } = this.#deps;
-    const bytes = fetchBytes(this.#lastFetch, pacing);
-    const answer = await log.fetch(topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: bytes });
-    const batch = answer.filter(({ from, to }) => to > from);
-    const quiet = answer.filter(({ from, to }) => to === from);
-    this.#lastFetch = { bytes, records: batch.reduce((sum, { records }) => sum + records.length, 0) };
-    return { batch, quiet, scanned: await this.#decoder.scan(batch) };
-  }
-
-  #fetchAhead(positions: Cut): void {
-    const answer = this.#read(positions);
-    // Avoid an unhandled rejection: the error is seen where the promise is awaited.
-    answer.catch(() => undefined);
-    this.#ahead = { positions, answer };
-  }
-
-  async #dropAhead(): Promise<void> {
-    await this.#ahead?.answer.catch(() => undefined);
-    this.#ahead = null;
   }
 
   async #check(): Promise<void> {
@@ -408,7 +330,7 @@ export class Lane {
   }
 
   #live(): ViewTrack[] {
-    return [...this.tracks].filter((track) => track.phase === "live");
+    return [...this.#tracks].filter((track) => track.phase === "live");
   }
 }
 
@@ -424,8 +346,4 @@ async function inGroups<T>(items: readonly T[], size: number, work: (item: T) =>
 function isBehind({ positions }: ViewTrack, others: readonly ViewTrack[]): boolean {
   const passed = (partition: number, held: Position) => others.every((other) => at(other.positions, partition) > held);
   return others.length > 0 && [...positions].some(([partition, held]) => passed(partition, held));
-}
-
-function samePositions(a: Cut, b: Cut): boolean {
-  return a.size === b.size && [...a].every(([partition, held]) => b.get(partition) === held);
 }

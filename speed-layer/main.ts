@@ -24,7 +24,7 @@ import { SettleRequests } from "../store/redis/settle-requests.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { STEADY_CLOCK } from "./clock.ts";
-import { PACING, type Pacing } from "./lane.ts";
+import { PACING, type Pacing } from "./fetches.ts";
 import { type SpeedState, speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";

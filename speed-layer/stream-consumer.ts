@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { isTidelineError } from "../core/errors.ts";
 import { at, type Cut } from "../core/log/position.ts";
@@ -80,7 +79,7 @@ export class StreamConsumer {
   /** Lets go of a view whose generation was retired. */
   remove(track: ViewTrack): void {
     this.#tracks.delete(track);
-    for (const { lane } of this.#lanes) lane.tracks.delete(track);
+    for (const { lane } of this.#lanes) lane.giveUp(track);
     this.#views.resumed(track);
     this.#deps.logger.info({ view: track.name, generation: track.generation }, "generation retired");
   }
@@ -130,7 +129,7 @@ export class StreamConsumer {
         await log.topic(topic);
         await this.#membership.join(this.#stopping.signal);
         const main = await this.#open(null);
-        for (const track of this.#tracks) main.lane.tracks.add(track);
+        for (const track of this.#tracks) main.lane.takeIn(track);
         this.#main = main.lane;
         this.#start(main);
         counter.succeeded(failing);
@@ -188,8 +187,8 @@ export class StreamConsumer {
   /** Gives a view of `from` a lane of its own. When none can be opened the view stays where it is. */
   async #moveOut(track: ViewTrack, from: Lane): Promise<void> {
     const own = await this.#open(track);
-    from.tracks.delete(track);
-    if (this.#tracks.has(track)) own.lane.tracks.add(track);
+    from.giveUp(track);
+    if (this.#tracks.has(track)) own.lane.takeIn(track);
     this.#deps.logger.info({ view: track.name }, "behind the others: reads in a lane of its own");
     this.#start(own);
   }
@@ -255,15 +254,15 @@ export class StreamConsumer {
       // What is on its way to Redis may still put its position back.
       await lane.drain();
       if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
-      lane.tracks.delete(track);
-      main.tracks.add(track);
+      lane.giveUp(track);
+      main.takeIn(track);
       this.#deps.logger.info({ view: track.name }, "caught up: reads with the others");
     }
   }
 
+  /** Ends early when the process stops. */
   async #pause(durationMs: number): Promise<void> {
-    // Rejects when the process stops, which ends the pause as well.
-    await delay(durationMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    await this.#deps.clock.wait(durationMs, this.#stopping.signal);
   }
 }
 

@@ -21,6 +21,7 @@ export const UNIT = [
   "test/store/duck-errors.test.ts",
   "test/store/duck-metadata.test.ts",
   "test/alerts/failed-checks.test.ts",
+  "test/speed-layer/apply-queue.test.ts",
   "test/speed-layer/fetch-size.test.ts",
   "test/reads/given-up.test.ts",
   "test/http/hosts.test.ts",

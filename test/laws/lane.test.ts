@@ -14,7 +14,8 @@ import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { at, type Cut } from "../../core/log/position.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { ROWS } from "../../core/measures/measure.ts";
-import { Lane, PACING } from "../../speed-layer/lane.ts";
+import { PACING } from "../../speed-layer/fetches.ts";
+import { Lane } from "../../speed-layer/lane.ts";
 import { type SpeedMetrics, speedMetrics } from "../../speed-layer/metrics.ts";
 import { ViewTrack } from "../../speed-layer/view-track.ts";
 import { Archive } from "../../store/archive/archive.ts";
@@ -135,7 +136,7 @@ class Bay {
 
   async main(): Promise<Lane> {
     this.#main ??= await this.#open(this.asked);
-    for (const { track } of this.#main.tracks.size === 0 ? this.views : []) this.#main.tracks.add(track);
+    for (const { track } of this.#main.tracks.size === 0 ? this.views : []) this.#main.takeIn(track);
     return this.#main;
   }
 
@@ -169,8 +170,8 @@ class Bay {
     const data = new DataDirectory(home);
     const moveOut = async (track: ViewTrack) => {
       const own = await this.#open([]);
-      lane.tracks.delete(track);
-      own.tracks.add(track);
+      lane.giveUp(track);
+      own.takeIn(track);
       this.own.push(own);
     };
     const lane: Lane = await Lane.open(

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fetchBytes } from "../../speed-layer/fetch-size.ts";
+import { fetchBytes } from "../../speed-layer/fetches.ts";
 
 const pacing = { batchBytes: 1_000, batchRecords: 100, fullBatchRecords: 10 };
 

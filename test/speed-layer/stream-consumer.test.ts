@@ -6,7 +6,7 @@ import { Registry } from "prom-client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { instant, stream, text } from "../../core/definition/builders.ts";
 import { STEADY_CLOCK } from "../../speed-layer/clock.ts";
-import { PACING } from "../../speed-layer/lane.ts";
+import { PACING } from "../../speed-layer/fetches.ts";
 import { speedMetrics } from "../../speed-layer/metrics.ts";
 import { StreamConsumer } from "../../speed-layer/stream-consumer.ts";
 import { Archive } from "../../store/archive/archive.ts";

@@ -159,9 +159,9 @@ export const speedMutants: readonly Mutant[] = [
   {
     name: "fresh-before-applied",
     what: "a partition without new records is called fresh while its last ones are on their way to Redis",
-    file: "speed-layer/lane.ts",
-    find: "this.#applying.then(touch);",
-    replace: "Promise.all([this.#applying, touch()]);",
+    file: "speed-layer/apply-queue.ts",
+    find: "this.#underWay.then(write)",
+    replace: "Promise.all([this.#underWay, write()])",
     necessary: true,
     scenarios: [],
   },

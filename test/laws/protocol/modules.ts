@@ -29,6 +29,7 @@ export async function loadProtocol(folder: string) {
     ...(await load<typeof import("../../../serving/read/live/redis-gate.ts")>("serving/read/live/redis-gate.ts")),
     ...(await load<typeof import("../../../serving/read/live/segment-cache.ts")>("serving/read/live/segment-cache.ts")),
     ...(await load<typeof import("../../../serving/read/live/view-status.ts")>("serving/read/live/view-status.ts")),
+    ...(await load<typeof import("../../../speed-layer/fetches.ts")>("speed-layer/fetches.ts")),
     ...(await load<typeof import("../../../speed-layer/lane.ts")>("speed-layer/lane.ts")),
     ...(await load<typeof import("../../../speed-layer/metrics.ts")>("speed-layer/metrics.ts")),
     ...(await load<typeof import("../../../speed-layer/view-track.ts")>("speed-layer/view-track.ts")),

@@ -94,8 +94,8 @@ export class Workers {
     if (second !== null) this.#state.seconds.set(process.name, second);
     const main = await this.#lane(process, stores, second === null ? [track] : [track, second], async (moved) => {
       const own = await this.#lane(process, stores, [], async () => undefined);
-      main.tracks.delete(moved);
-      own.tracks.add(moved);
+      main.giveUp(moved);
+      own.takeIn(moved);
       this.#watch(process, this.#readApart(process, own, main));
     });
     for (;;) {
@@ -154,8 +154,8 @@ export class Workers {
         if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
         await own.drain();
         if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
-        own.tracks.delete(track);
-        main.tracks.add(track);
+        own.giveUp(track);
+        main.takeIn(track);
       }
     }
   }
