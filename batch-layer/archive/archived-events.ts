@@ -45,10 +45,10 @@ export async function archivedEvents(
   const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
   let all = counts;
   if (foreign.length > 0) {
-    const anew = `anew_${randomUUID().replaceAll("-", "")}`;
-    await decodeOriginals(stores, duck, span, foreign, anew);
-    all = withForeign(counts, await countsOf(duck, anew));
-    parts.push(anew);
+    const decoded = `decoded_${randomUUID().replaceAll("-", "")}`;
+    await decodeOriginals(stores, duck, span, foreign, decoded);
+    all = withForeign(counts, await countsOf(duck, decoded));
+    parts.push(decoded);
   }
   const selects = parts.map((part) => `SELECT ${readColumns(stream)} FROM ${part}`);
   return { relation: `(${selects.join(" UNION ALL ")})`, counts: all };

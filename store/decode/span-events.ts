@@ -23,7 +23,7 @@ export interface SpanSource {
 export interface StreamSpan extends SpanSource, Span {}
 
 const FETCH_BYTES = 4 * 1024 * 1024;
-const ANEW = "anew_in_span";
+const DECODED = "decoded_in_span";
 const TAIL = "tail";
 
 export interface SpanReading {
@@ -101,15 +101,15 @@ export async function spanParts(
     if (files.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${seam})`);
     if (seam < last) tails.push({ partition, from: seam, to: last });
   }
-  await duck.run(`DROP TABLE IF EXISTS ${ANEW}`);
-  if (foreign.length > 0) await decodeOriginals(sources, duck, span, foreign, ANEW, reading);
+  await duck.run(`DROP TABLE IF EXISTS ${DECODED}`);
+  if (foreign.length > 0) await decodeOriginals(sources, duck, span, foreign, DECODED, reading);
   if (tails.length > 0) await readTails(sources, duck, { ...span, tails }, reading);
   return {
     archived:
       archived.length === 0
         ? null
         : `SELECT ${spanColumns(stream)} FROM ${parquetRows(archived)} WHERE ${spans.join(" OR ")}`,
-    tables: [...(foreign.length === 0 ? [] : [ANEW]), ...(tails.length === 0 ? [] : [TAIL])],
+    tables: [...(foreign.length === 0 ? [] : [DECODED]), ...(tails.length === 0 ? [] : [TAIL])],
   };
 }
 

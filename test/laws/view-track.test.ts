@@ -217,10 +217,10 @@ test("an answer that puts a view's position back while a batch is prepared loses
 });
 
 test("a batch is compared with the log where it begins, also when the view is put back while Redis is asked", async () => {
-  let meanwhile = async () => {};
+  let inBetween = async () => {};
   class Asked extends Chain {
     override async reached(): ReturnType<Chain["reached"]> {
-      await meanwhile();
+      await inBetween();
       return super.reached();
     }
   }
@@ -245,7 +245,7 @@ test("a batch is compared with the log where it begins, also when the view is pu
   // Redis comes back as it was, which the view learns from an answer, and others bring it to where the batch begins.
   const bounds = vi.spyOn(log, "bounds");
   let before = 0;
-  meanwhile = async () => {
+  inBetween = async () => {
     await asItWas();
     await inFlight[1]?.();
     expect(tracked.position()).toBe(0n);
