@@ -1,5 +1,5 @@
 import { eventData } from "../core/event-stream.ts";
-import type { JoinedProof, Proof } from "../core/proof/proof.ts";
+import type { JoinedProof, Proof } from "../core/proof/proof-result.ts";
 import { separated } from "../core/secrets.ts";
 
 /** What the API says to a question for a proof: the proof, or problem details as text. */

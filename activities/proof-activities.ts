@@ -1,5 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
-import { type Proof, proofsIn } from "../core/proof/proof.ts";
+import { type Proof, proofsIn } from "../core/proof/proof-result.ts";
 import { askProof, type ProofReply } from "./ask-proof.ts";
 import { attempt } from "./attempt.ts";
 import type { ActivityDeps } from "./deps.ts";

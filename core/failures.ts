@@ -112,22 +112,6 @@ export function concerns({ views }: Failure, { view, generation }: { view: strin
   return views.includes(view) || views.includes(generation);
 }
 
-/** A problem as answers show it: a failure without what only its counting needs. */
-export interface Problem {
-  readonly kind: FailureKind;
-  readonly name: string;
-  readonly code: string;
-  readonly message: string;
-  /** What to do about it. */
-  readonly hint: string;
-  /** ISO 8601, UTC. */
-  readonly since: string;
-}
-
-export function problemOf({ kind, name, code, message, hint, sinceMs }: Failure): Problem {
-  return { kind, name, code, message, hint, since: new Date(sinceMs).toISOString() };
-}
-
 /** One sentence for people: what fails, since when, why. */
 export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Failure): string {
   const since = new Date(sinceMs).toISOString().replace(/\.\d+Z$/, "Z");

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import { ALERT_STATES } from "../../core/alerts/alert-states.ts";
 import { SEVERITIES } from "../../core/contract/alerts.ts";
+import { ALERT_STATES } from "../../core/definition/shown-alert.ts";
 import type { ListFlags } from "../alerts/list.ts";
 import type { SilenceFlags } from "../alerts/respond.ts";
 import { loadConfig } from "../setup/config.ts";

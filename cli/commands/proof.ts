@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { type JoinedProof, type Proof, proofsIn } from "../../core/proof/proof.ts";
+import { type JoinedProof, type Proof, proofsIn } from "../../core/proof/proof-result.ts";
 import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
 import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, withQuery } from "../query/view-query.ts";

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { isDate } from "../../core/interval.ts";
 import { separated } from "../../core/secrets.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { answerText } from "../query/answer-text.ts";
 import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, queryUrl } from "../query/view-query.ts";

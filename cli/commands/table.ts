@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
+import type { TableBody } from "../../serving/tables/table-schemas.ts";
 import { askApi } from "../query/ask-api.ts";
-import { type TableBody, tableText } from "../query/table-text.ts";
+import { tableText } from "../query/table-text.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
 import { print } from "../terminal/sheet.ts";

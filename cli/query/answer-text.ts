@@ -1,8 +1,7 @@
 import { TidelineError } from "../../core/errors.ts";
 import { filterText } from "../../core/query/filter.ts";
 import type { Row } from "../../core/query/present.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
-import type { AnswerField } from "../../serving/answer/answer-fields.ts";
+import type { AnswerBody, AnswerField } from "../../serving/answer/answer-schemas.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";

@@ -1,5 +1,5 @@
 import { amount } from "../../core/amount.ts";
-import type { Difference, FieldProof, JoinedProof, Proof } from "../../core/proof/proof.ts";
+import type { Difference, FieldProof, JoinedProof, Proof } from "../../core/proof/proof-result.ts";
 import { filterText } from "../../core/query/filter.ts";
 import { printable } from "../terminal/printable.ts";
 import { draw } from "../terminal/sheet.ts";

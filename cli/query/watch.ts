@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../../core/errors.ts";
 import { eventData } from "../../core/event-stream.ts";
 import { separated } from "../../core/secrets.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Config } from "../setup/config.ts";

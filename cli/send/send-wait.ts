@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isTidelineError, sentencesOf, TidelineError } from "../../core/errors.ts";
-import type { Problem } from "../../core/failures.ts";
 import { at, type Cut, type CutJson, cutFromJson, partitionsOf } from "../../core/log/position.ts";
 import { separated } from "../../core/secrets.ts";
 import { formatDuration } from "../../core/time.ts";
+import type { Trouble } from "../../serving/common/trouble.ts";
 import { apiSilent } from "../query/answer-text.ts";
 import type { Config } from "../setup/config.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
@@ -15,7 +15,7 @@ const ASK_TIMEOUT_MS = 10_000;
 interface ViewAt {
   readonly name: string;
   readonly applied: CutJson | null;
-  readonly problems?: readonly Problem[];
+  readonly problems?: readonly Trouble[];
 }
 
 /**
@@ -32,7 +32,7 @@ export function positionText(topic: string, reached: Cut): string {
 export type Arrival =
   | { readonly state: "there" }
   | { readonly state: "underway"; readonly records: bigint }
-  | { readonly state: "stopped"; readonly problem: Problem };
+  | { readonly state: "stopped"; readonly problem: Trouble };
 
 /** How far a view is, as `GET /views` tells; undefined: it does not know the view. */
 export function arrivalOf(reached: Cut, view: ViewAt | undefined): Arrival {

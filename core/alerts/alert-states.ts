@@ -3,8 +3,6 @@ import type { AlertEvent } from "./alert.ts";
 
 export type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
 
-export const ALERT_STATES = ["open", "acknowledged", "silenced", "cleared"] as const satisfies readonly AlertState[];
-
 /** An alert as it stands. */
 export interface Alert {
   readonly id: string;

@@ -15,7 +15,7 @@ import {
 } from "./fields.ts";
 import { WRITTEN } from "./record/record-time.ts";
 import { NUMBER_TEXTS, ROUNDINGS } from "./record/record-value.ts";
-import { type Fields, type Stream, stream } from "./stream.ts";
+import { COMPATIBILITIES, type Fields, type Stream, stream } from "./stream.ts";
 
 /**
  * A stream's definition as plain JSON, so that it can be stored: what was built by an older definition lives on after
@@ -80,7 +80,7 @@ export const StreamDocument = z.strictObject({
   dedupWindow: z.int(),
   tombstones: z.literal("delete").optional(),
   version: z.int(),
-  compatibility: z.enum(["backward", "forward", "full", "none"]),
+  compatibility: z.enum(COMPATIBILITIES),
   fields: Specs,
   previous: z.array(z.strictObject({ version: z.int(), fields: Specs, upcast: z.record(z.string(), z.string()) })),
 });

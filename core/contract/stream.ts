@@ -16,7 +16,8 @@ export type EventOf<S extends Stream> = z.infer<S["contract"]>;
  * What a new version's Avro schema owes the one before: to read its events (backward), to be read by it (forward), or
  * both.
  */
-export type Compatibility = "backward" | "forward" | "full" | "none";
+export const COMPATIBILITIES = ["backward", "forward", "full", "none"] as const;
+export type Compatibility = (typeof COMPATIBILITIES)[number];
 
 /** An older version of an event, as producers wrote or still write it. */
 export interface PreviousVersion {

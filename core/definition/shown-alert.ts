@@ -1,31 +1,30 @@
-export type AlertState = "open" | "acknowledged" | "silenced" | "cleared";
+import { z } from "zod";
+import { SEVERITIES } from "../contract/alerts.ts";
+import { time } from "../json-parts.ts";
+
+export const ALERT_STATES = ["open", "acknowledged", "silenced", "cleared"] as const;
+export type AlertState = (typeof ALERT_STATES)[number];
 
 /** An alert as answers and deliveries show it. Times are ISO 8601, UTC. */
-export interface ShownAlert {
-  readonly id: string;
-  readonly rule: string;
-  readonly severity: string | null;
-  readonly state: AlertState;
-  readonly key: string | null;
-  readonly says: string | null;
-  /** Event time of the record that opened it. */
-  readonly at: string;
-  /** When the alert was written. */
-  readonly openedAt: string;
-  /** The interval of event time whose one alert it is. */
-  readonly quiet: { readonly from: string; readonly to: string } | null;
-  readonly source: {
-    readonly stream: string;
-    readonly partition: number;
-    readonly offset: number;
-    readonly eventId: string;
-  } | null;
-  readonly condition: string | null;
-  readonly acknowledged: { readonly at: string; readonly by: string | null } | null;
-  /** When the problem was over; null while it lasts, and for alerts of rules. */
-  readonly clearedAt: string | null;
-  readonly silencedUntil: string | null;
-}
+export const ShownAlert = z
+  .object({
+    id: z.string().describe("follows from the rule, its key and the interval: the same records give the same id"),
+    rule: z.string(),
+    severity: z.enum(SEVERITIES).nullable(),
+    state: z.enum(ALERT_STATES),
+    key: z.string().nullable(),
+    says: z.string().nullable(),
+    at: time.describe("event time of the record that opened it"),
+    openedAt: time.describe("when the alert was written"),
+    quiet: z.object({ from: time, to: time }).nullable().describe("the interval of event time whose one alert it is"),
+    source: z.object({ stream: z.string(), partition: z.int(), offset: z.int(), eventId: z.string() }).nullable(),
+    condition: z.string().nullable(),
+    acknowledged: z.object({ at: time, by: z.string().nullable() }).nullable(),
+    clearedAt: time.nullable().describe("when the problem of one of Tideline's own alerts was over"),
+    silencedUntil: time.nullable(),
+  })
+  .readonly();
+export type ShownAlert = z.infer<typeof ShownAlert>;
 
 /** Alerts that a delivery hands over in one message. */
 export interface ShownGroup {

@@ -160,6 +160,8 @@ export interface Measure extends Described {
 }
 
 /** A 64-bit integer for JSON: a number while that is exact, else text. */
+export function presentInteger(value: bigint): number | string;
+export function presentInteger(value: bigint | undefined): Presented;
 export function presentInteger(value: bigint | undefined): Presented {
   if (value === undefined) return null;
   const number = Number(value);

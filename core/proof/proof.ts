@@ -1,5 +1,5 @@
 import type { View } from "../definition/view.ts";
-import type { CutJson, EpochMs } from "../log/position.ts";
+import type { EpochMs } from "../log/position.ts";
 import { dimensionScales } from "../measures/decimals.ts";
 import type { PlainFound, Presented, PresentedField } from "../measures/measure.ts";
 import { plainDecimal, plainPresented } from "../measures/plain-values.ts";
@@ -10,7 +10,8 @@ import type { Row } from "../query/present.ts";
 import type { Query } from "../query/query.ts";
 import type { GroupValue } from "../state/cells.ts";
 import { plainIsCut } from "./plain-cut.ts";
-import { type AnswerFault, answerFaults, type GivenAnswer } from "./proof-answer.ts";
+import { answerFaults, type GivenAnswer } from "./proof-answer.ts";
+import type { ComparedRows, Difference, FieldProof, ShownRow } from "./proof-result.ts";
 
 /** A row of an answer, and the registers that its distinct counts were estimated from. */
 export interface ServedRow {
@@ -27,102 +28,6 @@ export interface PlainRow {
   found(measure: string): PlainFound;
 }
 
-/** One value, or a whole row, that is not what the log says. */
-export interface Difference {
-  readonly problem:
-    | "differs"
-    | "registers differ"
-    | "beyond its error"
-    | "not served"
-    | "not in the log"
-    | AnswerFault["problem"];
-  /** The row's start and dimensions. Empty, and all values null, of a table of which no rows are to be shown. */
-  readonly row: Readonly<Record<string, Presented>>;
-  /** A measure, or `delay.p99`; "row" for a whole row. */
-  readonly field: string;
-  readonly served: PresentedField | Row;
-  readonly log: PresentedField | Row;
-  /** Served less log, where both are numbers. */
-  readonly difference: Presented;
-}
-
-/** What was found of one field in all rows. */
-export interface FieldProof {
-  readonly type: string;
-  readonly compared: number;
-  readonly different: number;
-  /** The relative error that the field states; 0: it has to be equal. */
-  readonly error: number;
-  /** The largest relative error that was seen, against the exact figure. */
-  readonly largestError: number;
-  /** Of an estimate: how many lie more than three standard errors off the exact figure. One in 370 does by chance. */
-  readonly beyondThreeErrors?: number;
-}
-
-/** A row as it is shown: both readings, and the exact figures of its estimates. */
-export interface ShownRow {
-  readonly row: Readonly<Record<string, Presented>>;
-  readonly served: Row;
-  readonly log: Row;
-  readonly exact: Readonly<Record<string, Presented>>;
-}
-
-export interface ComparedRows {
-  readonly rows: number;
-  readonly mismatches: number;
-  readonly fields: Readonly<Record<string, FieldProof>>;
-  /** The first of them. */
-  readonly differences: readonly Difference[];
-  readonly shown: readonly ShownRow[];
-}
-
-/** An answer that was proven, and where it stands. */
-export interface ProvenAnswer {
-  readonly asOf: string;
-  readonly position: {
-    readonly generation: string;
-    readonly version: number;
-    readonly cut: CutJson;
-    readonly applied: CutJson;
-  };
-  /** False: the batch version alone, which was compared with the log below its cut. */
-  readonly complete: boolean;
-  readonly rows: number;
-  /** Event time, ISO 8601; null where it is not bounded. */
-  readonly from: string | null;
-  readonly to: string | null;
-}
-
-/** What is served, compared with the log. */
-export interface Proof extends ComparedRows {
-  readonly view: string;
-  readonly equal: boolean;
-  /** One, unless it was too large for one or samples were taken. Each was compared at its own position. */
-  readonly answers: readonly ProvenAnswer[];
-  /** How many records of the log were read. */
-  readonly records: number;
-  /**
-   * "anew": all were decoded from their original bytes. "archived": of archived ones it was taken what the archive read
-   * in them.
-   */
-  readonly decoded: "anew" | "archived";
-}
-
-/**
- * The proof of a joined table: of each of its tables, by the name that it has there. Its columns are computed of these.
- */
-export interface JoinedProof {
-  readonly view: string;
-  /** Whether all of them are. */
-  readonly equal: boolean;
-  readonly tables: Readonly<Record<string, Proof>>;
-}
-
-/** The proofs that one answer has: one, or that of each table of a joined one. */
-export function proofsIn(proof: Proof | JoinedProof): Proof[] {
-  return "tables" in proof ? Object.values(proof.tables) : [proof];
-}
-
 const MOST_DIFFERENCES = 100;
 
 /**
@@ -133,15 +38,6 @@ const MOST_ERRORS = 5;
 const SMALL = 5;
 const TOLD_ERRORS = 3;
 
-interface Tally {
-  readonly type: string;
-  readonly error: number;
-  compared: number;
-  different: number;
-  largestError: number;
-  beyondThreeErrors?: number;
-}
-
 /** Compares what is served with what the log says, page by page. */
 export class RowComparison {
   readonly #view: View;
@@ -149,7 +45,7 @@ export class RowComparison {
   readonly #mostShown: number;
   /** Of a table with no rows shown, differences have no values either: its rows are records. */
   readonly #hidesValues: boolean;
-  readonly #tallies = new Map<string, Tally>();
+  readonly #tallies = new Map<string, FieldProof>();
   readonly #differences: Difference[] = [];
   readonly #shown: ShownRow[] = [];
   #rows = 0;
@@ -251,7 +147,7 @@ export class RowComparison {
   }
 
   /** Quantiles: each within its relative error of the exact one. */
-  #compareParts(tally: Tally, log: Row, field: string, answered: PresentedField, wanted: PresentedField): void {
+  #compareParts(tally: FieldProof, log: Row, field: string, answered: PresentedField, wanted: PresentedField): void {
     for (const [part, exact] of Object.entries((wanted ?? {}) as Record<string, Presented>)) {
       const given = (answered as Record<string, Presented> | null)?.[part] ?? null;
       const error = relativeError(given, exact);
@@ -271,7 +167,7 @@ export class RowComparison {
   }
 
   /** An estimate: against the figure that it stands for. */
-  #compareTruth(tally: Tally, plain: PlainRow, log: Row, field: string, answered: PresentedField): void {
+  #compareTruth(tally: FieldProof, plain: PlainRow, log: Row, field: string, answered: PresentedField): void {
     const truth = this.#view.measures[field]?.plain.truth?.(plain.found(field));
     if (truth === undefined) return;
     const off = Math.abs(Number(answered) - Number(truth));

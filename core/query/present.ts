@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { componentKey } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { TimeRange } from "../interval.ts";
@@ -16,6 +17,9 @@ import { type SlideOptions, slide } from "./windows.ts";
 import { finish, STEP, sorting, type Work } from "./work.ts";
 
 export type Row = Readonly<Record<string, PresentedField>>;
+
+/** A row with any columns. */
+export const AnyRow = z.custom<Row>((value) => typeof value === "object" && value !== null).meta({ type: "object" });
 
 export interface PresentedRows {
   readonly rows: Row[];

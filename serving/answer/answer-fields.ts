@@ -4,28 +4,7 @@ import { canBeCut, partialColumn } from "../../core/query/partial.ts";
 import type { Query } from "../../core/query/query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
-
-/** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
-export interface AnswerField {
-  readonly kind: "time" | "dimension" | "measure";
-  readonly type: string;
-  readonly unit: string;
-  readonly exact: boolean;
-  /** Relative standard error; 0 when exact. */
-  readonly error: number;
-  readonly note: string;
-  /** What its values are, or those of its parts. */
-  readonly values: "integer" | "decimal" | "double" | "text" | "boolean" | "instant" | "other";
-  /**
-   * The type that they have in JSON, all of them, whatever their size; null where there is none. Absent for values that
-   * are neither.
-   */
-  readonly json?: "number" | "string" | "boolean";
-  /** How many decimal places its exact decimals have. */
-  readonly scale?: number;
-  /** Of a measure that presents several values: their names, or "list". */
-  readonly parts?: readonly string[] | "list";
-}
+import type { AnswerField } from "./answer-schemas.ts";
 
 const TIME: AnswerField = {
   kind: "time",

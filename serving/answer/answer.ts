@@ -1,13 +1,10 @@
 import type { TidelineError } from "../../core/errors.ts";
-import type { Problem } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
-import { type Cut, type CutJson, cutToJson } from "../../core/log/position.ts";
-import type { Row } from "../../core/query/present.ts";
+import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { Query } from "../../core/query/query.ts";
 import { STEP, type Work } from "../../core/query/work.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import type { Missing } from "../common/missing.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import { askLess } from "../common/refusals.ts";
 import { shownStatus } from "../read/live/shown-status.ts";
@@ -15,50 +12,15 @@ import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { type AnswerField, answerFields } from "./answer-fields.ts";
-
-/** Where an answer stands in the log. */
-export interface AnswerPosition {
-  readonly generation: string;
-  readonly version: number;
-  readonly cut: CutJson;
-  readonly applied: CutJson;
-}
-
-export interface AnswerBody {
-  readonly view: string;
-  readonly rows: readonly Row[];
-  readonly truncated: boolean;
-  readonly fields: Readonly<Record<string, AnswerField>>;
-  readonly window: AnswerWindow;
-  readonly asOf: string;
-  readonly position: AnswerPosition;
-  readonly batchVersion: number;
-  /** Null for an answer about an earlier position. */
-  readonly freshnessMs: number | null;
-  readonly complete: boolean;
-  readonly missing?: Missing;
-  readonly notices?: readonly AnswerNotice[];
-  /** What keeps it from growing; absent when all is well, and with `at`. */
-  readonly problems?: readonly Problem[];
-}
-
-/** What a client should know although the answer is right. */
-export interface AnswerNotice {
-  readonly code: "EVENTS_AFTER_NOW" | "LONG_NUMBERS";
-  readonly message: string;
-}
-
-/** Which time the rows are about, and how it is cut. */
-export interface AnswerWindow {
-  readonly from: string;
-  readonly to: string;
-  /** The width of a bucket, the calendar's unit, or "all". */
-  readonly every: string;
-  /** How much time a row covers; the same as `every` unless windows slide. */
-  readonly window: string;
-  readonly zone: string;
-}
+import { answerFields } from "./answer-fields.ts";
+import type {
+  AnswerBody,
+  AnswerField,
+  AnswerNotice,
+  AnswerStatus,
+  AnswerWindow,
+  ViewSummary,
+} from "./answer-schemas.ts";
 
 function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: number, toMs: number): AnswerWindow {
   const every = calendar === null ? formatDuration(everyMs) : calendar.unit === "all" ? "all" : `1 ${calendar.unit}`;
@@ -85,7 +47,7 @@ function token(asOf: AsOf): string {
 }
 
 /** What every answer says beside its rows: for the body of JSON, and the headers of all. */
-export function answerStatus(definition: Definition, status: ViewStatus, at: AsOf | null) {
+export function answerStatus(definition: Definition, status: ViewStatus, at: AsOf | null): AnswerStatus {
   const { manifest, missing, problems } = status;
   // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was
   // made, or when.
@@ -153,7 +115,7 @@ export function viewSummary(
   types: ColumnTypes,
   status: ViewStatus | null,
   changedMs: number | null,
-) {
+): ViewSummary {
   const { version, cut, applied, freshnessMs, complete } = shownStatus(status);
   const [by, measures] = [Object.keys(view.by), Object.keys(view.measures)];
   const fields = Object.entries(answerFields(view, types, { by, measures, everyMs: view.grainMs, calendar: null }));

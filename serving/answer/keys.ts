@@ -1,6 +1,6 @@
 import type { View } from "../../core/definition/view.ts";
 import { decimalText, dimensionScales, shownGroupValue } from "../../core/measures/decimals.ts";
-import { type Presented, presentInteger, ROWS } from "../../core/measures/measure.ts";
+import { presentInteger, ROWS } from "../../core/measures/measure.ts";
 import { compareText } from "../../core/measures/order.ts";
 import type { Query } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
@@ -10,14 +10,9 @@ import { bucketOf, LAST_INSTANT } from "../../core/time.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Reading } from "../read/reading.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { type AnswerNotice, LONG_NUMBERS } from "./answer.ts";
+import { LONG_NUMBERS } from "./answer.ts";
 import { answerFields } from "./answer-fields.ts";
-
-/** A value that a dimension has, and how many events (or lines) have it. */
-export interface Key {
-  readonly key: GroupValue;
-  readonly rows: Presented;
-}
+import type { KeysBody } from "./answer-schemas.ts";
 
 /** The query whose cells are the values of one dimension: all of the window in one bucket. */
 export function keysQuery(view: View, query: Query, dimension: string): Query {
@@ -43,7 +38,7 @@ export function* keysOf(
   dimension: string,
   { cells }: Pick<Reading, "cells">,
   { prefix, limit }: { prefix: string; limit: number },
-): Work<{ keys: Key[]; truncated: boolean }> {
+): Work<Pick<KeysBody, "keys" | "truncated">> {
   const scale = dimensionScales(view).get(dimension) ?? 0;
   const counted = new Map<string, { key: GroupValue; rows: bigint }>();
   for (const { group, values } of cells) {
@@ -76,17 +71,10 @@ function compareKeys(a: GroupValue, b: GroupValue, scale: number): number {
   return compareText(textOf(a, scale), textOf(b, scale)) || Number(a === null) - Number(b === null);
 }
 
-interface KeysBody {
-  readonly view: string;
-  readonly dimension: string;
-  readonly keys: readonly Key[];
-  readonly notices?: readonly AnswerNotice[];
-}
-
 /** The answer to which values a dimension has, as JSON: numbers are written, and long ones noted, as in rows. */
 export function keysJson(
   { definition: { view }, types }: DescribedView,
-  { keys, ...body }: KeysBody,
+  { keys, ...body }: Pick<KeysBody, "view" | "dimension" | "keys" | "notices">,
   numbers: Numbers,
 ): string {
   const asked = { by: [body.dimension], measures: [], everyMs: view.grainMs, calendar: null };

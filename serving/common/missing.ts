@@ -1,3 +1,6 @@
+import { z } from "zod";
+import { count } from "../../core/json-parts.ts";
+
 /** Why an answer may be the batch version's alone. */
 export const MISSING_CODES = [
   "GAP", // neither the batch version nor Redis has some positions
@@ -10,10 +13,13 @@ export const MISSING_CODES = [
 ] as const;
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
-export interface Missing {
-  readonly code: (typeof MISSING_CODES)[number];
-  readonly message: string;
-  readonly partition?: number;
-  readonly from?: string;
-  readonly to?: string;
-}
+export const Missing = z
+  .object({
+    code: z.enum(MISSING_CODES),
+    message: z.string(),
+    partition: count.exactOptional(),
+    from: z.string().exactOptional(),
+    to: z.string().exactOptional(),
+  })
+  .meta({ id: "Missing", description: "Why the answer is the batch version's alone" });
+export type Missing = z.infer<typeof Missing>;

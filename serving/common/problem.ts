@@ -1,4 +1,6 @@
-import { type ErrorCode, isTidelineError, sentencesOf, TidelineError, type WrongParameter } from "../../core/errors.ts";
+import { z } from "zod";
+import { type ErrorCode, isTidelineError, sentencesOf, TidelineError } from "../../core/errors.ts";
+import { list } from "../../core/json-parts.ts";
 
 /** How HTTP tells a client of an error. */
 interface Meaning {
@@ -40,7 +42,7 @@ const MEANINGS = {
 /** What a problem-details body can carry as `code`: stable, for programs. */
 export type ProblemCode = keyof typeof MEANINGS;
 
-/** Every code, for the OpenAPI document. */
+/** Every code. */
 export const PROBLEM_CODES = Object.keys(MEANINGS) as readonly ProblemCode[];
 
 /**
@@ -93,14 +95,17 @@ const TOLD_AS: Readonly<Record<Exclude<ErrorCode, ProblemCode>, "NOT_READY" | "I
 };
 
 /** Problem details (RFC 9457), with the extension members `code` and `errors`. */
-export interface Problem {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly detail: string;
-  readonly code: ProblemCode;
-  readonly errors?: readonly WrongParameter[];
-}
+export const Problem = z
+  .object({
+    type: z.string().meta({ format: "uri" }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(PROBLEM_CODES).describe("stable, for programs"),
+    errors: list(z.object({ parameter: z.string(), problem: z.string(), allowed: z.string() })).exactOptional(),
+  })
+  .meta({ id: "Problem", description: "Problem details (RFC 9457)" });
+export type Problem = z.infer<typeof Problem>;
 
 export const PROBLEM_TYPE = "application/problem+json";
 

@@ -1,14 +1,19 @@
 import type { View } from "../../core/definition/view.ts";
+import { keysOf } from "../answer/answer-schemas.ts";
 import { takenParameters } from "../common/route-parameters.ts";
-import { ANSWER_HEADERS, type Json, jsonResponse, keysSchema, problemResponses } from "./openapi-schemas.ts";
+import type { ColumnTypes } from "../views/column-types.ts";
+import {
+  ANSWER_HEADERS,
+  EVENT_STREAM,
+  inQuery,
+  type Json,
+  jsonResponse,
+  LAST_EVENT_ID,
+  problemResponses,
+  whole,
+} from "./openapi-schemas.ts";
 
 /** What the OpenAPI document says of positions, formats, keys and live streams. */
-
-function inQuery(name: string, description: string, schema: Json, required = false): Json {
-  return { name, in: "query", required, description, schema };
-}
-
-const text = { type: "string" } as const;
 
 export const FORMAT_PARAMETER = inQuery(
   "format",
@@ -39,13 +44,11 @@ export function consistencyParameters({ stream }: View): Json[] {
       "at",
       "The asOf of an earlier answer: this one stands exactly there, from state " +
         "while that is held, else recomputed from archive and log",
-      text,
     ),
     inQuery(
       "min",
       "Read your own write: what the answer has to include, separated by commas; each the asOf of " +
         `an answer, or topic:partition:offset of a record of ${stream.name}`,
-      text,
     ),
     inQuery("wait", "How long to wait for min: milliseconds, or 1s to 30s; after that 503 with code NOT_REACHED", {
       type: "string",
@@ -54,26 +57,24 @@ export function consistencyParameters({ stream }: View): Json[] {
   ];
 }
 
-/**
- * GET /views/:name/keys; `query` are the parameters of the view's query, `types` those that its dimensions may have.
- */
-export function keysOperation(view: View, query: readonly Json[], types: readonly string[]): Json {
+/** GET /views/:name/keys; `query` are the parameters of the view's query. */
+export function keysOperation(view: View, types: ColumnTypes, query: readonly Json[]): Json {
   return {
     tags: ["views"],
     operationId: `keys-${view.name}`,
     summary: `The values that a dimension of ${view.name} has`,
     description: "With how many events (or lines) each has in the window, the most frequent first.",
     parameters: takenParameters("/views/:name/keys", [
-      inQuery("dimension", "Whose values", { type: "string", enum: Object.keys(view.by) }, true),
-      inQuery("prefix", "Only values that begin with this", text),
-      inQuery("limit", "The most values to answer", { type: "integer", minimum: 1, maximum: 10_000, default: 100 }),
+      inQuery("dimension", "Whose values", { type: "string", enum: Object.keys(view.by) }, { required: true }),
+      inQuery("prefix", "Only values that begin with this"),
+      inQuery("limit", "The most values to answer", whole({ most: 10_000, byDefault: 100 })),
       ...query,
       NUMBERS_PARAMETER,
       ...consistencyParameters(view),
     ]),
     responses: {
       200: {
-        ...jsonResponse("The values, and where they stand", keysSchema(view.name, types)),
+        ...jsonResponse("The values, and where they stand", keysOf(view, types)),
         headers: ANSWER_HEADERS,
       },
       ...problemResponses("400", "410", "429", "503", "504"),
@@ -99,24 +100,14 @@ export function liveOperation(view: View, query: readonly Json[]): Json {
       ...takenParameters("/views/:name/live", [
         ...query,
         NUMBERS_PARAMETER,
-        inQuery("interval", "Milliseconds between two answers at least", {
-          type: "integer",
-          minimum: 50,
-          maximum: 60_000,
-          default: 250,
-        }),
+        inQuery(
+          "interval",
+          "Milliseconds between two answers at least",
+          whole({ least: 50, most: 60_000, byDefault: 250 }),
+        ),
       ]),
-      {
-        name: "Last-Event-ID",
-        in: "header",
-        required: false,
-        description: "The id of the last event that the client has; an EventSource sends it by itself",
-        schema: text,
-      },
+      LAST_EVENT_ID,
     ],
-    responses: {
-      200: { description: "The stream", content: { "text/event-stream": { schema: text } } },
-      ...problemResponses("400", "429", "503"),
-    },
+    responses: { 200: EVENT_STREAM, ...problemResponses("400", "429", "503") },
   };
 }

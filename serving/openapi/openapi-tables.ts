@@ -1,38 +1,32 @@
+import { z } from "zod";
 import { type Joined, joinedKey } from "../../core/definition/joined.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
 import { MOST_KEYS, tableColumns } from "../../core/query/table-query.ts";
 import { takenParameters } from "../common/route-parameters.ts";
+import { JoinedHistory } from "../tables/joined-history.ts";
+import {
+  HISTORY_LIMIT,
+  HistoryBody,
+  JoinedReplay,
+  JoinedRow,
+  JoinedRows,
+  ReplayBody,
+  TableRow,
+  TableRows,
+  TablesBody,
+} from "../tables/table-schemas.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
+import { inPath, inQuery, type Json, jsonResponse, problemResponses, text, whole } from "./openapi-schemas.ts";
 
 /** What the OpenAPI document says of tables. */
 
-const text = { type: "string" } as const;
-
-const inQuery = (name: string, description: string, schema: Json, required = false): Json => ({
-  name,
-  in: "query",
-  required,
-  description,
-  schema,
-});
-
-/** How many events of a key are answered. */
-export const HISTORY_LIMIT = { least: 1, most: 100_000, byDefault: 100 } as const;
-
-const AT = inQuery("at", "Exactly the position of an earlier answer: its asOf", text);
+const AT = inQuery("at", "Exactly the position of an earlier answer: its asOf");
 const POSITION = [
   AT,
-  inQuery("min", "A position that the answer includes", text),
-  inQuery("wait", "How long to wait for min at most", text),
+  inQuery("min", "A position that the answer includes"),
+  inQuery("wait", "How long to wait for min at most"),
 ];
 const NUMBERS = inQuery("numbers", "How exact numbers are written", { type: "string", enum: ["number", "text"] });
-const LIMITED = (least: number, most: number, byDefault: number): Json => ({
-  type: "integer",
-  minimum: least,
-  maximum: most,
-  default: byDefault,
-});
 
 /** What of a table its paths are made of. */
 export interface DocumentedTable {
@@ -40,15 +34,16 @@ export interface DocumentedTable {
   readonly key: readonly string[];
   /** The key first. */
   readonly columns: readonly string[];
+  readonly isJoined: boolean;
 }
 
 export function documentedTable({ definition: { view } }: DescribedView): DocumentedTable {
-  return { name: view.name, key: Object.keys(view.by), columns: tableColumns(view) };
+  return { name: view.name, key: Object.keys(view.by), columns: tableColumns(view), isJoined: false };
 }
 
 export function documentedJoin(definition: Joined): DocumentedTable {
   const key = joinedKey(definition);
-  return { name: definition.name, key, columns: [...key, ...Object.keys(definition.columns)] };
+  return { name: definition.name, key, columns: [...key, ...Object.keys(definition.columns)], isJoined: true };
 }
 
 /** The paths of all tables. */
@@ -57,67 +52,77 @@ export function tablePaths(tables: readonly DocumentedTable[]): Json {
     tags: ["tables"],
     operationId: "tables",
     summary: "The tables, with their columns and where each stands",
-    responses: { 200: jsonResponse("The tables", { type: "object", properties: { tables: { type: "array" } } }) },
+    responses: { 200: jsonResponse("The tables", TablesBody) },
   };
   return { "/tables": { get: list }, ...Object.fromEntries(tables.flatMap(pathsOf)) };
 }
 
-function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
-  const row = { type: "object", properties: Object.fromEntries(columns.map((column) => [column, {}])) };
-  const status = { asOf: text, position: { type: "object" }, complete: { type: "boolean" } };
-  const body = (properties: Json) => ({ type: "object", properties: { table: text, ...properties, ...status } });
-  const operation = (id: string, summary: string, parameters: Json[], response: Json): Json => ({
+/** The bodies of a table's answers; a question may leave out any column. */
+function bodiesOf({ columns, isJoined }: DocumentedTable) {
+  const row = z.object(Object.fromEntries(columns.map((column) => [column, z.unknown().optional()])));
+  const compared = { row: row.nullable(), served: row.nullable() };
+  return {
+    rows: (isJoined ? JoinedRows : TableRows).extend({ rows: z.array(row) }),
+    row: (isJoined ? JoinedRow : TableRow).extend({ row }),
+    history: isJoined ? JoinedHistory : HistoryBody,
+    replay: (isJoined ? JoinedReplay : ReplayBody).extend(compared),
+  };
+}
+
+function pathsOf(table: DocumentedTable): [string, Json][] {
+  const { name, key, columns } = table;
+  const bodies = bodiesOf(table);
+  const operation = (id: string, summary: string, parameters: Json[], body: z.ZodType): Json => ({
     get: {
       tags: ["tables"],
       operationId: `${id}-${name}`,
       summary,
       parameters,
       responses: {
-        200: jsonResponse(summary, response),
+        200: jsonResponse(summary, body),
         ...problemResponses("400", "404", "410", "422", "429", "503", "504"),
       },
     },
   });
   const keyText = `${key.join("/")}; / within a part is written %2F`;
-  const one = inQuery("key", keyText, text, true);
-  const path = { name: "key", in: "path", required: true, description: keyText, schema: text };
-  const some = inQuery("columns", "Columns beside the key, separated by commas", text);
-  const shared = [some, ...POSITION, NUMBERS];
+  const one = inQuery("key", keyText, text, { required: true });
+  const path = inPath("key", { description: keyText });
+  const shared = [inQuery("columns", "Columns beside the key, separated by commas"), ...POSITION, NUMBERS];
   const many = [
     inQuery("key", `Only these, up to ${MOST_KEYS}: ${keyText}`, { type: "array", items: text }),
-    inQuery("prefix", `Only keys whose ${key[0]} begins so`, text),
-    ...columns.map((column) => inQuery(`where[${column}]`, "Only rows with this value; null for none", text)),
-    inQuery("order", "Columns to sort by, - before a name for descending; the key when absent", text),
-    inQuery("limit", "The most rows to answer", LIMITED(1, MAX_LIMIT, DEFAULT_LIMIT)),
-    inQuery("after", "What the page before gave as next", text),
+    inQuery("prefix", `Only keys whose ${key[0]} begins so`),
+    ...columns.map((column) => inQuery(`where[${column}]`, "Only rows with this value; null for none")),
+    inQuery("order", "Columns to sort by, - before a name for descending; the key when absent"),
+    inQuery("limit", "The most rows to answer", whole({ most: MAX_LIMIT, byDefault: DEFAULT_LIMIT })),
+    inQuery("after", "What the page before gave as next"),
   ];
-  const { least, most, byDefault } = HISTORY_LIMIT;
-  const limited = inQuery("limit", "The most events to answer, the newest ones", LIMITED(least, most, byDefault));
-  const rows = body({ rows: { type: "array", items: row }, truncated: { type: "boolean" }, next: text });
-  const events = { table: text, events: { type: "array" }, truncated: { type: "boolean" } };
-  const replayed = { table: text, equal: { type: "boolean" }, row, served: row };
+  const limited = inQuery("limit", "The most events to answer, the newest ones", whole(HISTORY_LIMIT));
   return [
     [
       `/tables/${name}`,
-      operation("table", `Rows of ${name}`, takenParameters("/tables/:name", [...many, ...shared]), rows),
+      operation("table", `Rows of ${name}`, takenParameters("/tables/:name", [...many, ...shared]), bodies.rows),
     ],
     [
       `/tables/${name}/{key}`,
-      operation("row", `One row of ${name}`, [path, ...takenParameters("/tables/:name/*", shared)], body({ row })),
+      operation("row", `One row of ${name}`, [path, ...takenParameters("/tables/:name/*", shared)], bodies.row),
     ],
     [
       `/history/${name}`,
-      operation("history", "The events of one key", takenParameters("/history/:table", [one, limited, AT]), {
-        type: "object",
-        properties: events,
-      }),
+      operation(
+        "history",
+        "The events of one key",
+        takenParameters("/history/:table", [one, limited, AT]),
+        bodies.history,
+      ),
     ],
     [
       `/replay/${name}`,
-      operation("replay", "One row, recomputed from the log", takenParameters("/replay/:table", [one, AT]), {
-        type: "object",
-        properties: replayed,
-      }),
+      operation(
+        "replay",
+        "One row, recomputed from the log",
+        takenParameters("/replay/:table", [one, AT]),
+        bodies.replay,
+      ),
     ],
   ];
 }

@@ -1,7 +1,8 @@
-import { concerns, type Failure, type Problem, problemOf } from "../../core/failures.ts";
+import { concerns, type Failure } from "../../core/failures.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { Failures } from "../../store/redis/failures.ts";
+import { type Trouble, troubleOf } from "../common/trouble.ts";
 import type { RedisGate } from "../read/live/redis-gate.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { ViewOverview } from "./overview.ts";
@@ -24,7 +25,7 @@ export class Problems {
   readonly #gate: RedisGate;
   readonly #own: FailureTracker;
   #told: readonly Failure[] = [];
-  #ofViews = new Map<string, readonly Problem[]>();
+  #ofViews = new Map<string, readonly Trouble[]>();
   #refreshes = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -70,12 +71,12 @@ export class Problems {
   /**
    * Those that keep the answers of a view's generation from growing. The same list for as long as they are the same.
    */
-  of(generation: string): readonly Problem[] {
+  of(generation: string): readonly Trouble[] {
     if (this.#told.length === 0) return NONE;
     const known = this.#ofViews.get(generation);
     if (known !== undefined) return known;
     const view = generation.slice(0, generation.lastIndexOf("."));
-    const found = this.#told.filter((one) => concerns(one, { view, generation })).map(problemOf);
+    const found = this.#told.filter((one) => concerns(one, { view, generation })).map(troubleOf);
     this.#ofViews.set(generation, found);
     return found;
   }
@@ -92,7 +93,7 @@ export class Problems {
   }
 }
 
-const NONE: readonly Problem[] = [];
+const NONE: readonly Trouble[] = [];
 
 /** Since when the records that came in after a version are there. */
 interface Grown {

@@ -1,12 +1,14 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import { z } from "zod";
 import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError } from "../../core/errors.ts";
+import { count, list } from "../../core/json-parts.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
 import type { Archive } from "../../store/archive/archive.ts";
 import { FileTimes } from "../../store/archive/file-times.ts";
 import {
-  type Quality,
+  Quality,
   type QualitySpan,
   type QualityWindow,
   qualityHistory,
@@ -30,14 +32,27 @@ export interface StreamQualitySources {
 }
 
 /** A stream as `GET /streams` shows it. */
-export interface StreamSummary {
-  readonly stream: string;
-  readonly topic: string;
-  readonly revision: number;
-  readonly partitions: number;
-  /** Of what is archived; null when the topic does not exist. */
-  readonly quality: Quality | null;
-}
+const StreamSummary = z.object({
+  stream: z.string(),
+  topic: z.string(),
+  revision: count,
+  partitions: count,
+  quality: Quality.nullable().describe("of what is archived; null when the topic does not exist"),
+});
+type StreamSummary = z.infer<typeof StreamSummary>;
+
+/** The answer of GET /streams. */
+export const StreamsBody = z.object({ streams: list(StreamSummary) });
+export type StreamsBody = z.infer<typeof StreamsBody>;
+
+/** The answer of GET /streams/:name/quality. Spans without records are left out. */
+export const StreamQualityBody = z.object({
+  stream: z.string(),
+  from: z.string(),
+  to: z.string(),
+  spans: list(Quality.extend({ from: z.string(), reasons: z.record(z.string(), count) })),
+});
+export type StreamQualityBody = z.infer<typeof StreamQualityBody>;
 
 /** How good the streams' records are, from the archive. */
 export class StreamQuality {

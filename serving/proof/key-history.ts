@@ -1,8 +1,10 @@
+import { z } from "zod";
 import { countedCondition } from "../../core/definition/counted.ts";
-import { type Cut, type CutJson, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import { count, cut, list } from "../../core/json-parts.ts";
+import { type Cut, cutFromJson, cutToJson } from "../../core/log/position.ts";
 import { shownGroupValue } from "../../core/measures/decimals.ts";
 import { recordSql, showRecord } from "../../core/measures/kinds/latest.ts";
-import type { Row } from "../../core/query/present.ts";
+import { AnyRow, type Row } from "../../core/query/present.ts";
 import { type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { RawEvents } from "../../store/decode/raw-events.ts";
@@ -20,23 +22,25 @@ import { LogWork, type LogWorkOptions } from "./log-work.ts";
 const PIECE_BYTES = 2 * 1024 * 1024;
 
 /** One event of a key. */
-export interface KeyEvent {
-  readonly partition: number;
-  readonly offset: string;
-  /**
-   * Whether the table counts it: a second record of one event is a duplicate, and one that `where` leaves out is
-   * filtered.
-   */
-  readonly verdict: "counted" | "filtered" | "duplicate";
-  readonly event: Row;
-}
+export const KeyEvent = z.object({
+  partition: count,
+  offset: z.string(),
+  verdict: z
+    .enum(["counted", "filtered", "duplicate"])
+    .describe(
+      "whether the table counts it: a second record of one event is a duplicate, and one that where leaves out " +
+        "is filtered",
+    ),
+  event: AnyRow,
+});
+export type KeyEvent = z.infer<typeof KeyEvent>;
 
-export interface KeyHistory {
-  /** In the order of the log, the newest ones. */
-  readonly events: readonly KeyEvent[];
-  readonly truncated: boolean;
-  readonly applied: CutJson;
-}
+export const KeyHistory = z.object({
+  events: list(KeyEvent).describe("in the order of the log, the newest ones"),
+  truncated: z.boolean(),
+  applied: cut,
+});
+export type KeyHistory = z.infer<typeof KeyHistory>;
 
 interface Asked {
   readonly definition: Definition;

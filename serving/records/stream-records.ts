@@ -1,12 +1,14 @@
+import { z } from "zod";
 import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError } from "../../core/errors.ts";
+import { list } from "../../core/json-parts.ts";
 import type { Position } from "../../core/log/position.ts";
 import type { DuckPool } from "../../store/duckdb/duck.ts";
 import { topicOf, unreachable } from "../../store/kafka/cluster/topics.ts";
 import { type FetchedPartition, LogReader } from "../../store/kafka/read/log.ts";
 import { followTopic } from "../../store/records/follow.ts";
 import { type LogStart, positionsText, spanFrom } from "../../store/records/log-start.ts";
-import { type RecordJson, recordJson } from "../../store/records/record-json.ts";
+import { RecordJson, recordJson } from "../../store/records/record-json.ts";
 import { openRecordReader, type ReadRecord } from "../../store/records/record-reader.ts";
 import type { SchemaSource } from "../../store/registry/registry-schemas.ts";
 import { badRequest, overloaded } from "../common/refusals.ts";
@@ -28,15 +30,18 @@ export interface RecordsRequest {
 }
 
 /** The answer of GET /streams/:name/records. */
-export interface RecordsPage {
-  readonly stream: string;
-  readonly topic: string;
-  readonly records: readonly RecordJson[];
-  /** Where the next page begins: the value of its parameter `at`. */
-  readonly next: string;
-  /** Whether this page reaches the end that the log had when it was asked for. */
-  readonly atEnd: boolean;
-}
+export const RecordsPage = z.object({
+  stream: z.string(),
+  topic: z.string(),
+  records: list(RecordJson),
+  next: z.string().describe("the value of at for the next page"),
+  /** The end that the log had when the page was asked for. */
+  atEnd: z.boolean().describe("whether the page reaches the end of the log"),
+});
+export type RecordsPage = z.infer<typeof RecordsPage>;
+
+/** How many records a page has, and how far back it begins. */
+export const RECORDS = { byDefault: 50, most: 1_000, mostLast: 100_000 } as const;
 
 const MAX_WAITING = 8;
 /** One page reads at most this many records, and answers at most this many bytes; `next` says where to continue. */

@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import {
-  ALERT_STATES,
   type Alert,
   type AlertQuestion,
   type AlertStates,
@@ -9,15 +8,16 @@ import {
 } from "../../core/alerts/alert-states.ts";
 import { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 import { alerts as alertStream, OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
+import { ALERT_STATES } from "../../core/definition/shown-alert.ts";
 import type { WrongParameter } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { isListed } from "../access/access.ts";
+import { ALERT_LIMIT, type AlertsBody } from "../alerts/alert-schemas.ts";
 import { AlertSending } from "../alerts/alert-sending.ts";
 import { ToldAlerts } from "../alerts/own-alerts.ts";
 import { badRequest } from "../common/refusals.ts";
-import { ALERT_LIMIT } from "../openapi/openapi-alerts.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -26,7 +26,7 @@ const END_PATIENCE_MS = 1_000;
 
 /** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
 export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving): void {
-  app.get("/alerts", async (request) => {
+  app.get("/alerts", async (request): Promise<AlertsBody> => {
     const { question, limit } = readQuestion(request.query as Parameters);
     // Own alerts are told also while Kafka is away, which may be what they say.
     const isOwn = question.rule === OWN_RULE;

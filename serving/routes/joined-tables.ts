@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { JoinedAsOf } from "../../core/log/as-of.ts";
-import { cutToJson } from "../../core/log/position.ts";
+import { type CutJson, cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
 import type { Row } from "../../core/query/present.ts";
@@ -13,6 +13,7 @@ import { type JoinedHistory, joinHistories } from "../tables/joined-history.ts";
 import { type JoinedRequest, readJoinedKey, readJoinedRequest } from "../tables/joined-request.ts";
 import { type JoinedAnswer, joinedColumnNames, partQuestion, positionsOf, readJoined } from "../tables/joined-rows.ts";
 import { readTable } from "../tables/table-rows.ts";
+import type { JoinedReplay, JoinedSummary } from "../tables/table-schemas.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -28,7 +29,7 @@ interface JoinedAsked {
 }
 
 /** A joined table in the list of tables. */
-export async function joinedSummary(serving: Serving, name: string) {
+export async function joinedSummary(serving: Serving, name: string): Promise<JoinedSummary[]> {
   const join = await serving.joins.find(name);
   if (join === null) return [];
   const tables = Object.fromEntries([...join.tables].map(([part, { definition }]) => [part, definition.view.name]));
@@ -116,11 +117,11 @@ export async function joinedHistory({ serving, join, request, reply }: JoinedAsk
  * One row as the logs of all tables make it, beside the one that is served at the same positions. `equal` when each
  * table's row is what its log says: the columns are a function of these.
  */
-export async function joinedReplay({ serving, join, request, reply }: JoinedAsked) {
+export async function joinedReplay({ serving, join, request, reply }: JoinedAsked): Promise<JoinedReplay> {
   const { key, at } = readJoinedKey(serving, join, "/replay/:table", request.query as Parameters);
   const signal = closedSignal(reply);
   const [fromLog, served] = [new Map<string, Row>(), new Map<string, Row>()];
-  const applied: Record<string, object> = {};
+  const applied: Record<string, CutJson> = {};
   let equal = true;
   let stored: JoinedRow["key"] = [];
   for (const [name, described] of join.tables) {

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from "fastify";
-import { type Failure, failureKey, problemOf } from "../../core/failures.ts";
+import { type Failure, failureKey } from "../../core/failures.ts";
+import { troubleOf } from "../common/trouble.ts";
+import type { Health, Readiness } from "../operations/operation-schemas.ts";
 import { type ViewOverview, viewOverviews } from "../operations/overview.ts";
 import { RefreshWatch } from "../operations/problems.ts";
 import { type RedisGate, RedisSilent } from "../read/live/redis-gate.ts";
@@ -39,12 +41,12 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   }, LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => clearInterval(lookingAgain));
 
-  app.get("/health", unlimited, async () => {
+  app.get("/health", unlimited, async (): Promise<Health> => {
     const found = [...problems.all(), ...late];
     const own = ownAlerts.open(new Set(found.map(failureKey)));
     return {
       alive: true,
-      ...(found.length === 0 ? {} : { problems: found.map(problemOf) }),
+      ...(found.length === 0 ? {} : { problems: found.map(troubleOf) }),
       ...(own.length === 0 ? {} : { alerts: own }),
     };
   });
@@ -54,12 +56,13 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
     const failing = problems.all();
     // A damaged view is a named problem. This server can answer for the others.
     const ready = answers && found.every(({ status, damage }) => status !== null || damage !== undefined);
-    return reply.status(ready ? 200 : 503).send({
+    const body: Readiness = {
       ready,
       redis: answers ? "answers" : "silent",
       views: found.map(readiness),
-      ...(failing.length === 0 ? {} : { problems: failing.map(problemOf) }),
-    });
+      ...(failing.length === 0 ? {} : { problems: failing.map(troubleOf) }),
+    };
+    return reply.status(ready ? 200 : 503).send(body);
   });
 
   app.get("/metrics", unlimited, async (_request, reply) => {
@@ -77,7 +80,7 @@ async function redisAnswers(gate: RedisGate): Promise<boolean> {
   }
 }
 
-function readiness({ definition, status }: ViewOverview) {
+function readiness({ definition, status }: ViewOverview): Readiness["views"][number] {
   return {
     view: definition.view.name,
     ready: status !== null,

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
-import type { JoinedProof, Proof } from "../../core/proof/proof.ts";
+import type { JoinedProof, Proof } from "../../core/proof/proof-result.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { closedSignal } from "../common/closed-signal.ts";

@@ -5,8 +5,8 @@ import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { isListed } from "../access/access.ts";
 import { badRequest, streamUnknown } from "../common/refusals.ts";
-import { RECORDS } from "../openapi/openapi-records.ts";
-import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
+import { QUALITY_WINDOW_MS, type StreamQualityBody, type StreamsBody } from "../operations/stream-quality.ts";
+import { RECORDS } from "../records/stream-records.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -17,13 +17,13 @@ const HOUR_MS = 3_600_000;
 
 /** GET /streams, GET /streams/:name/quality and GET /streams/:name/records. */
 export function streamRoutes(app: FastifyInstance, { quality, records }: Serving): void {
-  app.get("/streams", async (request) => {
+  app.get("/streams", async (request): Promise<StreamsBody> => {
     readParameters("/streams", request.query as Parameters);
     const streams = await quality.all();
     return { streams: streams.filter(({ stream }) => isListed(request, { kind: "stream", stream })) };
   });
 
-  app.get<{ Params: { name: string } }>("/streams/:name/quality", async (request) => {
+  app.get<{ Params: { name: string } }>("/streams/:name/quality", async (request): Promise<StreamQualityBody> => {
     const { name } = request.params;
     const stream = quality.streams.get(name);
     if (stream === undefined) throw streamUnknown(name, [...quality.streams.keys()]);

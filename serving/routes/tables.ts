@@ -13,6 +13,7 @@ import { shownStatus } from "../read/live/shown-status.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
+import type { JoinedHistory } from "../tables/joined-history.ts";
 import { tableFields } from "../tables/table-fields.ts";
 import {
   type KeyRoute,
@@ -24,6 +25,7 @@ import {
   withoutEscapes,
 } from "../tables/table-request.ts";
 import { readTable, type TableAnswer } from "../tables/table-rows.ts";
+import type { HistoryBody, JoinedReplay, ReplayBody, TableSummary, TablesBody } from "../tables/table-schemas.ts";
 import { joinedHistory, joinedReplay, joinedSummary, sendJoinedRow, sendJoinedRows } from "./joined-tables.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -32,7 +34,7 @@ const JSON_TYPE = "application/json; charset=utf-8";
 export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   const { reader, statuses, views, waits, joins } = serving;
 
-  app.get("/tables", async (request) => {
+  app.get("/tables", async (request): Promise<TablesBody> => {
     readParameters("/tables", request.query as Parameters);
     const tables = [...views.values()].filter(
       ({ definition: { view } }) => view.table !== null && isListed(request, subjectOf(view)),
@@ -43,7 +45,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
     );
     const shown = joins.definitions().filter((definition) => isListed(request, joinedSubject(definition)));
     const joined = await Promise.all(shown.map(({ name }) => joinedSummary(serving, name).catch(() => [])));
-    return { tables: [...all.map(tableSummary), ...joined.flat()] };
+    return { tables: [...all.flatMap(tableSummary), ...joined.flat()] };
   });
 
   const answer = async ({ described, question, options }: TableRequest, reply: FastifyReply): Promise<TableAnswer> => {
@@ -89,43 +91,49 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
     return { ...one, log: { definition, at: status.applied, signal: closedSignal(reply) } };
   };
 
-  app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
-    const join = await joins.find(request.params.table);
-    if (join !== null) return joinedHistory({ serving, join, request, reply });
-    const { key, limit, log } = await asked("/history/:table", request.params.table, request, reply);
-    return { table: request.params.table, key, ...(await histories.history(log, key, limit)) };
-  });
+  app.get<{ Params: { table: string } }>(
+    "/history/:table",
+    async (request, reply): Promise<HistoryBody | JoinedHistory> => {
+      const join = await joins.find(request.params.table);
+      if (join !== null) return joinedHistory({ serving, join, request, reply });
+      const { key, limit, log } = await asked("/history/:table", request.params.table, request, reply);
+      return { table: request.params.table, key, ...(await histories.history(log, key, limit)) };
+    },
+  );
 
-  app.get<{ Params: { table: string } }>("/replay/:table", async (request, reply) => {
-    const join = await joins.find(request.params.table);
-    if (join !== null) return joinedReplay({ serving, join, request, reply });
-    const { key, question, log } = await asked("/replay/:table", request.params.table, request, reply);
-    const row = await histories.replay(log, question);
-    const read = { at: log.at, left: log.signal };
-    const served = (await readTable(reader, log.definition, question, read)).rows[0] ?? null;
-    const equal = rowsAgree(log.definition.view, served, row);
-    return { table: request.params.table, key, equal, row, served, applied: cutToJson(log.at) };
-  });
+  app.get<{ Params: { table: string } }>(
+    "/replay/:table",
+    async (request, reply): Promise<ReplayBody | JoinedReplay> => {
+      const join = await joins.find(request.params.table);
+      if (join !== null) return joinedReplay({ serving, join, request, reply });
+      const { key, question, log } = await asked("/replay/:table", request.params.table, request, reply);
+      const row = await histories.replay(log, question);
+      const read = { at: log.at, left: log.signal };
+      const served = (await readTable(reader, log.definition, question, read)).rows[0] ?? null;
+      const equal = rowsAgree(log.definition.view, served, row);
+      return { table: request.params.table, key, equal, row, served, applied: cutToJson(log.at) };
+    },
+  );
 }
 
 /** A table in the list of tables. */
-function tableSummary({ definition: { view, generation }, status }: ViewOverview) {
+function tableSummary({ definition: { view, generation }, status }: ViewOverview): TableSummary[] {
+  if (view.table === null) return [];
   const { version, applied, freshnessMs, complete } = shownStatus(status);
-  return {
-    name: view.name,
-    stream: view.stream.name,
-    kind: view.table?.kind,
-    key: Object.keys(view.by),
-    columns: tableColumns(view),
-    indexes: view.table?.indexes,
-    generation,
-    ready: status !== null,
-    version,
-    applied,
-    freshnessMs,
-    complete,
-    ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
-  };
+  return [
+    {
+      name: view.name,
+      stream: view.stream.name,
+      kind: view.table.kind,
+      key: Object.keys(view.by),
+      columns: tableColumns(view),
+      indexes: view.table.indexes,
+      generation,
+      ready: status !== null,
+      ...{ version, applied, freshnessMs, complete },
+      ...(status === null || status.problems.length === 0 ? {} : { problems: status.problems }),
+    },
+  ];
 }
 
 /** Many rows, and where they stand. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { subjectOf } from "../../core/access/permissions.ts";
-import { type Failure, failureKey, type Problem, problemOf } from "../../core/failures.ts";
+import { type Failure, failureKey } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
@@ -16,13 +16,16 @@ import {
   renderedBody,
   viewSummary,
 } from "../answer/answer.ts";
+import type { KeysBody } from "../answer/answer-schemas.ts";
 import { csvOf } from "../answer/csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
 import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { remembered } from "../common/remembered.ts";
+import { type Trouble, troubleOf } from "../common/trouble.ts";
 import { inTurns } from "../common/turns.ts";
+import type { ViewsBody } from "../operations/operation-schemas.ts";
 import { viewOverviews } from "../operations/overview.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { Reading } from "../read/reading.ts";
@@ -55,7 +58,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
   const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
   const { reader, statuses, changes, views, problems, ownAlerts } = serving;
 
-  app.get("/views", async (request) => {
+  app.get("/views", async (request): Promise<ViewsBody> => {
     readParameters("/views", request.query as Parameters);
     const all = await viewOverviews(
       statuses,
@@ -159,7 +162,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     );
     const keys = await inTurns(keysOf(definition.view, dimension, reading, { prefix, limit }), null);
     void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
-    const body = {
+    const body: KeysBody = {
       view: definition.view.name,
       dimension,
       ...keys,
@@ -172,8 +175,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
 }
 
 /** Of the whole installation; nothing when all is well. */
-function shownProblems(failures: readonly Failure[]): { problems?: Problem[] } {
-  return failures.length === 0 ? {} : { problems: failures.map(problemOf) };
+function shownProblems(failures: readonly Failure[]): { problems?: Trouble[] } {
+  return failures.length === 0 ? {} : { problems: failures.map(troubleOf) };
 }
 
 function formatOf(one: One, fail: Fail): Format | undefined {
@@ -243,7 +246,7 @@ function answerHeaders(
 }
 
 /** `VIEW_FAILED, LOG_TRUNCATED`: each code once. */
-function codesOf(problems: readonly Problem[]): string {
+function codesOf(problems: readonly Trouble[]): string {
   return [...new Set(problems.map(({ code }) => code))].join(", ");
 }
 

@@ -1,7 +1,8 @@
 import { type AsOf, encodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
 import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
 import { answerStatus } from "../answer/answer.ts";
-import { type AnswerField, written } from "../answer/answer-fields.ts";
+import { written } from "../answer/answer-fields.ts";
+import type { AnswerField, JoinedStatus } from "../answer/answer-schemas.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
@@ -24,7 +25,11 @@ export function joinedAsOf({ tables }: DescribedJoin, statuses: ReadonlyMap<stri
  * What an answer says beside its rows: where each table stands under `tables`, and of all of them one token. It is as
  * fresh as the least fresh of them, and complete when all are.
  */
-export function joinedStatus(join: DescribedJoin, statuses: ReadonlyMap<string, ViewStatus>, at: JoinedAsOf | null) {
+export function joinedStatus(
+  join: DescribedJoin,
+  statuses: ReadonlyMap<string, ViewStatus>,
+  at: JoinedAsOf | null,
+): JoinedStatus {
   const each = [...join.tables].flatMap(([name, { definition }]) => {
     const status = statuses.get(name);
     if (status === undefined) return [];

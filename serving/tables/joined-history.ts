@@ -1,24 +1,22 @@
+import { z } from "zod";
 import type { Stream } from "../../core/contract/stream.ts";
-import type { CutJson } from "../../core/log/position.ts";
-import type { KeyEvent, KeyHistory } from "../proof/key-history.ts";
+import { cut, list } from "../../core/json-parts.ts";
+import { KeyEvent, type KeyHistory } from "../proof/key-history.ts";
 
 /** One event of a key in the log of one of the tables that are joined. */
-export interface JoinedEvent extends KeyEvent {
-  /** The table's name in the definition. */
-  readonly of: string;
-}
+const JoinedEvent = KeyEvent.extend({ of: z.string().describe("the table's name in the definition") });
+type JoinedEvent = z.infer<typeof JoinedEvent>;
 
-export interface JoinedEvents {
-  readonly events: readonly JoinedEvent[];
-  readonly truncated: boolean;
-  /** By the table's name in the definition. */
-  readonly applied: Readonly<Record<string, CutJson>>;
-}
+const JoinedEvents = z.object({
+  events: list(JoinedEvent).describe("by event time, the newest ones"),
+  truncated: z.boolean(),
+  applied: z.record(z.string(), cut).describe("by the table's name in the definition"),
+});
+type JoinedEvents = z.infer<typeof JoinedEvents>;
 
-export interface JoinedHistory extends JoinedEvents {
-  readonly table: string;
-  readonly key: readonly string[];
-}
+/** The answer of GET /history/:table for a joined table. */
+export const JoinedHistory = JoinedEvents.extend({ table: z.string(), key: list(z.string()) });
+export type JoinedHistory = z.infer<typeof JoinedHistory>;
 
 interface Part {
   readonly name: string;

@@ -1,7 +1,8 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
 import { bare } from "../../core/contract/fields.ts";
 import type { View } from "../../core/definition/view.ts";
-import { type AnswerField, answerFields, written } from "../answer/answer-fields.ts";
+import { answerFields, written } from "../answer/answer-fields.ts";
+import type { AnswerField } from "../answer/answer-schemas.ts";
 import type { Numbers } from "../common/numbers.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 

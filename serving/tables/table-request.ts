@@ -4,12 +4,12 @@ import type { Row } from "../../core/query/present.ts";
 import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/refusals.ts";
-import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
 import { type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type ParameterReading, readingOf, readNumbers } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
+import { HISTORY_LIMIT } from "./table-schemas.ts";
 
 /** What a request asks of a table. */
 export interface TableRequest {

@@ -1,3 +1,5 @@
+import { z } from "zod";
+import { count } from "../../core/json-parts.ts";
 import type { EpochMs } from "../../core/log/position.ts";
 import type { Budget } from "../../core/query/budget.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
@@ -6,13 +8,13 @@ import type { Archive } from "./archive.ts";
 import type { FileTimes, RunSql } from "./file-times.ts";
 
 /** How good a stream's records are, as far as they are archived. Duplicates are valid: they fit the contract. */
-export interface Quality {
-  readonly records: number;
-  readonly duplicates: number;
-  readonly rejects: number;
-  /** Valid records of all, 0 to 1; null when there are none. */
-  readonly score: number | null;
-}
+export const Quality = z.object({
+  records: count,
+  duplicates: count,
+  rejects: count,
+  score: z.number().nullable().describe("valid records of all, 0 to 1; null when there are none"),
+});
+export type Quality = z.infer<typeof Quality>;
 
 /** The quality of the records that were written in `[from, from + every)`. */
 export interface QualitySpan extends Quality {

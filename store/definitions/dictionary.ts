@@ -1,90 +1,81 @@
+import { z } from "zod";
 import type { FieldSpec } from "../../core/contract/field.ts";
 import { bare } from "../../core/contract/fields.ts";
-import { type Compatibility, type Fields, idFields, type Stream } from "../../core/contract/stream.ts";
+import { COMPATIBILITIES, type Fields, idFields, type Stream } from "../../core/contract/stream.ts";
 import { topicOf } from "../../core/contract/topic-names.ts";
 import type { View } from "../../core/definition/view.ts";
+import { count, list } from "../../core/json-parts.ts";
 import type { Measure } from "../../core/measures/measure.ts";
 import { formatDuration } from "../../core/time.ts";
 import { DuckPool } from "../duckdb/duck.ts";
 import type { Definitions } from "./definitions.ts";
-import { type FieldReader, lineageOf } from "./lineage.ts";
+import { FieldReader, lineageOf } from "./lineage.ts";
+
+const text = z.string();
+const names = list(text);
+/** What a definition says of itself. */
+const about = { doc: text.nullable(), example: z.unknown() };
 
 /** A field of an event, for people and for catalogues. */
-export interface FieldEntry {
-  /** Of an element of a list `items.sku`. */
-  readonly field: string;
-  readonly type: string;
-  /** The type that SQL of a view sees. */
-  readonly column: string;
-  /** Whether a record has to have it. */
-  readonly required: boolean;
-  /** What an absent value becomes; absent: NULL, where the field may be absent. */
-  readonly default?: unknown;
-  /** What the contract allows: bounds, values, sizes. */
-  readonly allowed: Readonly<Record<string, unknown>>;
-  /** Where a record has it; null: under the field's name. */
-  readonly from: string | null;
-  readonly doc: string | null;
-  readonly example: unknown;
-  /** `key`, `event id`, `event time`. */
-  readonly roles: readonly string[];
-  readonly readBy: readonly FieldReader[];
-}
+export const FieldEntry = z.object({
+  field: text.describe("of an element of a list items.sku"),
+  type: text,
+  column: text.describe("the type that SQL of a view sees"),
+  required: z.boolean().describe("whether a record has to have it"),
+  default: z
+    .unknown()
+    .describe("what an absent value becomes; absent: NULL, where the field may be absent")
+    .exactOptional(),
+  allowed: z.record(text, z.unknown()).describe("what the contract allows: bounds, values, sizes"),
+  from: text.nullable().describe("where a record has it; null: under the field's name"),
+  ...about,
+  roles: names.describe("key, event id, event time"),
+  readBy: list(FieldReader),
+});
+export type FieldEntry = z.infer<typeof FieldEntry>;
 
-export interface StreamEntry {
-  readonly stream: string;
-  readonly topic: string;
-  readonly doc: string | null;
-  readonly example: unknown;
-  readonly revision: number;
-  readonly version: number;
-  readonly compatibility: Compatibility;
-  readonly partitions: number;
-  /** A record whose event id came within this many offsets before it is a duplicate. */
-  readonly dedupWindow: number;
-  readonly fields: readonly FieldEntry[];
-  /** Older versions that are still read, with their fields. */
-  readonly previous: readonly { readonly version: number; readonly fields: readonly FieldEntry[] }[];
-  /** Who writes the events, as the definition says. */
-  readonly producers: readonly string[];
-  readonly readers: readonly { readonly kind: "view" | "table"; readonly name: string }[];
-}
+export const StreamEntry = z.object({
+  stream: text,
+  topic: text,
+  ...about,
+  revision: count,
+  version: count,
+  compatibility: z.enum(COMPATIBILITIES),
+  partitions: count,
+  dedupWindow: count.describe("a record whose event id came within this many offsets before it is a duplicate"),
+  fields: list(FieldEntry),
+  previous: list(z.object({ version: count, fields: list(FieldEntry) })).describe("older versions that are still read"),
+  producers: names.describe("who writes the events, as the definition says"),
+  readers: list(z.object({ kind: z.enum(["view", "table"]), name: text })),
+});
+export type StreamEntry = z.infer<typeof StreamEntry>;
 
-export interface MeasureEntry {
-  readonly measure: string;
-  readonly kind: string;
-  readonly unit: string;
-  readonly accuracy: string;
-  readonly doc: string | null;
-  readonly example: unknown;
-  /** Fields of the stream. */
-  readonly reads: readonly string[];
-}
+const MeasureEntry = z.object({
+  measure: text,
+  kind: text,
+  unit: text,
+  accuracy: text,
+  ...about,
+  reads: names.describe("fields of the stream"),
+});
+type MeasureEntry = z.infer<typeof MeasureEntry>;
 
-export interface ViewEntry {
-  readonly view: string;
-  /** The rows of a table belong to keys, which are its dimensions. */
-  readonly kind: "view" | "table";
-  readonly stream: string;
-  readonly doc: string | null;
-  readonly example: unknown;
-  /** The grain; null for a table. */
-  readonly every: string | null;
-  readonly where: string | null;
-  readonly each: string | null;
-  readonly dimensions: readonly {
-    readonly dimension: string;
-    readonly sql: string;
-    readonly reads: readonly string[];
-  }[];
-  readonly measures: readonly MeasureEntry[];
-}
+export const ViewEntry = z.object({
+  view: text,
+  kind: z.enum(["view", "table"]).describe("the rows of a table belong to keys, which are its dimensions"),
+  stream: text,
+  ...about,
+  every: text.nullable().describe("the grain; null for a table"),
+  where: text.nullable(),
+  each: text.nullable(),
+  dimensions: list(z.object({ dimension: text, sql: text, reads: names })),
+  measures: list(MeasureEntry),
+});
+export type ViewEntry = z.infer<typeof ViewEntry>;
 
 /** What streams and views are: the answer of GET /dictionary. */
-export interface Dictionary {
-  readonly streams: readonly StreamEntry[];
-  readonly views: readonly ViewEntry[];
-}
+export const Dictionary = z.object({ streams: list(StreamEntry), views: list(ViewEntry) });
+export type Dictionary = z.infer<typeof Dictionary>;
 
 type Lineage = ReadonlyMap<string, readonly FieldReader[]>;
 

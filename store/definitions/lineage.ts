@@ -1,13 +1,15 @@
+import { z } from "zod";
 import { quoteText } from "../../core/contract/sql.ts";
 import { LINE, type View } from "../../core/definition/view.ts";
 import type { Measure } from "../../core/measures/measure.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
-/** What reads a field of a stream: a part of a view such as `where`, `by.region` or `measures.revenue`. */
-export interface FieldReader {
-  readonly view: string;
-  readonly part: string;
-}
+/** What reads a field of a stream. */
+export const FieldReader = z.object({
+  view: z.string(),
+  part: z.string().describe("such as where, by.region or measures.revenue"),
+});
+export type FieldReader = z.infer<typeof FieldReader>;
 
 /** Returns what each field of a view's stream is read by, by the field's name; of an element of a list `items.sku`. */
 export async function lineageOf(duck: Duck, view: View): Promise<Map<string, FieldReader[]>> {

@@ -1,22 +1,32 @@
 import { isUtf8 } from "node:buffer";
+import { z } from "zod";
+import { list, time } from "../../core/json-parts.ts";
 import { LAST_INSTANT } from "../../core/time.ts";
-import type { ReadRecord } from "./record-reader.ts";
+import { type ReadRecord, Verdict } from "./record-reader.ts";
 
 /** Bytes in JSON: text, or base64 where they are none; null for none. */
-export type BytesJson = string | { readonly base64: string } | null;
+const BytesJson = z
+  .union([z.string(), z.object({ base64: z.string() }), z.null()])
+  .describe("text where it is UTF-8, else base64");
+export type BytesJson = z.infer<typeof BytesJson>;
 
 /** A record as `tideline tail --format json` and `GET /streams/:name/records` show it. */
-export interface RecordJson {
-  /** `partition:offset`. */
-  readonly position: string;
-  /** The record's timestamp in Kafka, ISO 8601 in UTC; null when it is not a time. */
-  readonly time: string | null;
-  readonly key: BytesJson;
-  readonly headers: readonly { readonly name: BytesJson; readonly value: BytesJson }[];
-  readonly verdict: ReadRecord["verdict"];
-  readonly fields: ReadRecord["fields"];
-  readonly original: BytesJson;
-}
+export const RecordJson = z.object({
+  position: z.string().describe("partition:offset"),
+  time: time.nullable().describe("Kafka's time of the record; null when it is not a time"),
+  key: BytesJson,
+  headers: list(z.object({ name: BytesJson, value: BytesJson })),
+  verdict: Verdict.nullable().describe("null when the topic has no contract"),
+  fields: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .describe(
+      "as a view's SQL sees them: instants are epoch milliseconds, a decimal its digits without the point; " +
+        "null when refused",
+    ),
+  original: BytesJson,
+});
+export type RecordJson = z.infer<typeof RecordJson>;
 
 export function recordJson({
   partition,

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
@@ -11,10 +12,16 @@ import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 import type { SchemaSource } from "../registry/registry-schemas.ts";
 
-/** What a contract says of a record. `code` is the reason's stable word. */
-export type Verdict =
-  | { readonly accepted: true; readonly version: number }
-  | { readonly accepted: false; readonly code: string; readonly reason: string };
+/** What a contract says of a record. */
+export const Verdict = z.discriminatedUnion("accepted", [
+  z.object({ accepted: z.literal(true), version: z.int().describe("of the event, when it is accepted") }),
+  z.object({
+    accepted: z.literal(false),
+    code: z.string().describe("the reason's stable word, when it is refused"),
+    reason: z.string(),
+  }),
+]);
+export type Verdict = z.infer<typeof Verdict>;
 
 /** A record with what was read in it. */
 export interface ReadRecord {

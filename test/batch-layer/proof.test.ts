@@ -23,7 +23,7 @@ import { first, last } from "../../core/measures/kinds/picks.ts";
 import { quantile } from "../../core/measures/kinds/quantile.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
-import type { Proof } from "../../core/proof/proof.ts";
+import type { Proof } from "../../core/proof/proof-result.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
 import { deadLetterTopic, ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { produce, type RawRecord } from "../fixtures/events/produce.ts";

@@ -5,7 +5,7 @@ import { Redis } from "ioredis";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parse } from "yaml";
-import type { Problem } from "../../core/failures.ts";
+import type { Trouble } from "../../serving/common/trouble.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
@@ -60,9 +60,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-const json = async (url: string) => (await (await fetch(url)).json()) as { readonly problems?: readonly Problem[] };
+const json = async (url: string) => (await (await fetch(url)).json()) as { readonly problems?: readonly Trouble[] };
 const health = (variable: string) => `http://127.0.0.1:${tideline.env[variable]}/health`;
-const named = (problems: readonly Problem[] = []) => problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`);
+const named = (problems: readonly Trouble[] = []) => problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`);
 const run = (...args: string[]) => tideline.begin(...args);
 
 const LANE = "lane order-completed UNEXPECTED";
@@ -187,7 +187,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   const stands = await fetch(`${tideline.apiUrl}/views/stands`, { headers: { "if-none-match": etag } });
   expect(stands.status).toBe(200);
   expect(stands.headers.get("etag")).toBeNull();
-  expect(named(((await stands.json()) as { problems: Problem[] }).problems)).toEqual(
+  expect(named(((await stands.json()) as { problems: Trouble[] }).problems)).toEqual(
     expect.arrayContaining([LANE, WORKFLOW]),
   );
   const stops = await json(`${tideline.apiUrl}/views/stops`);

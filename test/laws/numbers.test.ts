@@ -16,7 +16,7 @@ import { filterText, filterValue } from "../../core/query/filter.ts";
 import { presentRows } from "../../core/query/present.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { keysJson } from "../../serving/answer/keys.ts";
 import type { DescribedView } from "../../serving/views/served-views.ts";
 import { shownValue } from "../../systems/shop/report/shown.ts";

@@ -7,7 +7,7 @@ import { view } from "../../core/definition/view.ts";
 import { decodeAsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { cutReached, position } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { preferredFormat } from "../../serving/answer/format.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { everything, type Tick } from "../fixtures/events/views.ts";

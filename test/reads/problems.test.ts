@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
-import type { Failure, Problem } from "../../core/failures.ts";
+import type { Failure } from "../../core/failures.ts";
+import type { Trouble } from "../../serving/common/trouble.ts";
 import type { ViewOverview } from "../../serving/operations/overview.ts";
 import { RefreshWatch } from "../../serving/operations/problems.ts";
 import { everything } from "../fixtures/events/views.ts";
@@ -33,7 +34,7 @@ afterAll(async () => {
 interface Body {
   readonly rows?: readonly unknown[];
   readonly asOf: string;
-  readonly problems?: readonly Problem[];
+  readonly problems?: readonly Trouble[];
 }
 
 async function ask(path = "/views/everything", headers: Record<string, string> = {}) {

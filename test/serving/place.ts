@@ -10,7 +10,7 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { cutToJson, position } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { type RunningServing, type ServingOptions, startServing } from "../../serving/main.ts";
 import { statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Manifests } from "../../store/archive/manifests.ts";

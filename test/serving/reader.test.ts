@@ -6,7 +6,7 @@ import { encodeAsOf } from "../../core/log/as-of.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { RedisProxy } from "../../faults/deployment/redis-proxy.ts";
-import type { AnswerBody } from "../../serving/answer/answer.ts";
+import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";

@@ -7,7 +7,7 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { joined } from "../../core/definition/joined.ts";
 import { table } from "../../core/definition/table.ts";
 import { count } from "../../core/measures/kinds/count.ts";
-import type { JoinedProof } from "../../core/proof/proof.ts";
+import type { JoinedProof } from "../../core/proof/proof-result.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { openRedis } from "../../store/redis/redis.ts";
 import { produce } from "../fixtures/events/produce.ts";

@@ -6,7 +6,7 @@ import { table } from "../../core/definition/table.ts";
 import { view } from "../../core/definition/view.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
-import type { Proof } from "../../core/proof/proof.ts";
+import type { Proof } from "../../core/proof/proof-result.ts";
 import { deadLetterTopic, ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { produce, type RawRecord } from "../fixtures/events/produce.ts";
 import { readLog } from "../fixtures/oracles/log-oracle.ts";

@@ -1,5 +1,4 @@
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
-import type { Problem } from "../../../core/failures.ts";
 import type { Manifest } from "../../../core/log/documents.ts";
 import { type Cut, cutFromJson, type EpochMs } from "../../../core/log/position.ts";
 import type { Misfit } from "../../../core/log/spans.ts";
@@ -15,6 +14,7 @@ import {
   tilesOf,
 } from "../../../store/redis/chain-state.ts";
 import type { Missing } from "../../common/missing.ts";
+import type { Trouble } from "../../common/trouble.ts";
 import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
@@ -32,7 +32,7 @@ export interface ViewStatus {
   /** Null when batch version and live state tile the log. */
   readonly missing: Missing | null;
   /** What keeps the answer from growing. What it says is right anyway. */
-  readonly problems: readonly Problem[];
+  readonly problems: readonly Trouble[];
 }
 
 export interface ViewStatusesOptions {
@@ -42,7 +42,7 @@ export interface ViewStatusesOptions {
   readonly redisTimeoutMs?: number;
   readonly now?: () => EpochMs;
   /** What keeps the answers of a generation from growing; nothing by default. */
-  readonly problemsOf?: (generation: string) => readonly Problem[];
+  readonly problemsOf?: (generation: string) => readonly Trouble[];
   /** Told of the first version that is known, and of each newer one. */
   readonly onNewest?: (manifest: Manifest) => void;
 }
