@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { joinedKey } from "../../core/definition/joined.ts";
 import { randomNumbers } from "../../core/numbers/random.ts";
+import { JoinedHistory } from "../../serving/tables/joined-history.ts";
+import { JoinedReplay, JoinedRow, JoinedRows, TablesBody } from "../../serving/tables/table-schemas.ts";
 import { deadLetterTopic, ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { orderView } from "../../systems/orders/tables/order-view.ts";
 import { ODD_KEYS } from "../fixtures/events/odd-keys.ts";
@@ -270,6 +272,22 @@ test("what is not there, and what means nothing, is refused", async () => {
   expect(tables.find(({ name }) => name === "order-view")).toMatchObject({ kind: "joined", complete: true });
   const { paths } = await ask<{ paths: object }>("/openapi.json");
   expect(Object.keys(paths)).toEqual(expect.arrayContaining(["/tables/order-view/{key}", "/replay/order-view"]));
+});
+
+test("each answer has what its schema has, and nothing else", async () => {
+  const id = encodeURIComponent(String((await end()).rows[0]?.order_id));
+  const answers = [
+    ["/tables", TablesBody],
+    ["/tables/order-view?limit=2", JoinedRows],
+    [`/tables/order-view/${id}`, JoinedRow],
+    [`/history/order-view?key=${id}`, JoinedHistory],
+    [`/replay/order-view?key=${id}`, JoinedReplay],
+  ] as const;
+  for (const [path, schema] of answers) {
+    const body = await ask<unknown>(path);
+    // A schema leaves out what it does not know.
+    expect(schema.parse(body), path).toEqual(body);
+  }
 });
 
 test("the history of an order is that of all its topics, and replaying it makes its row", async () => {

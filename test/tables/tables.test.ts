@@ -9,8 +9,9 @@ import { last } from "../../core/measures/kinds/picks.ts";
 import { quantile } from "../../core/measures/kinds/quantile.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
-import type { Proof } from "../../core/proof/proof.ts";
-import type { Problem } from "../../serving/common/problem.ts";
+import { Proof } from "../../core/proof/proof-result.ts";
+import { Problem } from "../../serving/common/problem.ts";
+import { HistoryBody, ReplayBody, TableRow, TableRows, TablesBody } from "../../serving/tables/table-schemas.ts";
 import { deadLetterTopic, ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { customerChanges } from "../fixtures/events/customer-changes.ts";
 import { ODD_KEYS } from "../fixtures/events/odd-keys.ts";
@@ -264,6 +265,27 @@ test("one row by its key, however odd the key is, and what is not there says so"
   );
   const listed = (await (await fetch(layers.url("/views"))).json()) as { views: { name: string }[] };
   expect(listed.views).toEqual([]);
+});
+
+test("each answer has what its schema has, and nothing else", async () => {
+  const key = String((await end("activity")).rows[0]?.customer);
+  const asked = `key=${encodeURIComponent(key.replaceAll("/", "%2F"))}/true`;
+  const answers = [
+    ["/tables", TablesBody],
+    ["/tables/activity?limit=3", TableRows],
+    ["/tables/by-balance?limit=3&numbers=text", TableRows],
+    ["/tables/customers/c42", TableRow],
+    [`/history/activity?${asked}`, HistoryBody],
+    [`/replay/activity?${asked}`, ReplayBody],
+    ["/proof/customers?rows=1", Proof],
+    ["/tables/nothing", Problem],
+    ["/tables/customers?from=2020-01-01", Problem],
+  ] as const;
+  for (const [path, schema] of answers) {
+    const body = await (await fetch(layers.url(path))).json();
+    // A schema leaves out what it does not know.
+    expect(schema.parse(body), path).toEqual(body);
+  }
 });
 
 test("pages are of one position, in the order of keys, and together the whole table", async () => {
