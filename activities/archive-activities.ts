@@ -10,9 +10,14 @@ import { type ArchivePlan, planStream } from "../batch-layer/archive/archive-str
 import { sweepArchive } from "../batch-layer/archive/archive-sweep.ts";
 import type { ArchiveMerge } from "../batch-layer/archive/merge-plan.ts";
 import type { Watch } from "../batch-layer/stores.ts";
-import type { CutJson } from "../core/log/position.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
 import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
+
+export type ArchivePlanJson = Omit<ArchivePlan, "archived" | "target"> & {
+  readonly archived: CutJson;
+  readonly target: CutJson;
+};
 
 export interface ArchivePlanInput {
   readonly stream: string;
@@ -43,12 +48,13 @@ export async function archiveOne(
 export function archiveActivities(deps: ActivityDeps) {
   const { stores, metrics, logger } = deps;
   return {
-    planArchive: ({ stream, target }: ArchivePlanInput): Promise<ArchivePlan> =>
+    planArchive: ({ stream, target }: ArchivePlanInput): Promise<ArchivePlanJson> =>
       attempt(deps, async () => {
-        const plan = await planStream(stores, streamTarget(deps, stream), target);
-        for (const [partition, position] of Object.entries(plan.archived))
+        const goal = target === null ? null : cutFromJson(target);
+        const plan = await planStream(stores, streamTarget(deps, stream), goal);
+        for (const [partition, position] of plan.archived)
           metrics.archived.set({ stream, partition }, Number(position));
-        return plan;
+        return { ...plan, archived: cutToJson(plan.archived), target: cutToJson(plan.target) };
       }),
 
     archiveChunk: ({ stream, topicId, chunk }: ArchiveChunkInput): Promise<ChunkOutcome> =>

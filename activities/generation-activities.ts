@@ -1,13 +1,16 @@
+import { z } from "zod";
 import { compareGenerations } from "../batch-layer/recompute/compare.ts";
 import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/recompute/first-version.ts";
 import type { BuiltPart } from "../batch-layer/recompute/rebuild.ts";
 import { isTidelineError } from "../core/errors.ts";
-import type { Comparison } from "../core/log/documents.ts";
-import { type Cut, cutFromJson, cutReached } from "../core/log/position.ts";
+import { Comparison, type ComparisonJson } from "../core/log/documents.ts";
+import { type Cut, type CutJson, cutFromJson, cutReached, cutToJson } from "../core/log/position.ts";
 import { beginGeneration } from "../store/archive/generation-start.ts";
 import { tilesOf } from "../store/redis/chain-state.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
+
+export type FirstVersionJson = Omit<FirstVersion, "cut"> & { readonly cut: CutJson };
 
 export interface Adoption {
   /** Of the installation. */
@@ -45,23 +48,23 @@ export function generationActivities(deps: ActivityDeps) {
         };
       }),
 
-    planFirstVersion: ({ generation }: { generation: string }): Promise<FirstVersion | null> =>
-      attempt(deps, async () => planFirstVersion(stores, await viewTarget(deps, generation))),
+    planFirstVersion: ({ generation }: { generation: string }): Promise<FirstVersionJson | null> =>
+      attempt(deps, async () => {
+        const first = await planFirstVersion(stores, await viewTarget(deps, generation));
+        return first === null ? null : { ...first, cut: cutToJson(first.cut) };
+      }),
 
     /** Version 1; false when another writer was first. */
     publishFirstVersion: (input: {
       generation: string;
-      first: FirstVersion;
+      first: FirstVersionJson;
       parts: readonly BuiltPart[];
     }): Promise<boolean> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, input.generation);
-        return publishFirstVersion(
-          stores,
-          target,
-          { first: input.first, built: input.parts, createdBy: thisRun().createdBy },
-          watch,
-        );
+        const first = { ...input.first, cut: cutFromJson(input.first.cut) };
+        const { createdBy } = thisRun();
+        return publishFirstVersion(stores, target, { first, built: input.parts, createdBy }, watch);
       }),
 
     /** Whether the next generation's answers are as fresh as those that are served. */
@@ -72,17 +75,18 @@ export function generationActivities(deps: ActivityDeps) {
         const manifest = await stores.manifests.newest(next);
         const chain = await chainOf(deps, fresh).load();
         if (reached === null || manifest === null || chain === null) return false;
-        const run = tilesOf(cutFromJson(manifest.cut), chain);
+        const run = tilesOf(manifest.cut, chain);
         return run.ok && cutReached(run.to, reached);
       }),
 
     /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
-    compareGenerations: ({ served, next }: { served: string; next: string }): Promise<Comparison | null> =>
+    compareGenerations: ({ served, next }: { served: string; next: string }): Promise<ComparisonJson | null> =>
       attempt(deps, async (watch) => {
         const both = { served: await viewTarget(deps, served), next: await viewTarget(deps, next) };
         const comparison = await compareGenerations(stores, both, thisRun().run, watch);
-        if (comparison !== null) await generations.saveComparison(comparison);
-        return comparison;
+        if (comparison === null) return null;
+        await generations.saveComparison(comparison);
+        return z.encode(Comparison, comparison);
       }),
 
     /** Serves `next` in the place of `served`; false when something else is served by now. */
@@ -112,7 +116,7 @@ async function servedUpTo(deps: ActivityDeps, served: string): Promise<Cut | nul
   if (await generations.follows(served))
     return (await chainOf(deps, await viewTarget(deps, served)).load())?.applied ?? null;
   const newest = await stores.manifests.newest(served);
-  return newest === null ? new Map() : cutFromJson(newest.cut);
+  return newest?.cut ?? new Map();
 }
 
 /** How long processes have to notice that a generation is retired before its state is deleted. */

@@ -9,13 +9,21 @@ import {
   rebuildPart,
 } from "../batch-layer/recompute/rebuild.ts";
 import type { RebuildPart } from "../batch-layer/recompute/rebuild-plan.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, viewTarget } from "./deps.ts";
+
+export type PinnedVersionJson = Omit<PinnedVersion, "start" | "cut"> & {
+  readonly start: CutJson;
+  readonly cut: CutJson;
+};
+
+export type RebuildResultJson = Omit<RebuildResult, "cut"> & { readonly cut: CutJson };
 
 export interface RebuildPlan {
   /** What the view's name meant when the run began. */
   readonly generation: string;
-  readonly pinned: PinnedVersion;
+  readonly pinned: PinnedVersionJson;
   readonly parts: readonly RebuildPart[];
 }
 
@@ -27,7 +35,12 @@ export function rebuildActivities(deps: ActivityDeps) {
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);
         const pinned = await pinVersion(stores, target, watch);
-        return { generation: target.generation, pinned, parts: await planParts(stores, target, pinned) };
+        const { start, cut } = pinned;
+        return {
+          generation: target.generation,
+          pinned: { ...pinned, start: cutToJson(start), cut: cutToJson(cut) },
+          parts: await planParts(stores, target, pinned),
+        };
       }),
 
     rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
@@ -41,12 +54,15 @@ export function rebuildActivities(deps: ActivityDeps) {
       parts,
     }: {
       view: string;
-      pinned: PinnedVersion;
+      pinned: PinnedVersionJson;
       parts: readonly BuiltPart[];
-    }): Promise<RebuildResult> =>
-      attempt(deps, async (watch) =>
-        finishRebuild(stores, await viewTarget(deps, view), { pinned, parts, ...thisRun() }, watch),
-      ),
+    }): Promise<RebuildResultJson> =>
+      attempt(deps, async (watch) => {
+        const version = { ...pinned, start: cutFromJson(pinned.start), cut: cutFromJson(pinned.cut) };
+        const target = await viewTarget(deps, view);
+        const result = await finishRebuild(stores, target, { pinned: version, parts, ...thisRun() }, watch);
+        return { ...result, cut: cutToJson(result.cut) };
+      }),
 
     clearRebuilds: ({ view }: { view: string }): Promise<void> =>
       attempt(deps, async () => clearRebuilds(stores, (await viewTarget(deps, view)).generation)),

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { type Delivered, deliverEdition } from "../batch-layer/report/deliver.ts";
 import { isFinal, newestEdition, pinEdition, pinOf } from "../batch-layer/report/edition.ts";
 import type { Report } from "../batch-layer/report/report.ts";
@@ -6,8 +7,8 @@ import { writeEdition } from "../batch-layer/report/write.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
-import type { ReportPin } from "../core/log/documents.ts";
-import { type CutJson, cutToJson } from "../core/log/position.ts";
+import { ReportPin, type ReportPinJson } from "../core/log/documents.ts";
+import { type CutJson, cutFromJson } from "../core/log/position.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";
 
@@ -52,17 +53,17 @@ export function reportActivities(deps: ActivityDeps) {
       }),
 
     /** Fixes what an edition holds for. */
-    pinEdition: ({ date, edition, streams }: EditionWanted): Promise<ReportPin> =>
+    pinEdition: ({ date, edition, streams }: EditionWanted): Promise<ReportPinJson> =>
       attempt(deps, async () => {
         const views: Record<string, string> = {};
         for (const view of reportOf(deps).views) views[view] = (await reportTarget(deps, view)).generation;
         const spans: ReportPin["streams"] = {};
         for (const [stream, { topicId, cut }] of Object.entries(streams)) {
           const start = await stores.archive.start(streamTarget(deps, stream).topic, topicId);
-          spans[stream] = { topicId, start: cutToJson(start), cut };
+          spans[stream] = { topicId, start, cut: cutFromJson(cut) };
         }
         const wanted = { ...parseInterval(date, date), views, streams: spans, pinnedAtMs: Date.now() };
-        return pinEdition(stores, date, edition, wanted);
+        return z.encode(ReportPin, await pinEdition(stores, date, edition, wanted));
       }),
 
     /** Computes an edition and writes its files. */
@@ -72,7 +73,7 @@ export function reportActivities(deps: ActivityDeps) {
         const report = reportOf(deps);
         const views = await pinnedViews(deps, pin);
         const streams = Object.keys(pin.streams).map((stream) => streamTarget(deps, stream));
-        const identity = { date, edition, pin };
+        const identity = { date, edition, pin: z.encode(ReportPin, pin) };
         const content = await withReportSource(stores, { views, streams }, { pin, watch }, (source) =>
           report.make(identity, source),
         );

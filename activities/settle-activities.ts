@@ -22,11 +22,13 @@ import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, streamTarget, viewTarget } from "./deps.ts";
 import { differing } from "./live-difference.ts";
 
+export type SettlementSpanJson = Omit<SettlementSpan, "from" | "to"> & { readonly from: CutJson; readonly to: CutJson };
+
 export interface SettlementPlan {
   /** Of the installation: a run that somebody started by hand learns it here. */
   readonly namespace: string;
   readonly topicId: string;
-  readonly spans: readonly SettlementSpan[];
+  readonly spans: readonly SettlementSpanJson[];
   readonly failures: readonly NamedFailure[];
   /** How far the archive has to go before the views are settled. */
   readonly target: CutJson;
@@ -75,12 +77,20 @@ export function settleActivities(deps: ActivityDeps) {
         const { spans, failures } = await sealAll(stores, settlers, thisRun(), watch);
         const named = await Promise.all(failures.map((failure) => reported(deps, failure)));
         const whole = settlers.length === 0 || (spans.length === 0 && failures.length > 0);
-        const goal = whole ? null : cutToJson(farthest(...spans.map(({ to }) => cutFromJson(to))));
+        const goal = whole ? null : farthest(...spans.map(({ to }) => to));
         const { topicId, target, chunks, archived } = await planStream(stores, streamTarget(deps, stream), goal);
-        for (const [partition, position] of Object.entries(archived))
-          metrics.archived.set({ stream, partition }, Number(position));
+        for (const [partition, position] of archived) metrics.archived.set({ stream, partition }, Number(position));
         const { namespace } = deps;
-        return { namespace, topicId, spans, failures: named, target, chunks, adopt, sealedAtMs };
+        return {
+          namespace,
+          topicId,
+          spans: spans.map((span) => ({ ...span, from: cutToJson(span.from), to: cutToJson(span.to) })),
+          failures: named,
+          target: cutToJson(target),
+          chunks,
+          adopt,
+          sealedAtMs,
+        };
       }),
 
     /**
@@ -113,10 +123,14 @@ export function settleActivities(deps: ActivityDeps) {
     settleViews: (input: {
       stream: string;
       topicId: string;
-      spans: readonly SettlementSpan[];
+      spans: readonly SettlementSpanJson[];
       sealedAtMs: number;
-    }): Promise<SettledSpans> =>
-      attempt(deps, (watch) => withDuck(stores, watch, (duck) => new Settlement(deps, duck, input, watch).run())),
+    }): Promise<SettledSpans> => {
+      const spans = input.spans.map((span) => ({ ...span, from: cutFromJson(span.from), to: cutFromJson(span.to) }));
+      return attempt(deps, (watch) =>
+        withDuck(stores, watch, (duck) => new Settlement(deps, duck, { ...input, spans }, watch).run()),
+      );
+    },
   };
 }
 
@@ -238,8 +252,8 @@ class Settlement {
     const { stores } = this.#deps;
     const { topicId, spans } = this.#input;
     const read = (sharing: readonly SettlementSpan[]) => {
-      const from = nearest(...sharing.map(({ from }) => cutFromJson(from)));
-      const to = farthest(...sharing.map(({ to }) => cutFromJson(to)));
+      const from = nearest(...sharing.map(({ from }) => from));
+      const to = farthest(...sharing.map(({ to }) => to));
       return sharedEvents(stores, this.#duck, { stream, topic, topicId, from, to });
     };
     if (sizeOf(span) > HELD_RECORDS) return read([span]);
@@ -255,12 +269,12 @@ class Settlement {
 
   async #cause({ version, to }: SettlementSpan, target: ViewTarget, error: unknown): Promise<unknown> {
     if (!(error instanceof LiveStateDiffers)) return namedDuckError(error);
-    return differing(this.#deps, target, { version, to: cutFromJson(to) }, error);
+    return differing(this.#deps, target, { version, to }, error);
   }
 }
 
 function sizeOf({ from, to }: SettlementSpan): number {
-  return Number(positionsBetween(cutFromJson(from), cutFromJson(to)));
+  return Number(positionsBetween(from, to));
 }
 
 /** How often an unexpected error of one view is tried again before it counts as that view's failure. */

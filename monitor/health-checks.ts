@@ -15,7 +15,7 @@ import {
 import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
-import { type Cut, cutFromJson, positionsBetween } from "../core/log/position.ts";
+import { type Cut, positionsBetween } from "../core/log/position.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
 import { type Retention, retentionOf } from "../store/archive/retention.ts";
@@ -210,7 +210,7 @@ export class HealthChecks {
   /** The positions of a view's newest version; null before the first one. */
   async #cutOf(generation: string): Promise<Cut | null> {
     const newest = await this.#manifests.newest(generation);
-    return newest === null ? null : cutFromJson(newest.cut);
+    return newest?.cut ?? null;
   }
 
   async #definitions(nowMs: number): Promise<readonly Definition[]> {

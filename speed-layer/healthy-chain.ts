@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import type { Manifest } from "../core/log/documents.ts";
-import { type Cut, cutFromJson, cutToJson, partitionsOf } from "../core/log/position.ts";
+import { type Cut, cutToJson, partitionsOf } from "../core/log/position.ts";
 import { type ArchiveTail, continuedMark } from "../store/archive/archive-tail.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import { type ComparedLog, type Reached, requireReached } from "../store/kafka/read/log-check.ts";
-import { type Mark, markFromJson } from "../store/kafka/read/marks.ts";
+import { type Mark, markOfTopic } from "../store/kafka/read/marks.ts";
 import type { Chain } from "../store/redis/chain.ts";
 import { type ChainState, tilesOf } from "../store/redis/chain-state.ts";
 import type { SpeedMetrics } from "./metrics.ts";
@@ -42,7 +42,7 @@ export async function healthyChain(
     // from a backup.
     const missing = named !== null && named > manifest.version ? named : null;
     named = await redis.pointer();
-    const cut = cutFromJson(manifest.cut);
+    const { cut } = manifest;
     const chain = await redis.load();
     const applied = chain === null ? new Map<number, Reached>() : await redis.reached();
     await requireReached(compared, only(partitions, applied));
@@ -77,9 +77,9 @@ function reachedBy(cut: Cut, marks: ReadonlyMap<number, Mark>): Map<number, Reac
 /** The last records below a manifest's cut, by partition. */
 function marksOf({ cut, marks, topicId }: Manifest, tails: ReadonlyMap<number, ArchiveTail>): Map<number, Mark> {
   const found = new Map<number, Mark>();
-  for (const partition of partitionsOf(cutFromJson(cut))) {
-    const json = marks?.[partition];
-    const mark = json === undefined ? null : markFromJson(json, topicId);
+  for (const partition of partitionsOf(cut)) {
+    const stored = marks?.[partition];
+    const mark = stored === undefined ? null : markOfTopic(stored, topicId);
     const continued = continuedMark(mark, tails.get(partition)?.continuation ?? null);
     if (continued !== null) found.set(partition, continued);
   }

@@ -1,5 +1,5 @@
 import type { Manifest } from "../core/log/documents.ts";
-import { cutFromJson, cutReached } from "../core/log/position.ts";
+import { cutReached } from "../core/log/position.ts";
 import type { Chain } from "../store/redis/chain.ts";
 import { closedOf } from "../store/redis/chain-state.ts";
 
@@ -20,10 +20,9 @@ export interface LiveRoomDeps {
  * Redis has that are in no version yet.
  */
 export async function makeRoom({ chain: redis, newestManifest }: LiveRoomDeps, nowMs: number): Promise<number> {
-  const { cut: published, createdAtMs } = await newestManifest();
+  const { cut, createdAtMs } = await newestManifest();
   const chain = await redis.load();
   if (chain === null) return 0;
-  const cut = cutFromJson(published);
   const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
   const ageMs = nowMs - createdAtMs;
   // A version of the future is of a clock that was set: its age says nothing.

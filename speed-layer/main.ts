@@ -4,7 +4,7 @@ import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { cutFromJson, positionsBetween } from "../core/log/position.ts";
+import { positionsBetween } from "../core/log/position.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { beginGeneration } from "../store/archive/generation-start.ts";
 import { Manifests } from "../store/archive/manifests.ts";
@@ -115,7 +115,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       const newestManifest = () =>
         beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
       const longArchive = async ({ cut, topicId }: Manifest) =>
-        positionsBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
+        positionsBetween(cut, await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
       const askToSettle = () => requests.add(definition.view.name);
       const requireRedis = () => requireNoEviction(redis);
       const archiveTails = (topicId: string) => archive.tails(topic, topicId);

@@ -3,7 +3,7 @@ import type { Generation } from "../core/definition/generation.ts";
 import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutFromJson, cutToJson } from "../core/log/position.ts";
+import { at, type Cut, cutToJson } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import { sqlFailed } from "../store/duckdb/duck-errors.ts";
@@ -178,7 +178,7 @@ export class ViewTrack {
    */
   async #leavesToBatch(tails: ReadonlyMap<number, ArchiveTail>, nowMs: number): Promise<boolean> {
     const manifest = await this.#deps.newestManifest();
-    if (belowContinuation(cutFromJson(manifest.cut), tails)) return true;
+    if (belowContinuation(manifest.cut, tails)) return true;
     if (manifest.version > 0 || !(await this.#deps.longArchive(manifest))) return false;
     this.#move({ kind: "archive-ahead", nowMs });
     return waitsForBuild(this.#state, nowMs);
@@ -204,7 +204,7 @@ export class ViewTrack {
       [...positions].some(([partition, held]) => at(chain.applied, partition) !== held)
     )
       this.detach();
-    else if (!tilesOf(cutFromJson((await this.#deps.newestManifest()).cut), chain).ok) this.detach();
+    else if (!tilesOf((await this.#deps.newestManifest()).cut, chain).ok) this.detach();
   }
 
   /** The log had nothing after our positions in these partitions: notes it in Redis, for the freshness of answers. */

@@ -1,5 +1,5 @@
 import { CancellationScope, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
-import type { Activities, Comparison } from "../activities/activities.ts";
+import type { Activities, ComparisonJson } from "../activities/activities.ts";
 import { settleStream } from "./settle-stream.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { inBackground, label, STEP } from "./shared/run.ts";
@@ -14,7 +14,7 @@ export interface AdoptViewResult {
   /** What is served when the run ends; null when there was nothing to adopt. */
   readonly served: string | null;
   readonly moved: boolean;
-  readonly comparison: Comparison | null;
+  readonly comparison: ComparisonJson | null;
 }
 
 const PARTS_AT_ONCE = 2;
@@ -39,7 +39,7 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   await build(next);
   const settle = (views: readonly string[]) =>
     startOrJoin({ workflow: settleStream, namespace, kind: "settle", target: stream, input: { stream, views } });
-  let comparison: Comparison | null = null;
+  let comparison: ComparisonJson | null = null;
   let caughtUp = false;
   for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, attempt ${attempt}`);
@@ -92,7 +92,7 @@ async function build(generation: string): Promise<void> {
   }
 }
 
-function shown({ groups, measures }: Comparison): string {
+function shown({ groups, measures }: ComparisonJson): string {
   const different = measures.filter((one) => one.different > 0).map(({ measure }) => measure);
   const state = different.length === 0 ? "every shared measure is the same" : `different: ${different.join(", ")}`;
   return `${groups.both} groups in both, ${groups.servedOnly} only before, ${groups.nextOnly} only now; ${state}`;

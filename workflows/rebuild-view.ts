@@ -1,5 +1,5 @@
 import { CancellationScope, defineQuery, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
-import type { Activities, RebuildResult } from "../activities/activities.ts";
+import type { Activities, RebuildResultJson } from "../activities/activities.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { inBackground, label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
@@ -7,7 +7,7 @@ export interface RebuildViewInput {
   readonly view: string;
 }
 
-export interface RebuildViewResult extends RebuildResult {
+export interface RebuildViewResult extends RebuildResultJson {
   readonly seconds: number;
 }
 

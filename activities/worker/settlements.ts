@@ -9,7 +9,7 @@ import {
 } from "@temporalio/client";
 import type { Logger } from "pino";
 import type { Stream } from "../../core/contract/stream.ts";
-import { type Cut, cutFromJson, cutsEqual, nearest, positionsBetween } from "../../core/log/position.ts";
+import { type Cut, cutsEqual, nearest, positionsBetween } from "../../core/log/position.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { type Definitions, viewsOfStream } from "../../store/definitions/definitions.ts";
 import type { Generations } from "../../store/definitions/generations.ts";
@@ -203,7 +203,7 @@ export class Settlements {
     const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
     const published = newest.filter((manifest) => manifest !== null);
     if (published.length === 0) return sinceMs >= everyMs;
-    const settled = nearest(...published.map(({ cut }) => cutFromJson(cut)));
+    const settled = nearest(...published.map(({ cut }) => cut));
     if (positionsBetween(settled, end) >= MANY_RECORDS) return true;
     // Another worker may have settled it. A clock that was set is not believed.
     const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);

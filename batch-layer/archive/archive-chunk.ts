@@ -10,7 +10,7 @@ import { warmDedup } from "../../store/decode/warm-dedup.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { FetchedPartition } from "../../store/kafka/read/log.ts";
 import { type Reached, requireReached } from "../../store/kafka/read/log-check.ts";
-import { type Mark, markAfter, markToJson } from "../../store/kafka/read/marks.ts";
+import { type Mark, markAfter, withoutTopic } from "../../store/kafka/read/marks.ts";
 import { numbersOf, parquet, withDuck } from "../duck-run.ts";
 import { requireArchived } from "../log-checks.ts";
 import type { BatchStores, StreamTarget, Watch } from "../stores.ts";
@@ -70,7 +70,8 @@ export async function archiveChunk(
     if (entry.file !== null) await data.remove(entry.file);
     throw error;
   }
-  if (await archive.create(topic, chunk.partition, entry)) return outcome(chunk, entry, true);
+  if (await archive.create(topic, chunk.partition, entry))
+    return outcome(chunk, { ...entry, to: String(entry.to) }, true);
   const winner = await archiveEnd(stores, source, chunk.partition, from);
   return outcome(chunk, { ...NOTHING, to: String(winner) }, false);
 }
@@ -90,7 +91,7 @@ async function archiveEnd(
   start: Position,
 ): Promise<Position> {
   const last = (await archive.entries(topic, topicId, partition)).at(-1);
-  return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
+  return last === undefined ? archive.begin(topic, topicId, partition, start) : last.to;
 }
 
 /**
@@ -119,6 +120,7 @@ class ChunkWriter {
   async write(chunk: ArchiveChunk, { fetchBytes, fileBytes }: ChunkLimits): Promise<ArchiveEntry> {
     const { stream } = this.#target;
     const { partition } = chunk;
+    const from = position(chunk.from);
     const decoder = await Decoder.open(this.#duck, stream, this.#stores.schemas);
     const { topic } = this.#target;
     const window = {
@@ -126,14 +128,14 @@ class ChunkWriter {
       topicId: this.#topicId,
       partition,
       stream,
-      before: position(chunk.from),
+      before: from,
     };
     await warmDedup(this.#stores, decoder, window);
     await this.#duck.run(
       `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, ` +
         "_key BLOB, _value BLOB, _headers BLOB, _contract INTEGER)",
     );
-    let next = position(chunk.from);
+    let next = from;
     let sizeBytes = 0;
     let control = 0;
     let leaderEpoch = -1;
@@ -157,13 +159,13 @@ class ChunkWriter {
     }
     const { times, ...counts } = await this.#counts();
     const identity = {
-      from: chunk.from,
-      to: String(next),
+      from,
+      to: next,
       control,
       topicId: this.#topicId,
       leaderEpoch,
       contract: stream.revision,
-      ...(mark === null ? {} : { mark: markToJson(mark) }),
+      ...(mark === null ? {} : { mark: withoutTopic(mark) }),
     };
     if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
     return { ...identity, ...counts, times, ...(await this.#file(partition, identity, counts.records)) };
@@ -199,13 +201,13 @@ class ChunkWriter {
 
   async #file(
     partition: number,
-    { from, to }: { from: string; to: string },
+    { from, to }: { readonly from: Position; readonly to: Position },
     records: number,
   ): Promise<{ file: string; checksum: string; sizeBytes: number }> {
     const { data, archive } = this.#stores;
     const file = await data.attempt(
       archive.fileFolder(this.#target.topic, partition),
-      `${from.padStart(19, "0")}-${to}`,
+      `${String(from).padStart(19, "0")}-${to}`,
       "parquet",
     );
     try {
@@ -220,9 +222,9 @@ class ChunkWriter {
         count !== records ||
         disordered !== 0 ||
         lowest === undefined ||
-        BigInt(lowest) < BigInt(from) ||
+        BigInt(lowest) < from ||
         highest === undefined ||
-        BigInt(highest) >= BigInt(to)
+        BigInt(highest) >= to
       ) {
         throw new TidelineError(
           "ARCHIVE_DAMAGED",

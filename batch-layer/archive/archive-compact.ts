@@ -57,14 +57,15 @@ export async function mergeEntries(
 ): Promise<Merged | null> {
   const { archive, data } = stores;
   const { topic, topicId } = source;
+  const span = { from: position(from), to: position(to) };
   const { entries: all } = await archive.list(topic, topicId, partition);
-  const entries = all.filter((entry) => position(entry.from) >= position(from) && position(entry.to) <= position(to));
-  if (entries.length < 2 || entries[0]?.from !== from || entries.at(-1)?.to !== to) return null;
+  const entries = all.filter((entry) => entry.from >= span.from && entry.to <= span.to);
+  if (entries.length < 2 || entries[0]?.from !== span.from || entries.at(-1)?.to !== span.to) return null;
   const sources = entries.flatMap(({ file }) => (file === null ? [] : [file]));
   for (const entry of entries) {
     watch.signal.throwIfAborted();
     await data.requireIntact([entry], { readAgain: true });
-    watch.beat({ partition, checked: entry.to });
+    watch.beat({ partition, checked: String(entry.to) });
   }
   const total = mergedEntry(entries);
   const written =
@@ -113,7 +114,7 @@ async function writeMerged(
 ): Promise<Pick<ArchiveEntry, "file" | "checksum" | "sizeBytes" | "times">> {
   const { data, archive } = stores;
   const { from, to, records, duplicates, rejects, contract } = total;
-  const prefix = `merged-${[from, to].map((offset) => offset.padStart(19, "0")).join("-")}`;
+  const prefix = `merged-${[from, to].map((offset) => String(offset).padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
   // Rows stay in the files' order, which is that of the log.
   const source = parquetRows(
@@ -130,7 +131,7 @@ async function writeMerged(
     const wrong =
       Object.entries(wanted).some(([name, number]) => is[name as keyof typeof wanted] !== number) ||
       is.fingerprint !== was.fingerprint ||
-      (is.lowest !== null && (is.lowest < BigInt(from) || is.highest >= BigInt(to)));
+      (is.lowest !== null && (is.lowest < from || is.highest >= to));
     if (wrong) {
       const shown = JSON.stringify({ was, is, wanted }, (_, value) =>
         typeof value === "bigint" ? String(value) : value,

@@ -1,4 +1,4 @@
-import { at, type CutJson, cutFromJson, cutToJson, cutWith } from "../../core/log/position.ts";
+import { at, type Cut, cutWith } from "../../core/log/position.ts";
 import { beginArchive } from "../../store/archive/generation-start.ts";
 import { noLeader } from "../../store/kafka/cluster/log-errors.ts";
 import { requireReached } from "../../store/kafka/read/log-check.ts";
@@ -7,8 +7,8 @@ import { type ArchiveChunk, planArchive } from "./archive-plan.ts";
 
 export interface ArchivePlan {
   readonly topicId: string;
-  readonly archived: CutJson;
-  readonly target: CutJson;
+  readonly archived: Cut;
+  readonly target: Cut;
   /** In order within each partition; empty when the archive has reached the target. */
   readonly chunks: readonly ArchiveChunk[];
 }
@@ -21,7 +21,7 @@ export interface ArchivePlan {
 export async function planStream(
   stores: BatchStores,
   { topic }: StreamTarget,
-  target: CutJson | null,
+  target: Cut | null,
 ): Promise<ArchivePlan> {
   const { archive, log } = stores;
   const { id } = await log.topic(topic);
@@ -30,7 +30,7 @@ export async function planStream(
   for (const [partition, tail] of tails) archived = cutWith(archived, partition, tail.position);
   const bounds = await log.readableBounds(topic);
   const { start, stable, leaderless } = bounds;
-  const wanted = target === null ? stable : cutFromJson(target);
+  const wanted = target ?? stable;
   const unreadable = leaderless.find((partition) => at(archived, partition) < at(wanted, partition));
   if (unreadable !== undefined) throw noLeader(topic, unreadable);
   const chunks = planArchive({ topic, archived, logStart: start, stable, target: wanted });
@@ -39,5 +39,5 @@ export async function planStream(
     ([partition]) => extended.has(partition) || (target === null && !leaderless.includes(partition)),
   );
   await requireReached({ log, topic, topicId: id, bounds }, compared);
-  return { topicId: id, archived: cutToJson(archived), target: cutToJson(wanted), chunks };
+  return { topicId: id, archived, target: wanted, chunks };
 }

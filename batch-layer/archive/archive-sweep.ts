@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { isMerged, type MergedEntry } from "../../core/log/documents.ts";
-import { position } from "../../core/log/position.ts";
+import { ZERO } from "../../core/log/position.ts";
 import type { BatchStores, StreamTarget } from "../stores.ts";
 
 /**
@@ -28,7 +28,7 @@ export async function sweepArchive(
       if (pastGrace.includes(by)) await archive.removeReplaced(topic, partition, entry);
       else named.add(entry.file);
     }
-    const end = position(entries.at(-1)?.to ?? 0);
+    const end = entries.at(-1)?.to ?? ZERO;
     const folder = archive.fileFolder(topic, partition);
     for (const name of await data.list(folder)) {
       const file = join(folder, name);
@@ -45,7 +45,7 @@ function isDead(name: string, end: bigint, merged: readonly MergedEntry[]): bool
   const attempt = /^merged-(\d{19})-(\d{19})-/.exec(name);
   if (attempt !== null) {
     const [from, to] = [BigInt(attempt[1] ?? 0), BigInt(attempt[2] ?? 0)];
-    return merged.some((entry) => position(entry.from) <= from && to <= position(entry.to));
+    return merged.some((entry) => entry.from <= from && to <= entry.to);
   }
   return /^\d{19}-/.test(name) && BigInt(name.slice(0, 19)) < end;
 }

@@ -3,7 +3,7 @@ import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, cutsEqual, partitionsOf, position, positionsBetween } from "../../core/log/position.ts";
+import { at, type Cut, cutsEqual, partitionsOf, positionsBetween } from "../../core/log/position.ts";
 import { batchLedgerSql } from "../../core/state/compile.ts";
 import { decodeOriginals } from "../../store/decode/decode-originals.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
@@ -129,8 +129,7 @@ async function spanEntries(
     const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
     typed.push(...held);
     if (held.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${last})`);
-    const exact =
-      entries.length === 0 || (position(entries[0]?.from ?? 0) === first && position(entries.at(-1)?.to ?? 0) === last);
+    const exact = entries.length === 0 || (entries[0]?.from === first && entries.at(-1)?.to === last);
     if (exact) counts.set(partition, ours.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
   }
   return { files, typed, spans, foreign, counts };

@@ -1,5 +1,5 @@
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { position } from "../../core/log/position.ts";
+import { ZERO } from "../../core/log/position.ts";
 
 export interface MergeLimits {
   /** What a merged file may hold. */
@@ -37,7 +37,7 @@ export function planMerges(
   limits: MergeLimits = MERGE_LIMITS,
 ): ArchiveMerge[] {
   const older = entries.slice(0, Math.max(0, entries.length - limits.newest));
-  const complete = position(entries[older.length]?.from ?? older.at(-1)?.to ?? 0);
+  const complete = entries[older.length]?.from ?? older.at(-1)?.to ?? ZERO;
   return mergesOf(older, 0, { partition, complete, limits });
 }
 
@@ -56,10 +56,10 @@ function mergesOf(entries: readonly ArchiveEntry[], tier: number, situation: Sit
     const [first, last] = [run[0], run.at(-1)];
     if (first === undefined || last === undefined || run.length < 2) return [];
     const records = sum(run, "records");
-    const blockEnd = ((position(first.from) >> bits) + 1n) << bits;
+    const blockEnd = ((first.from >> bits) + 1n) << bits;
     if (blockEnd > complete || records > limits.records || sum(run, "sizeBytes") > limits.sizeBytes)
       return mergesOf(run, tier + 1, situation);
-    return [{ partition, from: first.from, to: last.to, entries: run.length, records }];
+    return [{ partition, from: String(first.from), to: String(last.to), entries: run.length, records }];
   });
 }
 
@@ -68,7 +68,7 @@ function runs(entries: readonly ArchiveEntry[], bits: bigint): ArchiveEntry[][] 
   const found: ArchiveEntry[][] = [];
   let current = "";
   for (const entry of entries) {
-    const block = `${position(entry.from) >> bits} ${entry.contract}`;
+    const block = `${entry.from >> bits} ${entry.contract}`;
     if (block === current) found.at(-1)?.push(entry);
     else found.push([entry]);
     current = block;

@@ -2,7 +2,7 @@ import { at, type Position, position } from "../../core/log/position.ts";
 import type { ArchiveTail } from "../../store/archive/archive-tail.ts";
 import { logTruncated } from "../../store/kafka/cluster/log-errors.ts";
 import { type ComparedLog, lostOffset } from "../../store/kafka/read/log-check.ts";
-import { type Mark, markAfter, markToJson } from "../../store/kafka/read/marks.ts";
+import { type Mark, markAfter, withoutTopic } from "../../store/kafka/read/marks.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores } from "../stores.ts";
 import { archivedMark } from "../versions/cut-marks.ts";
@@ -146,9 +146,9 @@ async function accept(
   await archive.accept(topic, partition, {
     number: (newest?.number ?? 0) + 1,
     topicId,
-    from: archivedTo.toString(),
-    differsAt: (differsAt ?? archivedTo).toString(),
-    mark: mark === null ? null : markToJson(mark),
+    from: archivedTo,
+    differsAt: differsAt ?? archivedTo,
+    mark: mark === null ? null : withoutTopic(mark),
     by,
     atMs: Date.now(),
   });

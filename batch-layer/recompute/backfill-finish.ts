@@ -3,7 +3,7 @@ import type { Generation } from "../../core/definition/generation.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { dayOf, insideSql, joined, type TimeRange } from "../../core/interval.ts";
 import { BackfilledDay, BackfillVerdict, type Manifest, type StateFile } from "../../core/log/documents.ts";
-import { cutFromJson, cutsEqual } from "../../core/log/position.ts";
+import { cutsEqual } from "../../core/log/position.ts";
 import { cellColumns, mergeSql, stateColumns } from "../../core/state/compile.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
@@ -50,9 +50,9 @@ export async function finishBackfill(
   }
   const built = await builtFiles(stores, generation, backfill, days);
   const ranges = joined(days);
-  let covered = cutFromJson(backfill.pin.cut);
+  let covered = backfill.pin.cut;
   const judge = async (newest: Manifest) => {
-    const to = cutFromJson(newest.cut);
+    const to = newest.cut;
     requireCutReached(newest, covered);
     if (!cutsEqual(covered, to)) {
       const late = await statesOf(stores, target, { backfill, from: covered, to, ranges, prefix: "late" }, watch);

@@ -1,10 +1,11 @@
 import { join } from "node:path";
+import { z } from "zod";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Generation } from "../../core/definition/generation.ts";
 import { requireTimes } from "../../core/definition/table.ts";
 import { DAY_MS, insideSql, intervalName, type TimeRange, wholeBuckets } from "../../core/interval.ts";
 import { type ArchiveEntry, BackfilledDay, BackfillPin, type StateFile } from "../../core/log/documents.ts";
-import { at, cutFromJson, partitionsOf } from "../../core/log/position.ts";
+import { at, partitionsOf } from "../../core/log/position.ts";
 import type { Span } from "../../core/log/spans.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import { bucketSql } from "../../core/time.ts";
@@ -64,7 +65,8 @@ export async function foreseeBackfill(stores: Plannable, target: ViewTarget, int
 /** The same, fixed for this run and those that continue with it. */
 export async function beginBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const begun = await foreseeBackfill(stores, target, interval);
-  const first = await stores.data.createExclusively(join(folderOf(target.generation, begun.name), PIN), begun.pin);
+  const name = join(folderOf(target.generation, begun.name), PIN);
+  const first = await stores.data.createExclusively(name, z.encode(BackfillPin, begun.pin));
   return first ? begun : foreseeBackfill(stores, target, interval);
 }
 
@@ -87,7 +89,7 @@ export async function surveyBackfill(
 ): Promise<BackfillSurvey> {
   const { view, stream, generation } = target;
   const { pin, name } = backfill;
-  const span = { topicId: pin.topicId, from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
+  const span = { topicId: pin.topicId, from: pin.start, to: pin.cut };
   const entries = await covering(stores, target, span);
   const groups = [...(await rowGroups(stores, stream, entries, watch)).values()].flat();
   const states = await readNewest(stores, generation, ({ files }) => statesByDay(stores, files, backfill, watch));
@@ -141,7 +143,7 @@ export async function backfillDay(
   const document = join(folderOf(generation, name), dayDocument(backfill, day));
   const done = await stores.data.read(document, BackfilledDay);
   if (done !== null) return { rows: done.file?.rows ?? 0 };
-  const span = { from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
+  const span = { from: pin.start, to: pin.cut };
   const wanted = { backfill, ...span, ranges: [{ fromMs, toMs }], prefix: day };
   const file = await statesOf(stores, target, wanted, watch);
   const made: BackfilledDay = { day, version: pin.version, file };

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { quoteName, quoteText } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
 import type { Comparison, Manifest } from "../../core/log/documents.ts";
-import { cutFromJson, cutReached, cutsEqual } from "../../core/log/position.ts";
+import { cutReached, cutsEqual } from "../../core/log/position.ts";
 import { mergeSql } from "../../core/state/compile.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
@@ -24,9 +24,9 @@ export async function compareGenerations(
   watch: Watch,
 ): Promise<Comparison | null> {
   return readNewest(stores, served.generation, async (old) => {
-    const cut = cutFromJson(old.cut);
+    const { cut } = old;
     const fresh = await newestOf(stores, next.generation);
-    const reached = cutFromJson(fresh.cut);
+    const reached = fresh.cut;
     if (!cutReached(cut, reached)) return null;
     await stores.data.requireIntact([...old.files, ...fresh.files]);
     const files = fresh.files.map(({ file }) => file);

@@ -1,6 +1,6 @@
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../../core/log/position.ts";
+import { at, type Cut, cutWith, partitionsOf } from "../../core/log/position.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { cutMarks } from "../versions/cut-marks.ts";
 import { joinParts } from "../versions/join-parts.ts";
@@ -12,7 +12,7 @@ import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 /** The first version of a generation from all that is archived, so that its log need not go through Redis. */
 export interface FirstVersion {
   readonly topicId: string;
-  readonly cut: CutJson;
+  readonly cut: Cut;
   readonly parts: readonly RebuildPart[];
 }
 
@@ -21,15 +21,14 @@ export async function planFirstVersion(
   stores: BatchStores,
   { generation, topic }: ViewTarget,
 ): Promise<FirstVersion | null> {
-  const { version, cut: begin, topicId } = await newestOf(stores, generation);
+  const { version, cut: start, topicId } = await newestOf(stores, generation);
   if (version > 0) return null;
-  const start = cutFromJson(begin);
   const cut = atLeast(await stores.archive.archived(topic, topicId), start);
   const entries = new Map<number, readonly ArchiveEntry[]>();
   for (const partition of partitionsOf(cut))
     entries.set(partition, await stores.archive.entries(topic, topicId, partition));
   const parts = planRebuild(entries, start, cut);
-  return parts.length === 0 ? null : { topicId, cut: cutToJson(cut), parts };
+  return parts.length === 0 ? null : { topicId, cut, parts };
 }
 
 /** A partition whose archive has not begun stays where the generation began. */
@@ -56,13 +55,12 @@ export async function publishFirstVersion(
   const newest = await newestOf(stores, generation);
   const made = newest.version === 1 && newest.createdBy === createdBy;
   if (newest.version > 0) return made;
-  const { topicId } = first;
+  const { topicId, cut } = first;
   const files = built.flatMap(({ file }) => (file === null ? [] : [file]));
   const place = { folder: stores.manifests.stateFolder(generation), prefix: versionPrefix(1) };
   const joined = await joinParts(stores, { view, files }, place, watch);
   const ledger = built.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
-  const to = cutFromJson(first.cut);
-  const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };
+  const moved = { cut, marks: await cutMarks(stores, topic, topicId, cut) };
   const next = { files: joined, ledger, createdBy, moved };
   return publishVersion(stores, nextManifest(newest, next));
 }

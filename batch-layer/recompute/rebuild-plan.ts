@@ -1,5 +1,5 @@
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, type Position, partitionsOf } from "../../core/log/position.ts";
 
 /** A contiguous span of one partition. Positions are text, so that a plan can travel as JSON. */
 export interface RebuildSpan {
@@ -31,9 +31,7 @@ export function planRebuild(
 ): RebuildPart[] {
   const partitions = partitionsOf(start, cut).map((partition) => {
     const [from, end] = [at(start, partition), at(cut, partition)];
-    const held = (entries.get(partition) ?? []).filter(
-      (entry) => position(entry.to) > from && position(entry.from) < end,
-    );
+    const held = (entries.get(partition) ?? []).filter((entry) => entry.to > from && entry.from < end);
     return { partition, from, end, held, records: sumOf(held) };
   });
   const total = partitions.reduce((sum, { records }) => sum + records, 0);
@@ -61,9 +59,8 @@ function bordersOf(
 ): Position[] {
   const borders = [from];
   let records = 0;
-  for (const entry of entries) {
-    records += entry.records;
-    const to = position(entry.to);
+  for (const { records: more, to } of entries) {
+    records += more;
     while (borders.length < count && records >= wanted(borders.length)) borders.push(to < end ? to : end);
   }
   while (borders.length <= count) borders.push(end);

@@ -3,7 +3,7 @@ import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry, Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../../core/log/ledger.ts";
-import { type CutJson, cutFromJson, cutsEqual, position } from "../../core/log/position.ts";
+import { type Cut, cutsEqual, position } from "../../core/log/position.ts";
 import { type Delta, type DeltaSpan, writeDelta } from "../refresh/delta.ts";
 import { requireBalance } from "../refresh/ledger-check.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
@@ -29,8 +29,8 @@ export interface PinnedVersion {
   readonly hash: string | null;
   readonly version: number;
   readonly topicId: string;
-  readonly start: CutJson;
-  readonly cut: CutJson;
+  readonly start: Cut;
+  readonly cut: Cut;
   readonly ledger: Ledger;
 }
 
@@ -63,7 +63,7 @@ export async function planParts(
   const entries = new Map<number, readonly ArchiveEntry[]>();
   for (const partition of await archive.partitions(topic))
     entries.set(partition, await archive.entries(topic, topicId, partition));
-  return planRebuild(entries, cutFromJson(start), cutFromJson(cut), partRecords);
+  return planRebuild(entries, start, cut, partRecords);
 }
 
 /** A part's states and ledger; the file lies in the run's own folder. */
@@ -102,7 +102,7 @@ export interface RebuildResult {
   readonly version: number;
   /** The version that it was compared with, at this version's cut. */
   readonly compared: number;
-  readonly cut: CutJson;
+  readonly cut: Cut;
   /** Whether state and ledger are those that the refreshes had added up. */
   readonly equal: boolean;
   readonly rows: number;
@@ -133,10 +133,10 @@ export async function finishRebuild(
   let covered = pinned.cut;
   const published = await replaceNewest(stores, generation, createdBy, async (newest) => {
     const { version, cut } = newest;
-    const [from, to] = [cutFromJson(covered), cutFromJson(cut)];
-    requireCutReached(newest, from);
-    if (!cutsEqual(from, to)) {
-      const extra = await build(stores, target, { topicId: pinned.topicId, from, to, run }, watch);
+    requireCutReached(newest, covered);
+    if (!cutsEqual(covered, cut)) {
+      const late = { topicId: pinned.topicId, from: covered, to: cut, run };
+      const extra = await build(stores, target, late, watch);
       if (extra.file !== null) files.push(extra.file);
       ledger = addLedgers(ledger, extra.ledger);
       covered = cut;

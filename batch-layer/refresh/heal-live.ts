@@ -1,5 +1,5 @@
 import { TidelineError } from "../../core/errors.ts";
-import { type Cut, cutToJson, type EpochMs } from "../../core/log/position.ts";
+import type { Cut, EpochMs } from "../../core/log/position.ts";
 import { LiveResets } from "../../store/archive/live-resets.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
@@ -34,7 +34,7 @@ export async function healLive(
   { version, to, found, nowMs }: DifferingSpan & { readonly found: LiveStateDiffers; readonly nowMs: EpochMs },
 ): Promise<Healing> {
   const resets = new LiveResets(data);
-  const span = { version, to: cutToJson(to) };
+  const span = { version, to };
   const failures = await resets.failed(generation, span);
   if (failures < FAILURES) return { error: found, dropped: false };
   const last = await resets.newest(generation);

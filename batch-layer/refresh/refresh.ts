@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { addLedgers, type Ledger } from "../../core/log/ledger.ts";
-import { at, type Cut, cutFromJson, cutsEqual, partitionsOf } from "../../core/log/position.ts";
+import { at, type Cut, cutsEqual, partitionsOf } from "../../core/log/position.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { requireOurLog } from "../log-checks.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
@@ -72,7 +72,7 @@ export async function publishDelta(
   let base = () => manifests.version(target.generation, version);
   for (let tries = 0; tries < REPLACED_BETWEEN; tries++) {
     const previous = await base();
-    const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
+    const continues = previous !== null && cutsEqual(previous.cut, from);
     const isHeld = continues && (await reachesTo(stores, target.topic, { ...previous, from, to }));
     if (!isHeld || (file !== null && !(await canName(stores, previous, file)))) break;
     const files = file === null ? previous.files : [...previous.files, file];
@@ -105,7 +105,7 @@ async function published(
     const one = await manifests.version(generation, next);
     if (one !== null) after.push(one);
   }
-  const own = after.find((one) => one.createdBy === createdBy && cutsEqual(cutFromJson(one.cut), to));
+  const own = after.find((one) => one.createdBy === createdBy && cutsEqual(one.cut, to));
   if (own !== undefined) return own.version;
   const isNamed = after.some(({ files }) => files.some((held) => held.file === file?.file));
   if (file !== null && !isNamed) await removeStates(data, file);
@@ -143,7 +143,7 @@ export async function finishPublish(
   const oldest = (await versionsInGrace(stores, manifest)).at(-1);
   const cut = oldest === undefined ? manifest.base : oldest.cut;
   return {
-    announced: await announce(chain, version, cutFromJson(cut)),
+    announced: await announce(chain, version, cut),
     swept: await sweepStates(stores, generation),
   };
 }

@@ -1,4 +1,4 @@
-import { at, partitionsOf } from "../../core/log/position.ts";
+import { at, partitionsOf, position } from "../../core/log/position.ts";
 import type { DeadLetters } from "../../store/dead-letters/letter-writer.ts";
 import type { Rejected } from "../../store/decode/decoded-batch.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
@@ -53,7 +53,7 @@ async function* rejectedOf(duck: Duck, source: string, partition: number): Async
     );
     yield rows.map(([offset, reject, key, value]) => ({
       partition,
-      offset: offset as bigint,
+      offset: position(offset as bigint),
       reject: String(reject) as Rejected["reject"],
       key: bytesOf(key),
       value: bytesOf(value),

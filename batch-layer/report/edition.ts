@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 import { ReportDelivery, ReportPin } from "../../core/log/documents.ts";
 import type { BatchStores } from "../stores.ts";
@@ -70,7 +71,7 @@ export async function pinOf(stores: Data, date: string, edition: number): Promis
 
 /** Fixes what an edition holds for, unless another attempt has done so; returns the pin that holds. */
 export async function pinEdition({ data }: Data, date: string, edition: number, wanted: ReportPin): Promise<ReportPin> {
-  await data.createExclusively(join(editionFolder(date, edition), PIN), wanted);
+  await data.createExclusively(join(editionFolder(date, edition), PIN), z.encode(ReportPin, wanted));
   return pinOf({ data }, date, edition);
 }
 

@@ -1,6 +1,6 @@
 import type { View } from "../../core/definition/view.ts";
 import type { TimeRange } from "../../core/interval.ts";
-import type { ReportPin } from "../../core/log/documents.ts";
+import type { ReportPinJson } from "../../core/log/documents.ts";
 import type { Budget } from "../../core/query/budget.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { StreamQuality } from "./quality.ts";
@@ -21,7 +21,7 @@ export interface ReportIdentity {
   readonly date: string;
   readonly edition: number;
   /** The day as a range of event time, and the positions that the numbers hold for. */
-  readonly pin: ReportPin;
+  readonly pin: ReportPinJson;
 }
 
 /** What a report reads: archived events at the pin's positions, in a DuckDB of its own. */

@@ -3,7 +3,6 @@ import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { insideSql, type TimeRange } from "../../core/interval.ts";
 import type { ReportPin } from "../../core/log/documents.ts";
-import { cutFromJson } from "../../core/log/position.ts";
 import { Budget } from "../../core/query/budget.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { archivedEvents } from "../archive/archived-events.ts";
@@ -105,9 +104,8 @@ class PinnedSource implements ReportSource {
     if (known !== undefined) return known;
     const span = this.#reading.pin.streams[target.stream.name];
     if (span === undefined) throw notPinned(target);
-    const { topicId } = span;
-    const [from, to] = [cutFromJson(span.start), cutFromJson(span.cut)];
-    const { relation } = await archivedEvents(this.#stores, this.duck, { ...target, topicId, from, to });
+    const archived = { ...target, topicId: span.topicId, from: span.start, to: span.cut };
+    const { relation } = await archivedEvents(this.#stores, this.duck, archived);
     this.#relations.set(contract, relation);
     return relation;
   }

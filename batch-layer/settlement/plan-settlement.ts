@@ -1,6 +1,6 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError, mayPass } from "../../core/errors.ts";
-import { type CutJson, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import type { Cut } from "../../core/log/position.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { SEAL_PATIENCE, type SealPatience, sealCut } from "../refresh/seal.ts";
@@ -12,9 +12,9 @@ export interface SettlementSpan {
   /** V, which the next version is built on. */
   readonly version: number;
   /** C, the cut of V. */
-  readonly from: CutJson;
+  readonly from: Cut;
   /** B, the next cut. */
-  readonly to: CutJson;
+  readonly to: Cut;
   /** What gave B: the speed layer, the end of the log, or the end of the archive. */
   readonly by: "speed" | "log" | "archive";
 }
@@ -55,10 +55,10 @@ export async function sealAll(
   const seal = async ({ target, chain }: Settler): Promise<SettlementSpan | null> => {
     const { version, cut } = await beginGeneration(stores, target.generation, target.topic, createdBy);
     const waitMs = Math.max(0, deadlineMs - performance.now());
-    const base = { version, cut: cutFromJson(cut) };
-    const sealed = await sealCut(stores, { topic: target.topic, chain, ...base }, watch, { ...patience, waitMs });
+    const unsealed = { topic: target.topic, chain, version, cut };
+    const sealed = await sealCut(stores, unsealed, watch, { ...patience, waitMs });
     if (sealed === null) return null;
-    return { generation: target.generation, version, from: cut, to: cutToJson(sealed.cut), by: sealed.by };
+    return { generation: target.generation, version, from: cut, to: sealed.cut, by: sealed.by };
   };
   const outcomes: (SettlementSpan | SettlementFailure | null)[] = [];
   for (const served of [false, true]) {

@@ -1,5 +1,5 @@
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { cutFromJson, cutsEqual } from "../../core/log/position.ts";
+import { cutsEqual } from "../../core/log/position.ts";
 import type { DeadLetters } from "../../store/dead-letters/letter-writer.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { Chain } from "../../store/redis/chain.ts";
@@ -49,12 +49,11 @@ export async function settleView(
   { target, chain, span, topicId, createdBy, events, letters }: SettleWork,
   watch: Watch,
 ): Promise<SettledView> {
-  const { generation, version } = span;
-  const [from, to] = [cutFromJson(span.from), cutFromJson(span.to)];
+  const { generation, version, from, to } = span;
   for (let after = version + 1; after <= version + REPLACED_BETWEEN; after++) {
     const next = await stores.manifests.version(generation, after);
     if (next === null) break;
-    if (next.createdBy !== createdBy || !cutsEqual(cutFromJson(next.cut), to)) continue;
+    if (next.createdBy !== createdBy || !cutsEqual(next.cut, to)) continue;
     // An earlier attempt of this run has published it.
     const { swept } = await finishPublish(stores, target, chain, after);
     const before = await stores.manifests.version(generation, version);

@@ -1,10 +1,10 @@
 import { entriesWithin } from "../../core/log/archive-tiles.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, type Position, partitionsOf, ZERO } from "../../core/log/position.ts";
 import { tailOf } from "../../store/archive/archive-tail.ts";
 import { bytesOf } from "../../store/decode/originals.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
-import { type Mark, markOfEpoch, markOfRecord, markToJson } from "../../store/kafka/read/marks.ts";
+import { type Mark, markOfEpoch, markOfRecord, withoutTopic } from "../../store/kafka/read/marks.ts";
 import { parquet, withDuck } from "../duck-run.ts";
 import { type BatchStores, UNWATCHED } from "../stores.ts";
 import type { MarkedCut } from "./publish.ts";
@@ -22,7 +22,7 @@ export async function cutMarks(
   const marks: MarkedCut["marks"] = {};
   for (const partition of partitionsOf(cut)) {
     const mark = await archivedMark(stores, { topic, topicId, partition }, at(cut, partition));
-    if (mark !== null) marks[partition] = markToJson(mark);
+    if (mark !== null) marks[partition] = withoutTopic(mark);
   }
   return marks;
 }
@@ -36,14 +36,14 @@ export async function archivedMark(
   { topic, topicId, partition }: { topic: string; topicId: string; partition: number },
   to: Position,
 ): Promise<Mark | null> {
-  const entries = entriesWithin(await stores.archive.entries(topic, topicId, partition), position(0), to);
+  const entries = entriesWithin(await stores.archive.entries(topic, topicId, partition), ZERO, to);
   const accepted = await stores.archive.continuation(topic, topicId, partition);
-  const continuation = accepted !== null && position(accepted.from) <= to ? accepted : null;
+  const continuation = accepted !== null && accepted.from <= to ? accepted : null;
   const last = entries.at(-1);
-  if (last === undefined || position(last.to) <= to) return tailOf(entries, continuation)?.mark ?? null;
+  if (last === undefined || last.to <= to) return tailOf(entries, continuation)?.mark ?? null;
   const within = await lastRecord(stores, last, to);
-  const mark = markToJson(within ?? markOfEpoch(to, last.leaderEpoch, topicId));
-  const cutOff = { ...last, to: to.toString(), records: within === null ? 0 : 1, mark };
+  const mark = withoutTopic(within ?? markOfEpoch(to, last.leaderEpoch, topicId));
+  const cutOff = { ...last, to, records: within === null ? 0 : 1, mark };
   return tailOf([...entries.slice(0, -1), cutOff], continuation)?.mark ?? null;
 }
 

@@ -1,7 +1,7 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { Manifest } from "../../core/log/documents.ts";
-import { type Cut, cutFromJson, cutReached } from "../../core/log/position.ts";
+import { type Cut, cutReached } from "../../core/log/position.ts";
 import type { BatchStores } from "../stores.ts";
 import { nextManifest, publishVersion } from "./publish.ts";
 
@@ -49,7 +49,7 @@ export async function readNewest<T>(
  * one does not: the data directory was restored since the work was begun, and refreshes have to catch up first.
  */
 export function requireCutReached({ generation, version, cut }: Manifest, reached: Cut): void {
-  if (cutReached(cutFromJson(cut), reached)) return;
+  if (cutReached(cut, reached)) return;
   throw new TidelineError(
     "NOT_READY",
     `${generation}: version ${version} ends before what this run was begun with: the data directory was restored`,

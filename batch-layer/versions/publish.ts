@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
 import type { Manifest } from "../../core/log/documents.ts";
-import { type Cut, cutToJson } from "../../core/log/position.ts";
+import type { Cut } from "../../core/log/position.ts";
 import { indexFolderOf } from "../../store/archive/manifests.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { withinOrNull } from "../../store/time-limit.ts";
@@ -129,7 +129,7 @@ export function nextManifest(
     generation,
     version: previous.version + 1,
     base: cut,
-    cut: moved === undefined ? cut : cutToJson(moved.cut),
+    cut: moved?.cut ?? cut,
     files,
     ledger,
     topicId,

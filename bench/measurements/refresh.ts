@@ -13,7 +13,6 @@ import { compact } from "../../batch-layer/versions/compact.ts";
 import { versionPrefix } from "../../batch-layer/versions/publish.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { cutFromJson, cutToJson } from "../../core/log/position.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import { freePorts } from "../../stack/servers/ports.ts";
 import { startServers } from "../../stack/servers/servers.ts";
@@ -140,11 +139,10 @@ function sender(producer: EventProducer, tick: () => void) {
 async function refresh({ stores, target, chain, source }: Work): Promise<number> {
   await source.send(target.topic);
   const startMs = performance.now();
-  const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, "bench");
-  const from = cutFromJson(cut);
+  const { version, cut: from, topicId } = await beginGeneration(stores, target.generation, target.topic, "bench");
   const sealed = await sealCut(stores, { topic: target.topic, chain, version, cut: from }, UNWATCHED);
   if (sealed === null) throw new Error("nothing to refresh");
-  const plan = await planStream(stores, target, cutToJson(sealed.cut));
+  const plan = await planStream(stores, target, sealed.cut);
   for (const chunk of plan.chunks) await archiveChunk(stores, { ...target, topicId }, { chunk }, UNWATCHED);
   await sweepArchive(stores, target, topicId);
   const folder = stores.manifests.stateFolder(target.generation);

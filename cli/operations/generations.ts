@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
-import type { Comparison } from "../../core/log/documents.ts";
+import { Comparison } from "../../core/log/documents.ts";
 import { decimalText } from "../../core/measures/decimals.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions/definitions.ts";
@@ -139,7 +140,7 @@ async function inUnits(generations: Generations, comparison: Comparison): Promis
 async function show(comparison: Comparison, json: boolean): Promise<void> {
   const { served, next, cut, by, groups, measures, notComparable } = comparison;
   if (!json) {
-    const at = Object.entries(cut).map(([partition, position]) => `${partition}:${position}`);
+    const at = [...cut].map(([partition, position]) => `${partition}:${position}`);
     process.stdout.write(
       `${served} against ${next}, both at ${at.join(" ")}, by bucket${by.map((name) => `, ${name}`).join("")}\n`,
     );
@@ -159,7 +160,7 @@ async function show(comparison: Comparison, json: boolean): Promise<void> {
       totals?.next ?? "-",
     ]),
   };
-  await print(json, comparison, sheet, "no measure is in both");
+  await print(json, z.encode(Comparison, comparison), sheet, "no measure is in both");
 }
 
 function open(config: Config) {

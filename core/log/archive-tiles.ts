@@ -1,5 +1,5 @@
 import type { ArchiveEntry, MergedEntry } from "./documents.ts";
-import { type Position, position } from "./position.ts";
+import { type Position, ZERO } from "./position.ts";
 import type { Misfit } from "./spans.ts";
 
 /** An entry that is not read any more, and the merged one that is read in its place. */
@@ -19,29 +19,30 @@ export type ArchiveTiles =
  * long been merged: a merged entry has precedence.
  */
 export function tileArchive(archived: readonly ArchiveEntry[], merged: readonly MergedEntry[]): ArchiveTiles {
-  const longest = new Map<string, MergedEntry>();
+  const longest = new Map<Position, MergedEntry>();
   for (const entry of merged) {
     const other = longest.get(entry.from);
-    if (other === undefined || position(other.to) < position(entry.to)) longest.set(entry.from, entry);
+    if (other === undefined || other.to < entry.to) longest.set(entry.from, entry);
   }
-  const ascending = [...archived, ...merged].map((entry) => ({ entry, from: position(entry.from) }));
+  const ascending = [...archived, ...merged];
   ascending.sort((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : 0));
   const entries: ArchiveEntry[] = [];
   const replaced: Replaced[] = [];
-  let end = ascending[0]?.from ?? position(0);
+  let end = ascending[0]?.from ?? ZERO;
   let by: MergedEntry | undefined;
-  for (const { entry, from } of ascending) {
+  for (const entry of ascending) {
+    const { from } = entry;
     if (from < end) {
       if (by === undefined) return misfit("overlap", end, from);
       if (entry !== by) replaced.push({ entry, by });
       continue;
     }
     if (from > end) return misfit("gap", end, from);
-    by = longest.get(entry.from);
+    by = longest.get(from);
     const read = by ?? entry;
-    if (position(read.to) < from) return misfit("overlap", from, position(read.to));
+    if (read.to < from) return misfit("overlap", from, read.to);
     entries.push(read);
-    end = position(read.to);
+    end = read.to;
     if (by !== undefined && entry !== by) replaced.push({ entry, by });
   }
   return { ok: true, entries, replaced };
@@ -53,8 +54,8 @@ function misfit(kind: Misfit["kind"], expected: Position, found: Position): Arch
 
 /** Those of a partition's entries, in order, that hold something of `[from, to)`; found by halving. */
 export function entriesWithin(entries: readonly ArchiveEntry[], from: Position, to: Position): readonly ArchiveEntry[] {
-  const first = firstWhere(entries, (entry) => position(entry.to) > from);
-  const beyond = firstWhere(entries, (entry) => position(entry.from) >= to);
+  const first = firstWhere(entries, (entry) => entry.to > from);
+  const beyond = firstWhere(entries, (entry) => entry.from >= to);
   return first < beyond ? entries.slice(first, beyond) : [];
 }
 

@@ -1,13 +1,23 @@
 import { z } from "zod";
+import { type Cut, cutFromJson, cutToJson, type Position, position } from "./position.ts";
 
 /**
- * The durable documents, as JSON. Positions are decimal text. Everything in Redis can be lost; these cannot. Archive
- * entries and manifests may have fields that are not known here: so a release can be put back after a later one has
- * added an optional field.
+ * The durable documents. Everything in Redis can be lost; these cannot. They are stored as JSON, in which positions are
+ * decimal text: `parse` reads that, `z.encode` makes it. Archive entries and manifests may have fields that are not
+ * known here: so a release can be put back after a later one has added an optional field.
  */
 
-const offset = z.string().regex(/^\d{1,19}$/);
-const cut = z.record(z.string().regex(/^\d+$/), offset);
+const offsetText = z.string().regex(/^\d{1,19}$/);
+const offset = z.codec(
+  offsetText,
+  z.custom<Position>((value) => typeof value === "bigint" && value >= 0n),
+  { decode: position, encode: String },
+);
+const cut = z.codec(
+  z.record(z.string().regex(/^\d+$/), offsetText),
+  z.custom<Cut>((value) => value instanceof Map),
+  { decode: cutFromJson, encode: cutToJson },
+);
 
 /** The last record of a log below a position. A log with another record there lost its end and was written again. */
 export const LogMark = z.object({
@@ -145,6 +155,7 @@ export const DataFormat = z.object({ format: z.int().min(1) });
 /** What a backfill builds on: a version and where its span begins and ends. Made when its first run begins. */
 export const BackfillPin = z.strictObject({ version: z.int().min(0), topicId: z.string(), start: cut, cut });
 export type BackfillPin = z.infer<typeof BackfillPin>;
+export type BackfillPinJson = z.input<typeof BackfillPin>;
 
 /** A day of a backfill that is done: the states of its buckets up to the pin's cut; no file when there are none. */
 export const BackfilledDay = z.strictObject({ day: z.string(), version: z.int().min(0), file: StateFile.nullable() });
@@ -212,6 +223,7 @@ export const ReportPin = z.strictObject({
   pinnedAtMs: z.int(),
 });
 export type ReportPin = z.infer<typeof ReportPin>;
+export type ReportPinJson = z.input<typeof ReportPin>;
 
 /** All that differs between two runs of an edition. */
 export const ReportStamp = z.strictObject({ generatedAtMs: z.int(), generatedBy: z.string() });
@@ -253,3 +265,4 @@ export const Comparison = z.strictObject({
   notComparable: z.array(z.string()),
 });
 export type Comparison = z.infer<typeof Comparison>;
+export type ComparisonJson = z.input<typeof Comparison>;

@@ -3,7 +3,6 @@ import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
 import { ArchiveEntry } from "../../core/log/documents.ts";
 import { addLedgers } from "../../core/log/ledger.ts";
-import { cutFromJson } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { DataDirectory } from "../../store/files/files.ts";
@@ -44,7 +43,7 @@ async function viewProblems(deployment: Deployment, data: DataDirectory, redisUr
         problems.push(`${view}: never answered`);
         continue;
       }
-      const cut = cutFromJson(manifest.cut);
+      const { cut } = manifest;
       expectEqual(
         problems,
         `${view}: ledger of version ${manifest.version}`,
@@ -81,8 +80,8 @@ async function archiveProblems(deployment: Deployment, data: DataDirectory): Pro
       if (entry === null) continue; // merged and deleted in the meantime
       const { records, duplicates, rejects } = oracle.ledger(
         view,
-        new Map([[partition, BigInt(entry.from)]]),
-        new Map([[partition, BigInt(entry.to)]]),
+        new Map([[partition, entry.from]]),
+        new Map([[partition, entry.to]]),
       );
       const archived = { records: entry.records, duplicates: entry.duplicates, rejects: entry.rejects };
       expectEqual(problems, `archive ${partition} [${entry.from}, ${entry.to})`, archived, {

@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isMerged, Manifest } from "../../core/log/documents.ts";
-import { at, cutFromJson } from "../../core/log/position.ts";
+import { at, cutsEqual, cutToJson } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import type { Deployment } from "./deployment.ts";
@@ -24,7 +24,7 @@ export async function archivedFiles({ home }: Deployment, topic: string, manifes
   const { topicId } = manifest;
   const start = await archive.start(topic, topicId);
   const found: string[] = [];
-  for (const [partition, to] of cutFromJson(manifest.cut))
+  for (const [partition, to] of manifest.cut)
     for (const entry of await archive.covering(topic, topicId, partition, at(start, partition), to))
       if (entry.file !== null && !isMerged(entry)) found.push(entry.file);
   return found;
@@ -40,13 +40,13 @@ export async function brokenVersions(deployment: Deployment, view: string): Prom
   const problems: string[] = [];
   let last: Manifest | undefined;
   for (const manifest of await manifests(deployment, generation)) {
-    if (last !== undefined && JSON.stringify(manifest.base) !== JSON.stringify(last.cut))
+    if (last !== undefined && !cutsEqual(manifest.base, last.cut))
       problems.push(
         `${view}: version ${manifest.version} was built on ` +
-          `${JSON.stringify(manifest.base)}, not on the cut of version ${last.version}`,
+          `${JSON.stringify(cutToJson(manifest.base))}, not on the cut of version ${last.version}`,
       );
-    for (const [partition, offset] of Object.entries(manifest.base))
-      if (BigInt(manifest.cut[partition] ?? "0") < BigInt(offset))
+    for (const [partition, offset] of manifest.base)
+      if (at(manifest.cut, partition) < offset)
         problems.push(`${view}: the cut of version ${manifest.version} moved back in partition ${partition}`);
     last = manifest;
   }

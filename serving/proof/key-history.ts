@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { countedCondition } from "../../core/definition/counted.ts";
 import { count, cut, list } from "../../core/json-parts.ts";
-import { type Cut, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutToJson } from "../../core/log/position.ts";
 import { shownGroupValue } from "../../core/measures/decimals.ts";
 import { recordSql, showRecord } from "../../core/measures/kinds/latest.ts";
 import { AnyRow, type Row } from "../../core/query/present.ts";
@@ -121,7 +121,7 @@ export class KeyHistories {
     if (genesis === null) throw positionGone("where this generation of the table begins is not known any more");
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
     const reading = { signal, decodeAgain: false, onRecords: () => {}, pieceBytes: PIECE_BYTES };
-    const events = await RawEvents.open(sources, duck, source, cutFromJson(genesis.cut), reading);
+    const events = await RawEvents.open(sources, duck, source, genesis.cut, reading);
     await events.reach(at);
     return events.below(at);
   }

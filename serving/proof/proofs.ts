@@ -1,7 +1,7 @@
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { TimeRange } from "../../core/interval.ts";
 import type { AsOf } from "../../core/log/as-of.ts";
-import { cutFromJson, type EpochMs } from "../../core/log/position.ts";
+import type { EpochMs } from "../../core/log/position.ts";
 import { plainExtent, plainSample } from "../../core/proof/plain.ts";
 import { RowComparison, type ServedRow } from "../../core/proof/proof.ts";
 import type { GivenAnswer } from "../../core/proof/proof-answer.ts";
@@ -127,7 +127,7 @@ class OneProof {
     const { applied } = at ?? (await statuses.find(definition));
     if (genesis === null) throw positionGone("where this generation of the view begins is not known any more");
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
-    const start = cutFromJson(genesis.cut);
+    const start = genesis.cut;
     const total = await spanRecords(sources, source, start, applied);
     const decodeAgain = deep ?? total <= DEEP_RECORDS;
     if (decodeAgain && total > MAX_DEEP_RECORDS) throw tooDeep(total);

@@ -1,5 +1,5 @@
 import type { Manifest } from "../../core/log/documents.ts";
-import { type Cut, cutFromJson, cutReached, cutsEqual, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutReached, cutsEqual, cutToJson } from "../../core/log/position.ts";
 import { tilesFrom } from "../../core/log/spans.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -53,16 +53,15 @@ export class History {
     if (held !== null) return held;
     if (definition.frozen)
       throw positionGone("another release computed this definition: only whole versions of it can be answered");
-    const base = versions.find(({ cut }) => cutReached(applied, cutFromJson(cut)));
+    const base = versions.find(({ cut }) => cutReached(applied, cut));
     if (base === undefined) throw positionGone("this position lies before the beginning of what is stored");
-    const span = { topicId: base.topicId, from: cutFromJson(base.cut), to: applied };
+    const span = { topicId: base.topicId, from: base.cut, to: applied };
     const file = await this.#options.recomputations.states(definition, span, left);
-    const cut = cutToJson(applied);
     // The state below a position is one thing however it was put together, so what is cached of it goes by the position
     // alone.
-    const generation = `${definition.generation}@${JSON.stringify(cut)}`;
+    const generation = `${definition.generation}@${JSON.stringify(cutToJson(applied))}`;
     return {
-      manifest: { ...base, generation, cut, files: file === null ? base.files : [...base.files, file] },
+      manifest: { ...base, generation, cut: applied, files: file === null ? base.files : [...base.files, file] },
       closed: [],
     };
   }
@@ -96,12 +95,12 @@ export class History {
     applied: Cut,
     segments: boolean,
   ): Promise<PastTiles | null> {
-    const whole = versions.find(({ cut }) => cutsEqual(cutFromJson(cut), applied));
+    const whole = versions.find(({ cut }) => cutsEqual(cut, applied));
     if (whole !== undefined) return { manifest: whole, closed: [] };
     const chain = segments ? await this.#options.statuses.loadChain(definition) : null;
     if (chain === null) return null;
     for (const manifest of versions) {
-      const run = closedRun(cutFromJson(manifest.cut), applied, chain);
+      const run = closedRun(manifest.cut, applied, chain);
       if (run !== null) return this.#closed(definition, manifest, run);
     }
     return null;

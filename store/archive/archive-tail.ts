@@ -1,7 +1,7 @@
 import type { ArchiveEntry, LogContinuation } from "../../core/log/documents.ts";
-import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { at, type Cut, type Position } from "../../core/log/position.ts";
 import type { Reached } from "../kafka/read/log-check.ts";
-import { type Mark, markFromJson } from "../kafka/read/marks.ts";
+import { type Mark, markOfTopic } from "../kafka/read/marks.ts";
 
 /**
  * From `from` on, the log is the continuation of the archive although it differs from it below; `mark` is the log's
@@ -29,8 +29,8 @@ export function tailOf(entries: readonly ArchiveEntry[], accepted: LogContinuati
   const continuation = accepted === null ? null : continuationOf(accepted);
   const last = lastMarked(entries);
   const { leaderEpoch, topicId } = end;
-  const mark = last?.mark === undefined ? null : markFromJson({ ...last.mark, leaderEpoch }, topicId);
-  return { position: position(end.to), mark: continuedMark(mark, continuation), continuation };
+  const mark = last?.mark === undefined ? null : markOfTopic({ ...last.mark, leaderEpoch }, topicId);
+  return { position: end.to, mark: continuedMark(mark, continuation), continuation };
 }
 
 /** The entry whose mark counts after successive ones: the last that holds a record, or the last one when none does. */
@@ -39,7 +39,7 @@ export function lastMarked(entries: readonly ArchiveEntry[]): ArchiveEntry | und
 }
 
 function continuationOf({ from, mark, topicId }: LogContinuation): Continuation {
-  return { from: position(from), mark: mark === null ? null : markFromJson(mark, topicId) };
+  return { from, mark: mark === null ? null : markOfTopic(mark, topicId) };
 }
 
 /**

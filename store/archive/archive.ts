@@ -183,7 +183,7 @@ export class Archive {
   /** Accepts a log for a partition, unless a document of that number exists. True: this call made it. */
   async accept(topic: string, partition: number, continuation: LogContinuation): Promise<boolean> {
     const name = `${String(continuation.number).padStart(9, "0")}.json`;
-    const document = LogContinuation.parse(continuation);
+    const document = z.encode(LogContinuation, continuation);
     return this.#data.createExclusively(join(place(topic, partition), CONTINUATIONS, name), document);
   }
 
@@ -200,8 +200,8 @@ export class Archive {
   ): Promise<readonly ArchiveEntry[]> {
     if (from >= to) return [];
     const wanted = entriesWithin(await this.entries(topic, topicId, partition), from, to);
-    const begins = position(wanted[0]?.from ?? to);
-    const ends = position(wanted.at(-1)?.to ?? from);
+    const begins = wanted[0]?.from ?? to;
+    const ends = wanted.at(-1)?.to ?? from;
     if (begins > from && ends >= to && begins === (await this.beginning(topic, partition)))
       throw beginningLost(topic, partition, from, begins);
     if (begins > from || ends < to) {
@@ -220,12 +220,12 @@ export class Archive {
    * another one was first, and the entry's file is deleted.
    */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
-    return this.#publish(entryDocument(topic, partition, entry), ArchiveEntry.parse(entry), ArchiveEntry);
+    return this.#publish(entryDocument(topic, partition, entry), entry, ArchiveEntry);
   }
 
   /** Puts an entry in the place of those that it was merged from, unless that was done. Returns as `create` does. */
   async createMerged(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
-    const merged = MergedEntry.parse({ ...entry, createdAtMs: this.#clock() });
+    const merged: MergedEntry = { ...entry, createdAtMs: this.#clock() };
     return this.#publish(entryDocument(topic, partition, merged), merged, MergedEntry);
   }
 
@@ -234,7 +234,7 @@ export class Archive {
    * file system reported.
    */
   async #publish<T extends ArchiveEntry>(name: string, entry: T, schema: z.ZodType<T>): Promise<boolean> {
-    if (await this.#data.createExclusively(name, entry)) return true;
+    if (await this.#data.createExclusively(name, z.encode(schema, entry))) return true;
     if (entry.file === null) return false;
     if ((await this.#data.read(name, schema))?.file === entry.file) return true;
     await this.#data.remove(entry.file);
@@ -271,12 +271,12 @@ export class Archive {
   async #edges(
     topic: string,
     topicId: string,
-    edge: (entries: readonly ArchiveEntry[]) => string | undefined,
+    edge: (entries: readonly ArchiveEntry[]) => Position | undefined,
   ): Promise<Cut> {
     let cut: Cut = new Map();
     for (const partition of await this.partitions(topic)) {
       const found = edge(await this.entries(topic, topicId, partition));
-      if (found !== undefined) cut = cutWith(cut, partition, position(found));
+      if (found !== undefined) cut = cutWith(cut, partition, found);
     }
     return cut;
   }
@@ -322,6 +322,10 @@ function seenDocument(topic: string, partition: number, { from, to }: MergedEntr
   return documentOf(topic, partition, SEEN, from, to);
 }
 
-function documentOf(topic: string, partition: number, folder: string, ...span: string[]): string {
-  return join(place(topic, partition), folder, `${span.map((offset) => offset.padStart(19, "0")).join("-")}.json`);
+function documentOf(topic: string, partition: number, folder: string, ...span: Position[]): string {
+  return join(
+    place(topic, partition),
+    folder,
+    `${span.map((offset) => String(offset).padStart(19, "0")).join("-")}.json`,
+  );
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
 import type { Generation } from "../../core/definition/generation.ts";
 import { LiveReset, Unbalanced } from "../../core/log/documents.ts";
 import type { DataDirectory } from "../files/files.ts";
@@ -23,12 +24,12 @@ export class LiveResets {
     const last = await this.#data.read(name, Unbalanced);
     const again = last !== null && last.version === span.version && isDeepStrictEqual(last.to, span.to);
     const failures = (again ? last.failures : 0) + 1;
-    await this.#data.replace(name, JSON.stringify(Unbalanced.parse({ ...span, failures })));
+    await this.#data.replace(name, JSON.stringify(z.encode(Unbalanced, { ...span, failures })));
     return failures;
   }
 
   async note(generation: Generation, reset: LiveReset): Promise<void> {
-    await this.#data.createExclusively(join(folderOf(generation), `${reset.atMs}.json`), LiveReset.parse(reset));
+    await this.#data.createExclusively(join(folderOf(generation), `${reset.atMs}.json`), z.encode(LiveReset, reset));
   }
 
   /** The last reset of a generation; null when there was none. */

@@ -1,8 +1,9 @@
 import { basename, dirname, join } from "node:path";
+import { z } from "zod";
 import type { Generation } from "../../core/definition/generation.ts";
 import { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { type Cut, cutToJson } from "../../core/log/position.ts";
+import type { Cut } from "../../core/log/position.ts";
 import type { DataDirectory } from "../files/files.ts";
 
 /** How many versions stay for people to look at; far more than are published in `LIST_AGE_MS`. */
@@ -68,7 +69,7 @@ export class Manifests {
   /** Publishes a version, unless another writer has published that number. True: this call did. */
   async create(manifest: Manifest): Promise<boolean> {
     const name = manifestDocument(manifest.generation, manifest.version);
-    return this.#data.createExclusively(name, Manifest.parse(manifest));
+    return this.#data.createExclusively(name, z.encode(Manifest, manifest));
   }
 
   /**
@@ -76,12 +77,11 @@ export class Manifests {
    * all.
    */
   async genesis(generation: Generation, start: Cut, topicId: string, createdBy: string): Promise<Manifest> {
-    const cut = cutToJson(start);
     const manifest = {
       generation,
       version: 0,
-      base: cut,
-      cut,
+      base: start,
+      cut: start,
       files: [],
       ledger: EMPTY_LEDGER,
       topicId,

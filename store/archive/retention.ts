@@ -1,6 +1,6 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError } from "../../core/errors.ts";
-import { at, type Cut, cutFromJson, type EpochMs, type Position } from "../../core/log/position.ts";
+import { at, type Cut, type EpochMs, type Position } from "../../core/log/position.ts";
 import { type NeededLog, type RetentionRisk, retentionRisk } from "../../core/log/retention.ts";
 import { type TopicRetention, topicRetention } from "../kafka/cluster/topic-retention.ts";
 import type { LogSource } from "../kafka/read/log.ts";
@@ -43,7 +43,7 @@ export async function retentionOf(
   for (const { name, generation } of views) {
     const newest = await manifests.newest(generation).catch(noneIfDamaged);
     if (newest !== null)
-      needs.push({ purpose: `what the speed layer of view ${name} would read again`, cut: cutFromJson(newest.cut) });
+      needs.push({ purpose: `what the speed layer of view ${name} would read again`, cut: newest.cut });
   }
   const logs: NeededLog[] = [];
   // A partition without a leader deletes nothing.

@@ -131,7 +131,7 @@ async function pinPartition(
     ...(one.file === null ? [] : [{ path: one.file, checksum: one.checksum }]),
   ]);
   files.push(...(await pins.tree(place, NOT_HELD_OF_A_PARTITION)));
-  return { files, to: entries.at(-1)?.to ?? null, topicId: topicId ?? null };
+  return { files, to: entries.at(-1)?.to.toString() ?? null, topicId: topicId ?? null };
 }
 
 /** Second names in the hold. */

@@ -26,8 +26,8 @@ export async function archivedStart(
     const entries = await archive.entries(topic, topicId, partition);
     const [first, last] = [entries[0], entries.at(-1)];
     const end = at(start, partition);
-    if (first === undefined || last === undefined || position(first.from) >= end || position(last.to) < end) continue;
-    const covering = await archive.covering(topic, topicId, partition, position(first.from), end);
+    if (first === undefined || last === undefined || first.from >= end || last.to < end) continue;
+    const covering = await archive.covering(topic, topicId, partition, first.from, end);
     await data.requireIntact(covering);
     const files = covering.flatMap(({ file }) => (file === null ? [] : [data.path(file)]));
     const records = covering.reduce((sum, entry) => sum + entry.records, 0);

@@ -1,6 +1,6 @@
 import type { Reject } from "../../core/codec/decode/decode.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import { at, type Cut } from "../../core/log/position.ts";
+import { at, type Cut, type Position } from "../../core/log/position.ts";
 import { batchLedgerSql, singleLedgerSql } from "../../core/state/compile.ts";
 import type { KeptStatements } from "../duckdb/kept-statements.ts";
 import type { FetchedPartition } from "../kafka/read/log.ts";
@@ -8,7 +8,7 @@ import type { FetchedPartition } from "../kafka/read/log.ts";
 /** A record that was refused, with its original bytes: what goes to the dead letters. */
 export interface Rejected {
   readonly partition: number;
-  readonly offset: bigint;
+  readonly offset: Position;
   readonly reject: Reject;
   readonly key: Buffer | null;
   readonly value: Buffer | null;

@@ -12,6 +12,7 @@ import {
 import { RecordScanner } from "../../core/codec/decode/scan.ts";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream, Version } from "../../core/contract/stream.ts";
+import { position } from "../../core/log/position.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { KeptStatements, RefilledTable } from "../duckdb/kept-statements.ts";
 import type { SchemaSource } from "../registry/registry-schemas.ts";
@@ -187,7 +188,7 @@ export class Decoder {
       const one = decoded[index];
       const reject = one?.ok === false ? one.reject : misfits.get(row);
       if (reject === undefined) continue;
-      const place = { partition: Number(partition), offset: BigInt(Number(offset)) };
+      const place = { partition: Number(partition), offset: position(Number(offset)) };
       rejected.push({ row, ...place, reject, key: rows.key(row), value: rows.value(row) });
     }
     if (rejected.length > 0) await this.#markRejects(rejected);

@@ -29,7 +29,7 @@ export function foreignSpans(
   const spans: { partition: number; from: Position; to: Position; files: string[] }[] = [];
   for (const entry of entries) {
     if (entry.contract === revision) continue;
-    const [begins, ends] = [position(entry.from), position(entry.to)];
+    const { from: begins, to: ends } = entry;
     const last = spans.at(-1);
     const files = entry.file === null ? [] : [entry.file];
     if (last !== undefined && last.to === begins) {

@@ -1,4 +1,4 @@
-import { at, type Cut, farthest, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, farthest, partitionsOf } from "../../core/log/position.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { eventColumns } from "./events.ts";
 import { type SpanSource, spanColumns, spanParts } from "./span-events.ts";
@@ -85,9 +85,9 @@ export async function spanRecords(
   for (const partition of partitionsOf(from, to)) {
     let end = at(from, partition);
     for (const entry of await archive.entries(topic, topicId, partition)) {
-      if (position(entry.to) <= end || position(entry.from) >= at(to, partition)) continue;
+      if (entry.to <= end || entry.from >= at(to, partition)) continue;
       records += entry.records;
-      end = position(entry.to);
+      end = entry.to;
     }
     if (end < at(to, partition)) records += Number(at(to, partition) - end);
   }

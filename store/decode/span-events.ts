@@ -1,6 +1,6 @@
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
-import { at, type PartitionSpan, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type PartitionSpan, partitionsOf } from "../../core/log/position.ts";
 import type { Span } from "../../core/log/spans.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
@@ -89,7 +89,7 @@ export async function spanParts(
     const [first, last] = [at(from, partition), at(to, partition)];
     if (first >= last) continue;
     const entries = await sources.archive.entries(topic, topicId, partition);
-    const end = position(entries.at(-1)?.to ?? first);
+    const end = entries.at(-1)?.to ?? first;
     const seam = end < first ? first : end > last ? last : end;
     const covering = await sources.archive.covering(topic, topicId, partition, first, seam);
     await sources.data.requireIntact(covering);

@@ -91,8 +91,8 @@ async function partsOf(
   const begin = position(before > width ? before - width : 0n);
   const clip = (offset: Position) => (offset < begin ? begin : offset > before ? before : offset);
   const entries = await archive.entries(topic, topicId, partition);
-  const from = clip(position(entries[0]?.from ?? before));
-  const to = clip(position(entries.at(-1)?.to ?? before));
+  const from = clip(entries[0]?.from ?? before);
+  const to = clip(entries.at(-1)?.to ?? before);
   const logged = [
     { partition, from: begin, to: from },
     { partition, from: to, to: before },

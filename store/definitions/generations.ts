@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
 import type { Generation } from "../../core/definition/generation.ts";
 import { viewDocument } from "../../core/definition/view-document.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
@@ -234,7 +235,7 @@ export class Generations {
   async saveComparison(comparison: Comparison): Promise<void> {
     const name = comparisonOf(comparison.next, comparison.served);
     await this.#data.remove(name);
-    await this.#data.createExclusively(name, Comparison.parse(comparison));
+    await this.#data.createExclusively(name, z.encode(Comparison, comparison));
   }
 
   /** The last comparison of `next` with what was served then. */

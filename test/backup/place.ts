@@ -80,7 +80,7 @@ class Worker {
       ...newest,
       version,
       base: newest.cut,
-      cut: { 0: String(this.#records) },
+      cut: new Map([[0, position(this.#records)]]),
       files: version % 2 === 0 ? [state] : [...newest.files, state],
       ledger: EMPTY_LEDGER,
     };
@@ -121,7 +121,7 @@ export async function requireWhole(root: string): Promise<Manifest> {
   await data.requireIntact(newest.files.flatMap(({ index }) => index ?? []));
   const entries = await new Archive(data).entries(TOPIC, "topic-1", 0);
   await data.requireIntact(entries);
-  expect(BigInt(entries.at(-1)?.to ?? 0)).toBeGreaterThanOrEqual(BigInt(newest.cut[0] ?? 0));
+  expect(entries.at(-1)?.to ?? 0n).toBeGreaterThanOrEqual(newest.cut.get(0) ?? 0n);
   return newest;
 }
 

@@ -6,6 +6,7 @@ import { runBackup, runRestore } from "../../cli/operations/backup.ts";
 import type { Config } from "../../cli/setup/config.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { position } from "../../core/log/position.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
@@ -226,7 +227,7 @@ test("what the API has read of a version is not answered for another one that ha
       const file = await data.attempt(`views/${GENERATION}/states`, "000000007", "parquet");
       await duck.run(`COPY (SELECT ${bucket}::BIGINT AS bucket) TO '${data.path(file)}' (FORMAT parquet)`);
       const files = [{ file, rows: 1, ...(await data.settle(file)) }];
-      const cut = { 0: "10" };
+      const cut = new Map([[0, position(10)]]);
       const ledger = EMPTY_LEDGER;
       return {
         generation: GENERATION,

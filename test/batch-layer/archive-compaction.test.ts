@@ -184,8 +184,8 @@ describe("a plan of merges", () => {
           const made = planMerges(0, tiles.entries, within).map(({ from, to, records }) => {
             const inside = log.filter((one) => Number(one.from) >= Number(from) && Number(one.to) <= Number(to));
             expect(new Set(inside.map((one) => one.contract)).size).toBe(1);
-            expect(inside[0]?.from).toBe(from);
-            expect(inside.at(-1)?.to).toBe(to);
+            expect(inside[0]?.from).toBe(BigInt(from));
+            expect(inside.at(-1)?.to).toBe(BigInt(to));
             expect(records).toBe(Number(to) - Number(from));
             return {
               ...entry(Number(from), Number(to), records),
@@ -205,7 +205,7 @@ describe("a plan of merges", () => {
         );
         for (const left of [log, needed]) {
           const tiles = tileArchive(left, merged);
-          expect(tiles.ok && [tiles.entries[0]?.from, tiles.entries.at(-1)?.to]).toEqual(["0", String(end)]);
+          expect(tiles.ok && [tiles.entries[0]?.from, tiles.entries.at(-1)?.to]).toEqual([0n, BigInt(end)]);
         }
       }),
       { numRuns: 1_000 },

@@ -25,7 +25,6 @@ import type { View } from "../../core/definition/view.ts";
 import { byDay, DAY_MS, dayOf, intervalName, parseInterval, wholeBuckets } from "../../core/interval.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { cutFromJson } from "../../core/log/position.ts";
 import { bucketOf } from "../../core/time.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
@@ -176,7 +175,7 @@ async function publish({ stores, target }: Place, events: readonly Tick[]): Prom
     await archiveChunk(stores, { ...target, topicId: plan.topicId }, { chunk }, UNWATCHED);
   const end = await stores.archive.archived(target.topic, topicId);
   const states = stores.manifests.stateFolder(target.generation);
-  const span = { topicId, from: cutFromJson(cut), to: end };
+  const span = { topicId, from: cut, to: end };
   const { file, ledgers } = await writeDelta(
     stores,
     target,

@@ -6,7 +6,6 @@ import { compact } from "../../batch-layer/versions/compact.ts";
 import { versionPrefix } from "../../batch-layer/versions/publish.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { cutFromJson } from "../../core/log/position.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { positions, sale } from "../fixtures/events/turnover.ts";
 import {
@@ -62,7 +61,7 @@ describe("a compaction beside settlements", () => {
     });
     const { files, cut } = await newestOf(stores, target);
     expect(files).toHaveLength(2);
-    expect(cut).toEqual({ 0: "90" });
+    expect(cut).toEqual(positions({ 0: 90 }));
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
   });
 
@@ -84,7 +83,7 @@ describe("a compaction beside settlements", () => {
     const here = await begun();
     const { stores, target, topicId } = here;
     const base = await newestOf(stores, target);
-    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    const span = { topicId, from: base.cut, to: positions({ 0: 80 }) };
     const states = stores.manifests.stateFolder(target.generation);
     const prefix = versionPrefix(base.version + REPLACED_BETWEEN);
     const deltaOf = async (createdBy: string) => {
@@ -99,7 +98,7 @@ describe("a compaction beside settlements", () => {
     expect(await publishDelta(stores, target, delta)).toBe(base.version + 2);
     expect(await publishDelta(stores, target, other)).toBeNull();
     const newest = await newestOf(stores, target);
-    expect(newest).toMatchObject({ version: base.version + 2, cut: { 0: "80" } });
+    expect(newest).toMatchObject({ version: base.version + 2, cut: positions({ 0: 80 }) });
     expect(newest.files).toHaveLength(2);
     // Its file is merged with another one: who asks then learns the same, and the file stays for who reads it.
     await compact(stores, target, { createdBy: "a later compaction", limits: { files: 1, left: 1 } }, UNWATCHED);

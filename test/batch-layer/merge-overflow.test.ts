@@ -10,6 +10,7 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { view } from "../../core/definition/view.ts";
 import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { position } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
@@ -57,7 +58,7 @@ async function version({ generation }: ViewTarget, sums: readonly bigint[]): Pro
     );
     files.push({ file, rows: 1, ...(await stores.data.settle(file)) });
   }
-  const cut = { 0: "10" };
+  const cut = new Map([[0, position(10)]]);
   const shared = { generation, base: cut, cut, ledger: EMPTY_LEDGER, topicId: "t", createdBy: "", createdAtMs: 1 };
   const manifest = { ...shared, version: 1, files };
   await stores.manifests.create({ ...shared, version: 0, files: [] });

@@ -7,7 +7,7 @@ import { requireBalance } from "../../batch-layer/refresh/ledger-check.ts";
 import { filesToCompact } from "../../batch-layer/versions/compact-plan.ts";
 import type { ArchiveEntry, StateFile } from "../../core/log/documents.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import { at, type Cut } from "../../core/log/position.ts";
+import { at, type Cut, position } from "../../core/log/position.ts";
 import { tile } from "../../core/log/spans.ts";
 import { positions } from "../fixtures/events/turnover.ts";
 
@@ -196,7 +196,7 @@ describe("the plan of a rebuild", () => {
           let end = 0;
           const entries = spans.map((size) => {
             end += size;
-            return { from: String(end - size), to: String(end), records: size } as ArchiveEntry;
+            return { from: position(end - size), to: position(end), records: size } as ArchiveEntry;
           });
           const [start, cut] = [Math.min(skip, end), Math.max(Math.min(skip, end), end - cutOff)];
           const parts = planRebuild(

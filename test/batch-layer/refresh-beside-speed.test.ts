@@ -6,7 +6,7 @@ import { sealCut } from "../../batch-layer/refresh/seal.ts";
 import { UNWATCHED } from "../../batch-layer/stores.ts";
 import { compact } from "../../batch-layer/versions/compact.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import { at, cutFromJson, type Position } from "../../core/log/position.ts";
+import { at, type Position } from "../../core/log/position.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { LiveResets } from "../../store/archive/live-resets.ts";
 import { Chain } from "../../store/redis/chain.ts";
@@ -41,13 +41,13 @@ describe("a refresh beside a speed layer", () => {
     const { stores, target, chain } = here;
     await send(target.topic, events(0, 50));
     const genesis = await beginGeneration(stores, target.generation, target.topic, "test");
-    await chain.reseed(cutFromJson(genesis.cut), 0, null);
+    await chain.reseed(genesis.cut, 0, null);
     await apply(chain, 0n, 10n, honest(10));
     await chain.seal(null);
     await apply(chain, 10n, 30n, honest(20));
     const first = await sealCut(
       stores,
-      { topic: target.topic, chain, version: 0, cut: cutFromJson(genesis.cut) },
+      { topic: target.topic, chain, version: 0, cut: genesis.cut },
       UNWATCHED,
       patience,
     );
@@ -136,7 +136,7 @@ describe("a refresh beside a speed layer", () => {
     expect([await dropped(30, 0), await dropped(30, 0)]).toEqual(Array(2).fill([false, false]));
     expect(await dropped(30, 1_000)).toEqual([true, true]);
     const resets = new LiveResets(stores.data);
-    const note = { version: 0, to: { "0": "30" }, message: "differs", atMs: 1_000 };
+    const note = { version: 0, to: positions({ 0: 30 }), message: "differs", atMs: 1_000 };
     expect(await resets.newest(target.generation)).toEqual(note);
     await begun();
     expect(await dropped(30, 3_600_999)).toEqual([false, false]);

@@ -9,7 +9,7 @@ import { sweepStates, versionPrefix } from "../../batch-layer/versions/publish.t
 import { stateHash } from "../../batch-layer/versions/state-hash.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { at, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import { at } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { Manifests, manifestDocument } from "../../store/archive/manifests.ts";
@@ -46,7 +46,7 @@ function seeded(seed: number): () => number {
 async function secondDelta(here: Awaited<ReturnType<typeof place>>, createdBy: string) {
   const { target, topicId, stores } = here;
   const base = await newestOf(stores, target);
-  const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+  const span = { topicId, from: base.cut, to: positions({ 0: 80 }) };
   await archiveTo(stores, target);
   const states = stores.manifests.stateFolder(target.generation);
   const { file, ledgers } = await writeDelta(
@@ -63,9 +63,9 @@ describe("a refresh", () => {
   it("that an earlier attempt has published is told with its records, and not as compared", async () => {
     const { stores, target, topicId, chain } = await place();
     const { generation } = target;
-    const [from, to] = [{ 0: "0" }, { 0: "7" }];
+    const [from, to] = [positions({ 0: 0 }), positions({ 0: 7 })];
     const createdBy = "settle/sales/this run";
-    await stores.manifests.genesis(generation, cutFromJson(from), topicId, createdBy);
+    await stores.manifests.genesis(generation, from, topicId, createdBy);
     const ledger = { ...EMPTY_LEDGER, records: 7, counted: 7 };
     await stores.manifests.create({
       ...{ generation, version: 1, base: from, cut: to, files: [], ledger, topicId, createdBy, createdAtMs: 0 },
@@ -120,7 +120,7 @@ describe("a refresh", () => {
     const result = await rebuildAll(here, 64, () => refreshTo(here, positions({ 0: 300 })));
     expect(result).toMatchObject({ equal: true, compared: 1, version: 3 });
     const { base, cut, ledger, files } = await newestOf(stores, target);
-    expect([base, cut]).toEqual([{ "0": "300" }, { "0": "300" }]);
+    expect([base, cut]).toEqual([positions({ 0: 300 }), positions({ 0: 300 })]);
     expect(ledger.records).toBe(300);
     expect((await stateHash(stores, turnover, files, UNWATCHED)).hash).toBe(
       (
@@ -169,7 +169,7 @@ describe("a refresh", () => {
     const { version, cut } = await newestOf(stores, target);
     const states = stores.manifests.stateFolder(target.generation);
     const deltaTo = (to: number) => {
-      const span = { topicId, from: cutFromJson(cut), to: positions({ 0: to }) };
+      const span = { topicId, from: cut, to: positions({ 0: to }) };
       return writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(version + 1) }, UNWATCHED);
     };
     await expect(deltaTo(90)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" }); // not archived that far
@@ -178,7 +178,7 @@ describe("a refresh", () => {
     const ledger = [...whole.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
     const forged = {
       version,
-      from: cutFromJson(cut),
+      from: cut,
       to: positions({ 0: 90 }),
       file: part.file,
       ledger,
@@ -200,7 +200,7 @@ describe("a refresh", () => {
     await archiveTo(stores, target);
     const states = stores.manifests.stateFolder(target.generation);
     const racer = async (to: number, createdBy: string) => {
-      const span = { topicId, from: cutFromJson(genesis.cut), to: positions({ 0: to }) };
+      const span = { topicId, from: genesis.cut, to: positions({ 0: to }) };
       const delta = await writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(1) }, UNWATCHED);
       const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
       const publication = { version: 0, ...span, file: delta.file, ledger, createdBy };
@@ -212,7 +212,7 @@ describe("a refresh", () => {
     const winner = outcomes[0] !== null ? first : second;
     expect(await newestOf(stores, target)).toMatchObject({
       version: 1,
-      cut: cutToJson(winner.publication.to),
+      cut: winner.publication.to,
       createdBy: winner.publication.createdBy,
     });
     expect(await stores.data.list(states)).toEqual([winner.publication.file?.file.split("/").at(-1)]);
@@ -239,7 +239,7 @@ describe("a refresh", () => {
     expect(await publishDelta(stores, target, publication)).toBeNull();
     await refreshTo({ ...here, stores }, positions({ 0: 40 }));
     const other = await newestOf(stores, target);
-    expect(other).toMatchObject({ version: 1, cut: { 0: "40" } });
+    expect(other).toMatchObject({ version: 1, cut: positions({ 0: 40 }) });
     const again = await writeDelta(stores, target, { ...span, folder: states, prefix: versionPrefix(2) }, UNWATCHED);
     expect(await publishDelta(stores, target, { ...publication, file: again.file })).toBeNull();
     const [run, createdBy] = ["run", "from before"];
@@ -251,7 +251,7 @@ describe("a refresh", () => {
     expect(await newestOf(stores, target)).toEqual(other);
     expect((await data.list(states)).map((name) => `${states}/${name}`)).toEqual(other.files.map(({ file }) => file));
     // Where the base is as it was, but the delta's file went with the directory, nothing is published either.
-    const onOther = { ...publication, from: cutFromJson(other.cut) };
+    const onOther = { ...publication, from: other.cut };
     expect(await publishDelta(stores, target, onOther)).toBeNull();
   });
 
@@ -355,7 +355,7 @@ describe("a refresh", () => {
     expect(await newestOf(stores, target)).toMatchObject({
       version: 1,
       files: [],
-      cut: { "0": "4" },
+      cut: positions({ 0: 4 }),
       ledger: { records: 4, duplicates: 1, rejects: 1, counted: 0, filtered: 2 },
     });
     expect(await rebuildAll(here, 10)).toMatchObject({ equal: true, rows: 0 });

@@ -242,7 +242,7 @@ describe("against Kafka and Temporal", () => {
       });
       const nothing = { secondsLeft: null, message: "Kafka will delete nothing that is still needed" };
       expect(await handle.result()).toEqual({ ...nothing, close: true });
-      expect((await entriesOf(here)).entries.at(-1)?.to).toBe("50");
+      expect((await entriesOf(here)).entries.at(-1)?.to).toBe(50n);
       const { raw } = await handle.describe();
       expect(JSON.stringify(raw)).toContain("TidelineStream");
       expect(await registry.metrics()).toContain(`tideline_retention_seconds_left{stream="${STREAM}"} +Inf`);
@@ -268,9 +268,9 @@ describe("against Kafka and Temporal", () => {
     });
     const spans = ({ from, to, records }: ArchiveEntry) => [from, to, records];
     expect((await entriesOf(here)).entries.map(spans)).toEqual([
-      ["0", "16", 16],
-      ["16", "32", 16],
-      ["32", "48", 16],
+      [0n, 16n, 16],
+      [16n, 32n, 16],
+      [32n, 48n, 16],
       ...[48, 52, 56, 60].map((from) => spans(entry(from, from + 4, 4))),
     ]);
   });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { versionsInGrace } from "../../batch-layer/versions/publish.ts";
 import type { Manifest } from "../../core/log/documents.ts";
+import { position } from "../../core/log/position.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 
 const READERS_MS = 15_000;
@@ -11,8 +12,8 @@ async function heldOf(...agesMs: readonly number[]): Promise<number> {
     (ageMs, version) =>
       ({
         version,
-        base: { 0: String(version) },
-        cut: { 0: String(version + 1) },
+        base: new Map([[0, position(version)]]),
+        cut: new Map([[0, position(version + 1)]]),
         createdAtMs: Date.now() - ageMs,
       }) as unknown as Manifest,
   );

@@ -11,7 +11,7 @@ import { flag, instant, integer, oneOf, text } from "../../core/contract/fields.
 import { sql } from "../../core/contract/sql.ts";
 import { type Stream, stream } from "../../core/contract/stream.ts";
 import { view } from "../../core/definition/view.ts";
-import { cutToJson, position } from "../../core/log/position.ts";
+import { position } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { ledgerSql, stateSql } from "../../core/state/compile.ts";
@@ -90,7 +90,7 @@ function storesIn(name: string): BatchStores {
 async function archiveTo(stores: BatchStores, definition: Stream, to: number): Promise<void> {
   const target = { stream: definition, topic };
   for (;;) {
-    const { topicId, chunks } = await planStream(stores, target, cutToJson(new Map([[0, position(to)]])));
+    const { topicId, chunks } = await planStream(stores, target, new Map([[0, position(to)]]));
     const [chunk] = chunks;
     if (chunk === undefined) return;
     const end = String(Math.min(Number(chunk.from) + 70, to));

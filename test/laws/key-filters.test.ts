@@ -9,6 +9,7 @@ import { table } from "../../core/definition/table.ts";
 import type { View } from "../../core/definition/view.ts";
 import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { ZERO } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { randomNumbers, seedState } from "../../core/numbers/random.ts";
@@ -98,7 +99,7 @@ async function fileOf(of: View, events: readonly Event[]): Promise<StateFile> {
 }
 
 const versionOf = (files: readonly StateFile[]): Manifest => ({
-  ...{ generation: "g", version: 1, base: { "0": "0" }, cut: { "0": "0" }, files: [...files] },
+  ...{ generation: "g", version: 1, base: new Map([[0, ZERO]]), cut: new Map([[0, ZERO]]), files: [...files] },
   ...{ ledger: EMPTY_LEDGER, topicId: "t", createdBy: "t", createdAtMs: 0 },
 });
 

@@ -11,7 +11,7 @@ import { type View, view } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { at, type Cut } from "../../core/log/position.ts";
+import { at, type Cut, position } from "../../core/log/position.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import { PACING } from "../../speed-layer/fetches.ts";
@@ -65,7 +65,7 @@ const numbersOnly = view("weights", {
 class LaneView {
   readonly chain = new Chain(redis, randomUUID(), "weights.test");
   readonly track: ViewTrack;
-  cut = "0";
+  cut = 0;
   failure: Error | null = null;
   askedToSettle = 0;
   /** Called when its manifest is asked for, and waited for. */
@@ -75,8 +75,8 @@ class LaneView {
     const manifest = (): Manifest => ({
       generation: "weights.test",
       version: 1,
-      base: {},
-      cut: { "0": this.cut },
+      base: new Map(),
+      cut: new Map([[0, position(this.cut)]]),
       files: [],
       ledger: EMPTY_LEDGER,
       topicId,
@@ -226,7 +226,7 @@ test("a warm-up that fails is repeated before the partition is decoded again, al
   const lane = await bay.main();
 
   // The other view has to begin again at 4, and the fetch that warms the memory for that fails.
-  back.cut = "4";
+  back.cut = 4;
   await back.chain.drop();
   back.track.detach();
   bay.failNextFetch = true;
@@ -415,7 +415,7 @@ test("a batch with more cells than its view may have stops that view by name, an
   expect(await other.counted()).toBe(9n);
 
   // The refresh: it cuts at the log's end, because the speed layer does not move.
-  small.cut = "9";
+  small.cut = 9;
   bay.nowMs += 30_000;
   bay.send("d9", "d10");
   await settleAll();

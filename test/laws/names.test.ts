@@ -7,6 +7,7 @@ import { componentsOf } from "../../core/definition/components.ts";
 import { checkViewShape, type View, view } from "../../core/definition/view.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { ZERO } from "../../core/log/position.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
 import { presentRows } from "../../core/query/present.ts";
 import { bucketStarts, planQuery, readRange } from "../../core/query/query.ts";
@@ -84,7 +85,7 @@ async function published(of: View): Promise<Manifest> {
   const file = await data.attempt("states", "named", "parquet");
   await duck.run(`COPY (${stateSql(of, "events")}) TO '${data.path(file)}' (FORMAT parquet)`);
   version += 1;
-  const cut = { "0": "0" };
+  const cut = new Map([[0, ZERO]]);
   const files = [{ file, rows: 1, ...(await data.settle(file)) }];
   return {
     generation: "g",

@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { ArchiveEntry, Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutFromJson, cutsEqual, cutToJson, position, positionsBetween } from "../../core/log/position.ts";
 import { tile, tilesFrom } from "../../core/log/spans.ts";
 
@@ -84,6 +86,22 @@ describe("invariant 1: tiling", () => {
     );
     const huge: Cut = new Map([[0, position(9_007_199_254_740_993n)]]);
     expect(cutFromJson(cutToJson(huge)).get(0)).toBe(9_007_199_254_740_993n);
+  });
+
+  test("a manifest and an archive entry are written to the byte as they were read", () => {
+    const mark = { offset: "9007199254740993", hash: "0123456789abcdef", leaderEpoch: 3 };
+    const ledger = { records: 5, duplicates: 1, rejects: 1, counted: 3, filtered: 0 };
+    const files = [{ file: "f", rows: 1, sizeBytes: 1, checksum: "c" }];
+    const manifest = JSON.stringify({
+      ...{ generation: "g", version: 1, base: { 0: "5", 12: "0" }, cut: { 0: "9007199254740994", 12: "0" } },
+      ...{ files, ledger, topicId: "t", marks: { 0: mark }, createdBy: "test", createdAtMs: 1 },
+    });
+    expect(JSON.stringify(z.encode(Manifest, Manifest.parse(JSON.parse(manifest))))).toBe(manifest);
+    const entry = JSON.stringify({
+      ...{ from: "0", to: "9007199254740994", file: null, records: 0, duplicates: 0, rejects: 0, control: 5 },
+      ...{ checksum: null, sizeBytes: 0, topicId: "t", leaderEpoch: 0, contract: 1, mark },
+    });
+    expect(JSON.stringify(z.encode(ArchiveEntry, ArchiveEntry.parse(JSON.parse(entry))))).toBe(entry);
   });
 });
 

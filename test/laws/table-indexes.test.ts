@@ -16,6 +16,7 @@ import type { View } from "../../core/definition/view.ts";
 import { viewDocument } from "../../core/definition/view-document.ts";
 import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { ZERO } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { max, min } from "../../core/measures/kinds/extremes.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
@@ -209,7 +210,7 @@ async function liveTiles(view: View): Promise<StoredTile[]> {
 }
 
 const manifestOf = (files: readonly StateFile[]): Manifest => ({
-  ...{ generation: "g", version: 1, base: { "0": "0" }, cut: { "0": "0" }, files: [...files] },
+  ...{ generation: "g", version: 1, base: new Map([[0, ZERO]]), cut: new Map([[0, ZERO]]), files: [...files] },
   ...{ ledger: EMPTY_LEDGER, topicId: "t", createdBy: "t", createdAtMs: 0 },
 });
 

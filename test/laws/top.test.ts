@@ -9,6 +9,7 @@ import { table } from "../../core/definition/table.ts";
 import { type View, view } from "../../core/definition/view.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { ZERO } from "../../core/log/position.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { max } from "../../core/measures/kinds/extremes.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
@@ -147,7 +148,7 @@ async function published(of: View, states: readonly State[]): Promise<Manifest> 
   await duck.run(`COPY states TO '${data.path(file)}' (FORMAT parquet)`);
   version += 1;
   const files = [{ file, rows: rows.length, ...(await data.settle(file)) }];
-  const cut = { "0": "0" };
+  const cut = new Map([[0, ZERO]]);
   return {
     generation: "g",
     version,

@@ -365,7 +365,7 @@ test("where cells pile up, those that a version has go after five seconds, and o
   const nowMs = genesis.createdAtMs;
   expect(await applyAt(nowMs)).toEqual({ cells: 2 * each, asked: 1 });
   // The first record is in a version now: the cells that are in none are a third of what there may be.
-  expect(await stores.manifests.create({ ...genesis, version: 1, cut: { 0: "1" } })).toBe(true);
+  expect(await stores.manifests.create({ ...genesis, version: 1, cut: new Map([[0, position(1)]]) })).toBe(true);
   expect(await applyAt(nowMs + 4_900)).toEqual({ cells: 2 * each, asked: 1 });
   expect(await applyAt(nowMs + 6_000)).toEqual({ cells: each, asked: 1 });
   await chain.seal(null);

@@ -68,7 +68,7 @@ async function archiveOf(data: DataDirectory, partitions: readonly Partition[]):
     await duck().run(`CREATE OR REPLACE TEMP TABLE archived AS ${rows}`, [some]);
     await duck().run(`COPY archived TO '${data.path(file)}' (FORMAT parquet)`);
     const { checksum } = await data.settle(file);
-    const entry = { from: String(start), to: String(archived), contract: ticks.revision, file, checksum };
+    const entry = { from: position(start), to: position(archived), contract: ticks.revision, file, checksum };
     entries.set(index, [entry as unknown as ArchiveEntry]);
   }
   const read = async (_: string, __: string, one: number) => entries.get(one) ?? [];

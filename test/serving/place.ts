@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, inject } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { cutToJson, position } from "../../core/log/position.ts";
+import { position } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { type RunningServing, type ServingOptions, startServing } from "../../serving/main.ts";
@@ -76,8 +76,8 @@ export class Place {
     await this.manifests.create({
       generation: this.generation,
       version,
-      base: cutToJson(cutAt(from)),
-      cut: cutToJson(cutAt(to)),
+      base: cutAt(from),
+      cut: cutAt(to),
       files: await Promise.all(files.map(async (file) => ({ file, rows: 1, ...(await this.data.settle(file)) }))),
       ledger: EMPTY_LEDGER,
       topicId: "t",

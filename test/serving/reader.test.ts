@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { encodeAsOf } from "../../core/log/as-of.ts";
+import { position } from "../../core/log/position.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { RedisProxy } from "../../faults/deployment/redis-proxy.ts";
@@ -275,7 +276,7 @@ describe("the reader", () => {
   it("says that an earlier position is gone when the archive below it is of another topic", async () => {
     const { at } = await filledPlace();
     const topic = topicOf(at.namespace, sales);
-    await at.data.createExclusively(entryDocument(topic, 0, { from: "1000" }), {
+    await at.data.createExclusively(entryDocument(topic, 0, { from: position(1_000) }), {
       ...{ from: "1000", to: "1200", file: null, records: 0, duplicates: 0, rejects: 0, control: 200, checksum: null },
       ...{ sizeBytes: 0, topicId: "another topic", leaderEpoch: 0, contract: 1 },
     });

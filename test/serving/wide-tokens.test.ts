@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeAsOf } from "../../core/log/as-of.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { type Cut, type CutJson, cutToJson, position } from "../../core/log/position.ts";
+import { type Cut, type CutJson, position } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { takings, WHOLE } from "../fixtures/events/takings.ts";
@@ -29,8 +29,8 @@ describe("the position of an answer of 256 partitions", () => {
         ...{
           generation: at.generation,
           version,
-          base: cutToJson(wideCut(version - 1)),
-          cut: cutToJson(wideCut(version)),
+          base: wideCut(version - 1),
+          cut: wideCut(version),
         },
         files: await Promise.all(files.map(async (file) => ({ file, rows: 1, ...(await at.data.settle(file)) }))),
         ...{ ledger: EMPTY_LEDGER, topicId: "t", createdBy: "test", createdAtMs: Date.now() },

@@ -86,10 +86,10 @@ export const batchMutants: readonly Mutant[] = [
     name: "archive-not-exclusive",
     what: "an archiver that comes second overwrites the entry of the first",
     file: "store/archive/archive.ts",
-    find: "return this.#publish(entryDocument(topic, partition, entry), ArchiveEntry.parse(entry), ArchiveEntry);",
+    find: "return this.#publish(entryDocument(topic, partition, entry), entry, ArchiveEntry);",
     replace:
       "await this.#data.replace(entryDocument(topic, partition, entry), " +
-      "JSON.stringify(ArchiveEntry.parse(entry)));\n" +
+      "JSON.stringify(z.encode(ArchiveEntry, entry)));\n" +
       "    return true;",
     necessary: true,
     scenarios: ["zombie-activity"],
@@ -125,8 +125,8 @@ export const batchMutants: readonly Mutant[] = [
     name: "manifest-not-exclusive",
     what: "a refresh that comes second overwrites the version of the first",
     file: "store/archive/manifests.ts",
-    find: "return this.#data.createExclusively(name, Manifest.parse(manifest));",
-    replace: "await this.#data.replace(name, JSON.stringify(Manifest.parse(manifest)));\n    return true;",
+    find: "return this.#data.createExclusively(name, z.encode(Manifest, manifest));",
+    replace: "await this.#data.replace(name, JSON.stringify(z.encode(Manifest, manifest)));\n    return true;",
     necessary: true,
     scenarios: [],
   },
@@ -136,7 +136,7 @@ export const batchMutants: readonly Mutant[] = [
       "a delta is published on the version of its number, although the directory " +
       "was restored and another version has that number",
     file: "batch-layer/refresh/refresh.ts",
-    find: "const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);",
+    find: "const continues = previous !== null && cutsEqual(previous.cut, from);",
     replace: "const continues = previous !== null;",
     necessary: true,
     scenarios: [],
@@ -201,8 +201,8 @@ export const batchMutants: readonly Mutant[] = [
     name: "rebase-on-newest",
     what: "a delta is published on whatever version is the newest, not on the one that it begins at",
     file: "batch-layer/refresh/refresh.ts",
-    find: "const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);",
-    replace: "const continues = previous !== null && (tries > 0 || cutsEqual(cutFromJson(previous.cut), from));",
+    find: "const continues = previous !== null && cutsEqual(previous.cut, from);",
+    replace: "const continues = previous !== null && (tries > 0 || cutsEqual(previous.cut, from));",
     necessary: true,
     scenarios: ["zombie-activity"],
     seed: 3,

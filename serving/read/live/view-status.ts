@@ -1,6 +1,6 @@
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import type { Manifest } from "../../../core/log/documents.ts";
-import { type Cut, cutFromJson, type EpochMs } from "../../../core/log/position.ts";
+import type { Cut, EpochMs } from "../../../core/log/position.ts";
 import type { Misfit } from "../../../core/log/spans.ts";
 import type { Manifests } from "../../../store/archive/manifests.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
@@ -83,7 +83,7 @@ export class ViewStatuses {
 
   /** The status of an answer made of `manifest`, and of live state up to `applied` when there is some. */
   of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): ViewStatus {
-    const cut = cutOfManifest(manifest);
+    const { cut } = manifest;
     const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
     return {
       manifest,
@@ -121,7 +121,7 @@ export class ViewStatuses {
   async cutOf({ generation }: Definition, version: number): Promise<Cut | null> {
     const newest = this.#newest.get(generation);
     const manifest = newest?.version === version ? newest : await this.#options.manifests.version(generation, version);
-    return manifest === null ? null : cutFromJson(manifest.cut);
+    return manifest?.cut ?? null;
   }
 
   /** The chain as it stands; null when it has none that can be read, and of a frozen definition. */
@@ -171,15 +171,6 @@ export class ViewStatuses {
   }
 }
 
-const cuts = new WeakMap<Manifest, Cut>();
-
-/** A version's cut: the same value each time, so that what is known of it is known again. */
-function cutOfManifest(manifest: Manifest): Cut {
-  const cut = cuts.get(manifest) ?? cutFromJson(manifest.cut);
-  cuts.set(manifest, cut);
-  return cut;
-}
-
 export const NO_CHAIN: Missing = {
   code: "NO_CHAIN",
   message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut",
@@ -215,7 +206,7 @@ const joins = new WeakMap<ChainState, { readonly manifest: Manifest; readonly jo
 
 function joinOf(manifest: Manifest, chain: ChainState): Joined {
   if (isOtherTopic(manifest, chain)) return { ok: false, missing: otherTopic(manifest, chain) };
-  const run = tilesOf(cutFromJson(manifest.cut), chain);
+  const run = tilesOf(manifest.cut, chain);
   if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
   return { ok: true, closed: closedOf(run.tiles.map(({ segment }) => segment)), applied: run.to };
 }

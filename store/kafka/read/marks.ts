@@ -51,10 +51,11 @@ export function markOfEpoch(to: Position, leaderEpoch: number, topicId: string):
 }
 
 /** A mark as documents hold it: they name the topic themselves. */
-export function markToJson({ offset, hash, leaderEpoch }: Mark): LogMark {
-  return { offset: offset.toString(), hash, leaderEpoch };
+export function withoutTopic({ offset, hash, leaderEpoch }: Mark): LogMark {
+  return { offset, hash, leaderEpoch };
 }
 
-export function markFromJson({ offset, hash, leaderEpoch }: LogMark, topicId: string): Mark {
-  return { offset: position(offset), hash, leaderEpoch, topicId };
+/** The mark of a document that names this topic. */
+export function markOfTopic({ offset, hash, leaderEpoch }: LogMark, topicId: string): Mark {
+  return { offset, hash, leaderEpoch, topicId };
 }

@@ -1,12 +1,4 @@
-import {
-  at,
-  type Cut,
-  cutFromJson,
-  cutReached,
-  cutsEqual,
-  type Position,
-  partitionsOf,
-} from "../../../core/log/position.ts";
+import { at, type Cut, cutReached, cutsEqual, type Position, partitionsOf } from "../../../core/log/position.ts";
 import type { ReadAnswer } from "../../../serving/read/reading.ts";
 import {
   differenceOf,
@@ -108,10 +100,7 @@ export class Judge {
         await manifests.version(generation, version),
       ];
       if (before === null || manifest === null) throw new Error(`version ${version} is not there`);
-      if (
-        !cutsEqual(cutFromJson(before.cut), cutFromJson(manifest.base)) ||
-        !cutReached(cutFromJson(manifest.cut), cutFromJson(manifest.base))
-      )
+      if (!cutsEqual(before.cut, manifest.base) || !cutReached(manifest.cut, manifest.base))
         throw new Error(`version ${version} does not follow the one before`);
     }
   }

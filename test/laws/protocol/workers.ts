@@ -2,7 +2,6 @@ import { pino } from "pino";
 import type { BatchStores } from "../../../batch-layer/stores.ts";
 import { TidelineError } from "../../../core/errors.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/log/ledger.ts";
-import { cutFromJson, cutToJson } from "../../../core/log/position.ts";
 import { ANSWER_LIMITS } from "../../../core/query/budget.ts";
 import type { History } from "../../../serving/read/history.ts";
 import type { ReadAnswer } from "../../../serving/read/reading.ts";
@@ -191,7 +190,7 @@ export class Workers {
     const { UNWATCHED } = protocol;
     const patience = { waitMs: 0, pollMs: 0, redisMs: 60_000 };
     const base = await run.step(() => protocol.beginGeneration(stores, generation, target.topic, process.name));
-    const from = cutFromJson(base.cut);
+    const from = base.cut;
     const before = { version: base.version, cut: from };
     const sealed = await run.step(() =>
       protocol.sealCut(stores, { topic: target.topic, chain, ...before }, UNWATCHED, patience),
@@ -199,7 +198,7 @@ export class Workers {
     if (sealed === null) return;
     const to = sealed.cut;
     for (;;) {
-      const plan = await run.step(() => protocol.planStream(stores, target, cutToJson(to)));
+      const plan = await run.step(() => protocol.planStream(stores, target, to));
       const [chunk] = plan.chunks;
       if (chunk === undefined) break;
       const limits = { fetchBytes: 1, fileBytes: 1 << 20 };
