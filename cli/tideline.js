@@ -19,9 +19,12 @@ let stripping;
 /** From now on Node can load TypeScript. Not before it has to: every file that is loaded later takes longer. */
 function stripTypes() {
   stripping ??= import("tsx/esm/api").then(({ register }) => {
+    const own = () => registerHooks("./own-imports.js", import.meta.url, { data: program });
+    // Twice, around the hooks of tsx; the last one is asked first. Before tsx, because that would look up `tideline`
+    // in a tsconfig.json of the folder where the command runs; and after it, to tell it that a .ts file is a module.
+    own();
     register();
-    // The last one is asked first: before the paths of a tsconfig.json in the folder where the command runs.
-    registerHooks("./own-imports.js", import.meta.url, { data: program });
+    own();
   });
   return stripping;
 }
