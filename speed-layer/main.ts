@@ -71,7 +71,10 @@ const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
 /** How often to see whether Redis may evict keys by now. */
 const GUARD_EVERY_MS = 10_000;
-/** When the process ends, batches under way wait for Redis this long. One that Redis takes unseen does no harm. */
+/**
+ * When the process ends, what is under way waits for Redis and Kafka this long. A batch that Redis takes unseen does no
+ * harm.
+ */
 const LAST_BATCH_MS = 5_000;
 /** What this process does beside its lanes, as its failures are called. */
 const REDIS = { kind: "reader", name: "redis", views: [] } as const;
@@ -175,7 +178,10 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
     close: async () => {
       clearInterval(watching);
       clearInterval(guarding);
-      const late = setTimeout(() => endRedis(redis), LAST_BATCH_MS);
+      const late = setTimeout(() => {
+        endRedis(redis);
+        for (const consumer of consumers) void consumer.hurry();
+      }, LAST_BATCH_MS);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
       clearTimeout(late);
       await failures.close();

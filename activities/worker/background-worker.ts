@@ -38,7 +38,12 @@ export async function startBackgroundWorker(options: BackgroundOptions): Promise
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });
     opened.failures.start();
-    return runUntilClosed(worker, { problems: () => opened.failures.problems(), release, logger });
+    return runUntilClosed(worker, {
+      problems: () => opened.failures.problems(),
+      hurry: opened.hurry,
+      release,
+      logger,
+    });
   } catch (error) {
     await release();
     throw error;

@@ -12,7 +12,7 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import { Failures } from "../../store/redis/failures.ts";
-import { openRedis } from "../../store/redis/redis.ts";
+import { endRedis, openRedis } from "../../store/redis/redis.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import type { ActivityDeps } from "../deps.ts";
@@ -53,6 +53,8 @@ export interface DuckShare {
 export interface OpenedDeps {
   readonly deps: ActivityDeps;
   readonly failures: FailureTracker;
+  /** Ends what waits for a Redis that is away, for good: an activity that does fails, and is done by another worker. */
+  hurry(): void;
   close(): Promise<void>;
 }
 
@@ -112,6 +114,9 @@ export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<O
       logger,
     },
     failures,
+    hurry: () => {
+      if (redis.status !== "ready") endRedis(redis);
+    },
     close,
   };
 }

@@ -17,15 +17,20 @@ export interface RunningWorker {
 /** How long activities may continue after the worker was told to close, and when they are given up. */
 export const SHUTDOWN = { shutdownGraceTime: "15 seconds", shutdownForceTime: "25 seconds" } as const;
 
+/** After this long, closing takes long. */
+const LONG_MS = 5_000;
+
 interface RunOptions {
   readonly problems: () => Failure[];
+  /** Called again and again when closing takes long: ends what waits for a server that is away. */
+  readonly hurry: () => void;
   /** Lets go of what the worker works with; called when it has ended. */
   readonly release: () => Promise<void>;
   readonly logger: Logger;
 }
 
 /** Runs a worker until it is closed or fails. */
-export function runUntilClosed(worker: Worker, { problems, release, logger }: RunOptions): RunningWorker {
+export function runUntilClosed(worker: Worker, { problems, hurry, release, logger }: RunOptions): RunningWorker {
   const ended = worker.run().finally(release);
   ended.catch((error: unknown) => logger.error({ error: (error as Error).message }, "worker failed"));
   return {
@@ -33,7 +38,9 @@ export function runUntilClosed(worker: Worker, { problems, release, logger }: Ru
     ended,
     close: async () => {
       if (worker.getState() === "RUNNING") worker.shutdown();
+      const hurrying = setInterval(hurry, LONG_MS);
       await ended.catch(() => {}); // logged above, and given to the caller that awaits `ended`
+      clearInterval(hurrying);
     },
   };
 }

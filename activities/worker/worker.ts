@@ -64,7 +64,12 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       await connection.close();
       await opened.close();
     };
-    const running = runUntilClosed(worker, { problems: () => failures.problems(), release, logger });
+    const running = runUntilClosed(worker, {
+      problems: () => failures.problems(),
+      hurry: opened.hurry,
+      release,
+      logger,
+    });
     logger.info({ taskQueue, schedules: schedules?.length ?? 0 }, "worker runs");
     return {
       ...running,

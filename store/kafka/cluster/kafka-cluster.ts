@@ -51,6 +51,7 @@ export class KafkaCluster {
   /** The broker that answered last is asked first. */
   #answered: Brokers[number] | undefined;
   readonly #topics = new Map<string, { readonly metadata: TopicMetadata; readonly atMs: number }>();
+  readonly #closing = new AbortController();
 
   constructor(brokers: string, clientId: string, { answerTimeoutMs = ANSWER_TIMEOUT_MS } = {}) {
     this.#bootstrap = parseBrokers(brokers);
@@ -65,7 +66,7 @@ export class KafkaCluster {
   async topic(name: string, { fresh = false } = {}): Promise<TopicMetadata> {
     const held = this.#topics.get(name);
     if (!fresh && held !== undefined && performance.now() - held.atMs < METADATA_AGE_MS) return held.metadata;
-    const answer = await patiently.execute(() => this.#ask(name));
+    const answer = await patiently.execute(() => this.#ask(name), this.#closing.signal);
     const topic = answer.topics.find((one) => one.name === name);
     if (topic === undefined) throw topicMissing(name);
     this.#known = answer.brokers;
@@ -105,10 +106,12 @@ export class KafkaCluster {
         ),
       );
       return new Map(found.flat());
-    });
+    }, this.#closing.signal);
   }
 
+  /** What is being asked fails, and is not tried again. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await closeConnections(this.#pool);
   }
 
@@ -133,6 +136,7 @@ export class KafkaCluster {
     const preferred = this.#answered === undefined ? [] : [this.#answered];
     let failure: unknown;
     for (const broker of distinct([...preferred, ...this.#known, ...this.#bootstrap])) {
+      this.#closing.signal.throwIfAborted();
       try {
         const answer = await this.#askBroker(broker, topic);
         this.#answered = broker;
