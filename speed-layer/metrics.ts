@@ -84,7 +84,7 @@ export function speedMetrics(registry: Registry, state: () => SpeedState = () =>
     }),
     repositioned: new Counter({
       name: "tideline_speed_repositioned_total",
-      help: "Applies that found another position stored, and went there",
+      help: "Applies that Redis refused because it had another position stored; the view reads on from there",
       labelNames: ["view"],
       registers,
     }),

@@ -218,8 +218,7 @@ export class ViewTrack {
   /**
    * Step 4 of the speed layer (docs/internals/speed-layer.md), first half: the states of a decoded batch. Returns how
    * to apply them, or null when there is nothing to apply. Positions move on at once, so that the next batch can be
-   * worked on while Redis takes this one; should Redis refuse, its answer puts them right, and what was prepared by
-   * then is refused as well, because it begins where nothing ended.
+   * worked on while Redis takes this one; should Redis refuse, its answer puts them right ("A refused apply" there).
    *
    * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied
    * from a position must hold every record from there on.
