@@ -163,7 +163,8 @@ class World {
 
   async #attached(): Promise<Map<number, bigint>> {
     for (let tries = 0; this.#positions === null; tries++) {
-      if (tries > 3) throw new Error("no chain comes back");
+      // Before the first chain there is none, and at most three are evicted before they are used.
+      if (tries > 4) throw new Error("no chain comes back");
       const state = await this.chain.load();
       if (state !== null && tilesOf(this.#cut, state).ok) this.#positions = new Map(state.applied);
       else await this.chain.reseed(this.#cut, this.#version, state?.nonce ?? null);
