@@ -193,6 +193,7 @@ export function transition(state: TrackState, event: TrackEvent): Transition {
       return just({ ...withRefused(state, left), moved: state.moved || event.pointer !== state.pointer });
     }
     case "put-back": {
+      // Step 2 of "A refused apply" (docs/internals/speed-layer.md).
       const marks = new Map(state.marks);
       for (const partition of event.stored.keys()) marks.delete(partition);
       const positions = new Map([...state.positions, ...event.stored]);

@@ -44,7 +44,8 @@ export interface ChunkOutcome {
 }
 
 /**
- * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
+ * Step 3 of a settlement (docs/internals/settlement.md), a chunk of it: one Parquet file and its entry. It does nothing
+   when the archive does not end where the chunk
  * begins; when it does, only an entry created under this `from` can move that end, so the process that creates it has
  * extended the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
  */
