@@ -53,15 +53,10 @@ const ALL: Subject = { kind: "all" };
  * are registered.
  */
 export function requireKeys(app: FastifyInstance, options: AccessOptions): void {
-  const { check, policy, audit, viewOf, nowMs = () => performance.now() } = options;
-  app.addHook("onRoute", ({ url, method }) => {
-    const isRead = [method]
-      .flat()
-      .every((one) => one === "GET" || one === "HEAD" || (one === "POST" && mayBePosted(url)));
-    if (!isRead || routeAccess(url) === null)
-      throw new Error(`serving/access/route-access.ts does not say what ${String(method)} ${url} needs`);
-  });
+  const { check, policy, viewOf } = options;
+  refuseUnlistedRoutes(app);
   app.decorateRequest("checked", null);
+  const audit = new AccessAudit(options);
   const open = new Map<FastifyRequest, FastifyReply>();
 
   // After the hooks of onRequest, so that the limit of requests counts before a key is looked for.
@@ -82,50 +77,98 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
     done();
   });
 
-  const unknown = new RefusalCounter();
-  const noteLeftOut = (leftOut: LeftOut | null) => {
-    if (leftOut !== null)
-      audit.info({ key: null, keyId: null, ...leftOut }, "audit: more refusals without a known key");
-  };
-  const note = (request: FastifyRequest, reply: FastifyReply, how: object) => {
-    const { checked } = request;
-    if (checked === null) return;
-    const { action, key } = checked;
-    noteLeftOut(unknown.over(nowMs()));
-    if (key === null && !unknown.take(nowMs())) return;
-    const who = { key: key?.name ?? null, keyId: key?.id ?? null, action };
-    audit.info({ ...who, method: request.method, path: shownPath(request), status: reply.statusCode, ...how }, "audit");
-  };
   app.addHook("onResponse", (request, reply, done) => {
     const isRefused = reply.statusCode === 401 || reply.statusCode === 403;
     if (request.checked !== null && (isRefused || request.checked.action !== "read"))
-      note(request, reply, { tookMs: Math.round(reply.elapsedTime) });
+      audit.note(request, reply, { tookMs: Math.round(reply.elapsedTime) });
     done();
   });
 
+  recheckKeys(app, { open, check, audit });
+}
+
+/** Every route has to be one that reads, and one that `routeAccess` knows. */
+function refuseUnlistedRoutes(app: FastifyInstance): void {
+  app.addHook("onRoute", ({ url, method }) => {
+    const isRead = [method]
+      .flat()
+      .every((one) => one === "GET" || one === "HEAD" || (one === "POST" && mayBePosted(url)));
+    if (!isRead || routeAccess(url) === null)
+      throw new Error(`serving/access/route-access.ts does not say what ${String(method)} ${url} needs`);
+  });
+}
+
+interface Rechecked {
+  /** Requests that are still answered, and were allowed. */
+  readonly open: Map<FastifyRequest, FastifyReply>;
+  readonly check: KeyCheck;
+  readonly audit: AccessAudit;
+}
+
+/** Has the keys of the requests in `open` looked at again every second. Those whose key has ended are ended. */
+function recheckKeys(app: FastifyInstance, { open, check, audit }: Rechecked): void {
   const recheck = async (request: FastifyRequest, reply: FastifyReply) => {
     const { checked } = request;
     // Its "close" came before it was listened to, or does not come because it waits behind another on its connection.
     if (reply.raw.destroyed || request.raw.socket.destroyed) open.delete(request);
     if (checked?.key == null || !open.has(request)) return;
     if (checked.action !== "read" && !checked.isNoted && reply.raw.headersSent) {
-      note(request, reply, { underWay: true });
+      audit.note(request, reply, { underWay: true });
       checked.isNoted = true;
     }
     const now = await check.find(checked.key.id).catch(() => null);
     const status = now === null ? "unknown" : keyStatus(now, Date.now());
     if (status === "active" || !open.delete(request)) return;
-    note(request, reply, { ended: status });
+    audit.note(request, reply, { ended: status });
     reply.raw.destroy();
   };
   const rechecking = setInterval(() => {
-    noteLeftOut(unknown.over(nowMs()));
+    audit.noteMinute();
     open.forEach((reply, request) => void recheck(request, reply));
   }, LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => {
     clearInterval(rechecking);
-    noteLeftOut(unknown.end(nowMs()));
+    audit.end();
   });
+}
+
+/** The audit log: a line for a request, and one for the refusals of a minute that have none of their own. */
+class AccessAudit {
+  readonly #log: Logger;
+  readonly #nowMs: () => number;
+  readonly #unknown = new RefusalCounter();
+
+  constructor({ audit, nowMs = () => performance.now() }: Pick<AccessOptions, "audit" | "nowMs">) {
+    this.#log = audit;
+    this.#nowMs = nowMs;
+  }
+
+  /** Notes a request that needed a key; `how` is what was made of it. */
+  note(request: FastifyRequest, reply: FastifyReply, how: object): void {
+    const { checked } = request;
+    if (checked === null) return;
+    const { action, key } = checked;
+    this.noteMinute();
+    if (key === null && !this.#unknown.take(this.#nowMs())) return;
+    const who = { key: key?.name ?? null, keyId: key?.id ?? null, action };
+    const what = { method: request.method, path: shownPath(request), status: reply.statusCode };
+    this.#log.info({ ...who, ...what, ...how }, "audit");
+  }
+
+  /** Notes what was left out in the last minute, when it is over. */
+  noteMinute(): void {
+    this.#noteLeftOut(this.#unknown.over(this.#nowMs()));
+  }
+
+  /** Notes what was left out in the minute under way. */
+  end(): void {
+    this.#noteLeftOut(this.#unknown.end(this.#nowMs()));
+  }
+
+  #noteLeftOut(leftOut: LeftOut | null): void {
+    if (leftOut === null) return;
+    this.#log.info({ key: null, keyId: null, ...leftOut }, "audit: more refusals without a known key");
+  }
 }
 
 const OTHER_CALLER = "this process answers the server that started it";
