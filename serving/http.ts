@@ -12,7 +12,7 @@ import type { Logger } from "pino";
 import { joinedSubject, subjectOf } from "../core/access/permissions.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { HostCheck } from "../core/hosts.ts";
-import { requireCaller, requireKeys } from "./access/access.ts";
+import { requireCaller, requireKeys, type ServedSubject } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
 import { malformed, PROBLEM_TYPE, type Refusal, refusalOf } from "./common/problem.ts";
@@ -35,6 +35,7 @@ import { pageRoutes } from "./routes/page.ts";
 import { proofRoutes } from "./routes/proof.ts";
 import { streamRoutes } from "./routes/streams.ts";
 import { tableLogRoutes, tableRoutes } from "./routes/tables.ts";
+import { viewListRoutes } from "./routes/view-list.ts";
 import { viewRoutes } from "./routes/views.ts";
 
 export interface HttpOptions {
@@ -72,16 +73,38 @@ const CONTENT_SECURITY_POLICY = {
   },
 };
 
-/** The HTTP API, not listening yet. */
-export async function createApp(
-  serving: Serving,
-  { logger, isAllowedHost, requestsPerMinute, version, helper, keys, policy, callerSecret }: HttpOptions,
-): Promise<FastifyInstance> {
+/** The HTTP API, not listening yet. Hooks run in the order in which they are added here. */
+export async function createApp(serving: Serving, options: HttpOptions): Promise<FastifyInstance> {
+  const { logger, requestsPerMinute, helper, keys, policy, callerSecret } = options;
+  const app = newApp(logger);
+  closeUnusedConnections(app);
+  refuseAsProblems(app, serving, helper);
+  refuseWhileClosing(app);
+  checkAddresses(app, options.isAllowedHost);
+  observeRequests(app, serving);
+  if (callerSecret !== null) {
+    requireCaller(app, callerSecret);
+    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more
+    // than it wins.)
+    app.addHook("preHandler", (_request, _reply, done) => withAccount(done));
+  }
+  const audit = logger.child({ audit: true }, { level: "info" });
+  requireKeys(app, { check: keys, policy, audit, viewOf: (name) => servedSubject(serving, name) });
+  acceptPosted(app);
+  resolveTokens(app, serving);
+  if (requestsPerMinute > 0)
+    await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
+  await app.register((pages) => addPages(pages, serving, options));
+  await addRoutes(app, serving, helper === null);
+  return app;
+}
+
+function newApp(logger: Logger): FastifyInstance {
   const parsed = remembered(parseParameters);
-  const isAllowed = remembered(isAllowedHost);
-  const app = Fastify({
+  return Fastify({
     loggerInstance: logger,
-    // One line a request, written below: the framework's would carry the URL, and with it what clients filter by.
+    // One line a request, written by `observeRequests`: the framework's would carry the URL, and with it what clients
+    // filter by.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: "idle",
     // `refuseWhileClosing` says it as a problem.
@@ -91,62 +114,67 @@ export async function createApp(
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, refusalOf(error)),
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
-  closeUnusedConnections(app);
+}
+
+/** Has every error answered as a problem; what is too large for this process goes to the helper, if there is one. */
+function refuseAsProblems(app: FastifyInstance, { metrics }: Serving, helper: Helper | null): void {
   const answerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendProblem(request, reply, refusalOf(error), error);
   if (helper === null) app.setErrorHandler(answerError);
-  else forwarding(app, helper, { answerError, observe: (status) => serving.metrics.observeLarge(status) });
+  else forwarding(app, helper, { answerError, observe: (status) => metrics.observeLarge(status) });
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, refusalOf(notRouted(app, request))));
-  refuseWhileClosing(app);
+}
+
+/** Refuses hosts that are not this server, and URLs that are wrong whatever they ask for. */
+function checkAddresses(app: FastifyInstance, isAllowedHost: HostCheck): void {
+  const isAllowed = remembered(isAllowedHost);
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);
     const { host = "" } = request.headers;
     done(isAllowed(host) ? (urlProblem(request) ?? undefined) : hostNotAllowed(host));
   });
+}
+
+/** Measures each request, and logs a line for it. */
+function observeRequests(app: FastifyInstance, { metrics }: Serving): void {
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
     // A live stream took as long as somebody watched, which says nothing of this server.
     if (reply.sse === undefined || reply.statusCode !== 200)
-      serving.metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
+      metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
     request.log.debug(
       { method: request.method, route, status: reply.statusCode, tookMs: reply.elapsedTime },
       "request answered",
     );
     done();
   });
-  if (callerSecret !== null) {
-    requireCaller(app, callerSecret);
-    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more
-    // than it wins.)
-    app.addHook("preHandler", (_request, _reply, done) => withAccount(done));
-  }
-  requireKeys(app, {
-    check: keys,
-    policy,
-    audit: logger.child({ audit: true }, { level: "info" }),
-    viewOf: (name) => {
-      const joined = serving.joins.definition(name);
-      if (joined !== undefined) return { ...joinedSubject(joined), isTable: true };
-      const described = serving.views.get(name);
-      if (described === undefined) return null;
-      const { view } = described.definition;
-      return { ...subjectOf(view), isTable: view.table !== null };
-    },
-  });
-  acceptPosted(app);
-  resolveTokens(app, serving);
-  if (requestsPerMinute > 0)
-    await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
-  await app.register(async (pages) => {
-    await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-    await docsRoutes(
-      pages,
-      openApiDocument([...serving.views.values()], { joined: serving.joins.definitions(), version, policy }),
-    );
-    await pageRoutes(pages);
-  });
-  viewRoutes(app, serving, helper === null);
-  tableRoutes(app, serving, helper === null);
+}
+
+/** What a key has to be for, to read a view or table; null if there is none of the name. */
+function servedSubject({ joins, views }: Serving, name: string): ServedSubject | null {
+  const joined = joins.definition(name);
+  if (joined !== undefined) return { ...joinedSubject(joined), isTable: true };
+  const described = views.get(name);
+  if (described === undefined) return null;
+  const { view } = described.definition;
+  return { ...subjectOf(view), isTable: view.table !== null };
+}
+
+/** The page and the documentation, which browsers show: with the headers that protect them. */
+async function addPages(pages: FastifyInstance, serving: Serving, { version, policy }: HttpOptions): Promise<void> {
+  await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
+  await docsRoutes(
+    pages,
+    openApiDocument([...serving.views.values()], { joined: serving.joins.definitions(), version, policy }),
+  );
+  await pageRoutes(pages);
+}
+
+/** `givesUp`: ends work whose client has left. */
+async function addRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): Promise<void> {
+  viewListRoutes(app, serving);
+  viewRoutes(app, serving, givesUp);
+  tableRoutes(app, serving, givesUp);
   tableLogRoutes(app, serving);
   await liveRoutes(app, serving);
   alertRoutes(app, serving);
@@ -154,7 +182,6 @@ export async function createApp(
   streamRoutes(app, serving);
   dictionaryRoutes(app, serving);
   operationRoutes(app, serving);
-  return app;
 }
 
 /**

@@ -1,10 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { subjectOf } from "../../core/access/permissions.ts";
-import { type Failure, failureKey } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
-import { isListed } from "../access/access.ts";
 import {
   answerBody,
   answerJson,
@@ -14,7 +11,6 @@ import {
   type RenderedAnswer,
   renderAnswer,
   renderedBody,
-  viewSummary,
 } from "../answer/answer.ts";
 import type { KeysBody } from "../answer/answer-schemas.ts";
 import { csvOf } from "../answer/csv.ts";
@@ -23,22 +19,22 @@ import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { remembered } from "../common/remembered.ts";
-import { type Trouble, troubleOf } from "../common/trouble.ts";
+import type { Trouble } from "../common/trouble.ts";
 import { inTurns } from "../common/turns.ts";
-import type { ViewsBody } from "../operations/operation-schemas.ts";
-import { viewOverviews } from "../operations/overview.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
-import type { Reading } from "../read/reading.ts";
+import type { ReadAnswer, Reading } from "../read/reading.ts";
 import { entityTag, hasTag } from "../read/validators.ts";
 import { type Consistency, readConsistency } from "../request/consistency.ts";
-import { KnownQuestions } from "../request/known-questions.ts";
+import { type KnownQuestion, KnownQuestions } from "../request/known-questions.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { wholeAddress } from "../request/posted.ts";
-import { type One, readNumbers, readParameters, readRequest } from "../request/request.ts";
+import { type One, readNumbers, readRequest, type ViewRequest } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
 type Named = { Params: { name: string } };
+
+type Question = ViewRequest<QuestionOptions>;
 
 interface QuestionOptions extends Consistency {
   /** Null: as the Accept header says. */
@@ -52,131 +48,151 @@ const formatFor = remembered(preferredFormat);
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
-/** GET /views, GET /views/:name and GET /views/:name/keys. `givesUp`: ends work whose client has left. */
+/** What the requests to one server share. */
+interface Answering {
+  readonly serving: Serving;
+  readonly known: KnownQuestions<QuestionOptions, RenderedAnswer>;
+  /** Aborted when the client leaves; null: its answer is computed in any case. */
+  readonly leftSignal: (reply: FastifyReply) => AbortSignal | null;
+}
+
+/** GET /views/:name and GET /views/:name/keys. `givesUp`: ends work whose client has left. */
 export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   // The answers of a process with a helper are small: a signal for each request would cost more than it spares.
   const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
-  const { reader, statuses, changes, views, problems, ownAlerts } = serving;
-
-  app.get("/views", async (request): Promise<ViewsBody> => {
-    readParameters("/views", request.query as Parameters);
-    const all = await viewOverviews(
-      statuses,
-      [...views.values()]
-        .map(({ definition }) => definition)
-        .filter(({ view }) => view.table === null && isListed(request, subjectOf(view))),
-    );
-    problems.observe(all);
-    const nowMs = Date.now();
-    const failing = problems.all();
-    const own = ownAlerts.open(new Set(failing.map(failureKey)));
-    return {
-      views: all.map((view) => {
-        const { definition, status } = view;
-        const changedAtMs = changes.observe(view, nowMs);
-        const changedMs = changedAtMs === null ? null : Math.max(0, nowMs - changedAtMs);
-        return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), status, changedMs);
-      }),
-      ...shownProblems(failing),
-      ...(own.length === 0 ? {} : { alerts: own }),
-    };
-  });
-
-  const known = new KnownQuestions<QuestionOptions, RenderedAnswer>();
-
-  /** What a request asks; the same text means the same for as long as the same generation is served. */
-  const questionOf = (request: FastifyRequest<Named>) => {
-    const { name } = request.params;
-    const address = wholeAddress(request);
-    const held = known.get(address);
-    if (held !== undefined && held.asked.described === views.get(name)) return held;
-    const parameters = request.query as Parameters;
-    const asked = readRequest(views, name, { route: "/views/:name", parameters }, (one, fail, described) => ({
-      ...readConsistency(serving, one, fail, described),
-      format: formatOf(one, fail) ?? null,
-      numbers: readNumbers(one, fail),
-    }));
-    const { at, min } = asked.options;
-    // Whether a position is still served is to be looked at every time.
-    return at === null && min === null ? known.add(address, asked) : { asked, answered: null };
-  };
-
-  app.get<Named>("/views/:name", async (request, reply) => {
-    const { asked, answered } = questionOf(request);
-    const { query, options } = asked;
-    const { definition, types } = asked.described;
-    const { at, numbers } = options;
-    const format = options.format ?? formatFor(request.headers.accept ?? "*/*");
-    const tagOf = (asOf: string) => entityTag(asOf, query, `${format} ${numbers}`, at === null && format === "json");
-    void reply.header("vary", "accept");
-    if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
-    const held = format === "json" ? answered : null;
-    const left = leftSignal(reply);
-    const answer = await consistently(serving, reply, asked.described, options, () =>
-      reader.answer(definition, query, { at: at?.applied ?? null, held: held?.answer ?? null, left }),
-    );
-    if (held !== null && held.answer.rows === answer.rows && answer.problems.length === 0)
-      return sendRendered(reply, held, answer.freshnessMs);
-    const headers = {
-      ...answerHeaders(asked.described, answer, at, tagOf),
-      "tideline-truncated": String(answer.truncated),
-    };
-    if (format !== "json") {
-      void reply.headers({ ...headers, ...ageHeader(answer, at) });
-      return reply
-        .type(`${FORMATS[format]}; charset=utf-8; header=present`)
-        .send(csvOf(definition.view, query, answer.rows, format === "spreadsheet"));
-    }
-    const budget = left === null ? null : Budget.unlimited(left);
-    const rendered =
-      at === null ? await inTurns(renderAnswer(asked.described, query, answer, { headers, numbers }), budget) : null;
-    if (rendered === null) {
-      const whole = answerBody(definition, types, query, answer, { at, numbers });
-      const body = await inTurns(answerJson(whole, numbers), budget);
-      void reply.headers({ ...headers, ...ageHeader(answer, at) });
-      return reply.type(JSON_TYPE).send(body);
-    }
-    const address = wholeAddress(request);
-    known.answer(address, rendered, address.length + rendered.before.length);
-    return sendRendered(reply, rendered, answer.freshnessMs);
-  });
-
-  app.get<Named>("/views/:name/keys", async (request, reply) => {
-    const question = { route: "/views/:name/keys", parameters: request.query as Parameters, own: ["limit"] } as const;
-    const asked = readRequest(views, request.params.name, question, (one, fail, described) => ({
-      ...readConsistency(serving, one, fail, described),
-      dimension: dimensionOf(one, fail, described),
-      prefix: one("prefix") ?? "",
-      numbers: readNumbers(one, fail),
-      limit: wholeNumber("limit", one("limit"), KEYS_LIMIT, fail),
-    }));
-    const { definition } = asked.described;
-    const { at, dimension, prefix, limit, numbers } = asked.options;
-    const query = keysQuery(definition.view, asked.query, dimension);
-    const reading = await consistently(serving, reply, asked.described, asked.options, () =>
-      reader.read(definition, query, {
-        at: at?.applied ?? null,
-        top: keysOrder(dimension, { prefix, limit }),
-        left: leftSignal(reply),
-      }),
-    );
-    const keys = await inTurns(keysOf(definition.view, dimension, reading, { prefix, limit }), null);
-    void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
-    const body: KeysBody = {
-      view: definition.view.name,
-      dimension,
-      ...keys,
-      window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
-      ...answerStatus(definition, reading, at),
-      ...answerNotices(definition, reading),
-    };
-    return reply.type(JSON_TYPE).send(keysJson(asked.described, body, numbers));
-  });
+  const answering: Answering = { serving, known: new KnownQuestions(), leftSignal };
+  app.get<Named>("/views/:name", (request, reply) => sendAnswer(answering, request, reply));
+  app.get<Named>("/views/:name/keys", (request, reply) => sendKeys(answering, request, reply));
 }
 
-/** Of the whole installation; nothing when all is well. */
-function shownProblems(failures: readonly Failure[]): { problems?: Trouble[] } {
-  return failures.length === 0 ? {} : { problems: failures.map(troubleOf) };
+/** Answers a question: 304 if the client has the answer already, else as CSV or JSON. */
+async function sendAnswer(
+  { serving, known, leftSignal }: Answering,
+  request: FastifyRequest<Named>,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { asked, answered } = questionOf(serving, known, request);
+  const { query, options } = asked;
+  const { at, numbers } = options;
+  const format = options.format ?? formatFor(request.headers.accept ?? "*/*");
+  const tagOf = (asOf: string) => entityTag(asOf, query, `${format} ${numbers}`, at === null && format === "json");
+  void reply.header("vary", "accept");
+  if (await isUnchanged(serving, request, asked, tagOf)) return reply.status(304).send();
+  const held = format === "json" ? answered : null;
+  const left = leftSignal(reply);
+  const answer = await consistently(serving, reply, asked, () =>
+    serving.reader.answer(asked.described.definition, query, {
+      at: at?.applied ?? null,
+      held: held?.answer ?? null,
+      left,
+    }),
+  );
+  if (held !== null && held.answer.rows === answer.rows && answer.problems.length === 0)
+    return sendRendered(reply, held, answer.freshnessMs);
+  const headers = {
+    ...answerHeaders(asked.described, answer, at, tagOf),
+    "tideline-truncated": String(answer.truncated),
+  };
+  if (format !== "json") return sendCsv(reply, asked, answer, { headers, format });
+  const budget = left === null ? null : Budget.unlimited(left);
+  const rendered =
+    at === null ? await inTurns(renderAnswer(asked.described, query, answer, { headers, numbers }), budget) : null;
+  if (rendered === null) return sendBody(reply, asked, answer, { headers, budget });
+  const address = wholeAddress(request);
+  known.answer(address, rendered, address.length + rendered.before.length);
+  return sendRendered(reply, rendered, answer.freshnessMs);
+}
+
+/** What a request asks; the same text means the same for as long as the same generation is served. */
+function questionOf(
+  serving: Serving,
+  known: Answering["known"],
+  request: FastifyRequest<Named>,
+): Pick<KnownQuestion<QuestionOptions, RenderedAnswer>, "asked" | "answered"> {
+  const { name } = request.params;
+  const address = wholeAddress(request);
+  const held = known.get(address);
+  if (held !== undefined && held.asked.described === serving.views.get(name)) return held;
+  const parameters = request.query as Parameters;
+  const asked = readRequest(serving.views, name, { route: "/views/:name", parameters }, (one, fail, described) => ({
+    ...readConsistency(serving, one, fail, described),
+    format: formatOf(one, fail) ?? null,
+    numbers: readNumbers(one, fail),
+  }));
+  const { at, min } = asked.options;
+  // Whether a position is still served is to be looked at every time.
+  return at === null && min === null ? known.add(address, asked) : { asked, answered: null };
+}
+
+/** An answer as a table of text. */
+function sendCsv(
+  reply: FastifyReply,
+  { described, query, options }: Question,
+  answer: ReadAnswer,
+  { headers, format }: { readonly headers: Record<string, string>; readonly format: Exclude<Format, "json"> },
+): FastifyReply {
+  return reply
+    .headers({ ...headers, ...ageHeader(answer, options.at) })
+    .type(`${FORMATS[format]}; charset=utf-8; header=present`)
+    .send(csvOf(described.definition.view, query, answer.rows, format === "spreadsheet"));
+}
+
+/** An answer that is not kept as text: of an earlier position, or one that is incomplete or has problems. */
+async function sendBody(
+  reply: FastifyReply,
+  { described, query, options }: Question,
+  answer: ReadAnswer,
+  { headers, budget }: { readonly headers: Record<string, string>; readonly budget: Budget | null },
+): Promise<FastifyReply> {
+  const { at, numbers } = options;
+  const body = answerBody(described.definition, described.types, query, answer, { at, numbers });
+  const text = await inTurns(answerJson(body, numbers), budget);
+  return reply
+    .headers({ ...headers, ...ageHeader(answer, at) })
+    .type(JSON_TYPE)
+    .send(text);
+}
+
+/** The values of one dimension, those of the most events first. */
+async function sendKeys(
+  { serving, leftSignal }: Answering,
+  request: FastifyRequest<Named>,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const asked = readKeysRequest(serving, request);
+  const { described, options } = asked;
+  const { definition } = described;
+  const { at, dimension, prefix, limit, numbers } = options;
+  const query = keysQuery(definition.view, asked.query, dimension);
+  const reading = await consistently(serving, reply, asked, () =>
+    serving.reader.read(definition, query, {
+      at: at?.applied ?? null,
+      top: keysOrder(dimension, { prefix, limit }),
+      left: leftSignal(reply),
+    }),
+  );
+  const keys = await inTurns(keysOf(definition.view, dimension, reading, { prefix, limit }), null);
+  void reply.headers({ ...answerHeaders(described, reading, at, null), ...ageHeader(reading, at) });
+  const body: KeysBody = {
+    view: definition.view.name,
+    dimension,
+    ...keys,
+    window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
+    ...answerStatus(definition, reading, at),
+    ...answerNotices(definition, reading),
+  };
+  return reply.type(JSON_TYPE).send(keysJson(described, body, numbers));
+}
+
+function readKeysRequest(serving: Serving, request: FastifyRequest<Named>) {
+  const question = { route: "/views/:name/keys", parameters: request.query as Parameters, own: ["limit"] } as const;
+  return readRequest(serving.views, request.params.name, question, (one, fail, described) => ({
+    ...readConsistency(serving, one, fail, described),
+    dimension: dimensionOf(one, fail, described),
+    prefix: one("prefix") ?? "",
+    numbers: readNumbers(one, fail),
+    limit: wholeNumber("limit", one("limit"), KEYS_LIMIT, fail),
+  }));
 }
 
 function formatOf(one: One, fail: Fail): Format | undefined {
@@ -199,19 +215,17 @@ function dimensionOf(one: One, fail: Fail, { definition }: DescribedView): strin
 function consistently<T extends ViewStatus>(
   { waits }: Serving,
   reply: FastifyReply,
-  { definition }: DescribedView,
-  { min, waitMs }: Consistency,
+  { described, options: { min, waitMs } }: ViewRequest<Consistency>,
   read: () => Promise<T>,
 ): Promise<T> {
-  return min === null ? read() : waits.reach(definition, { min, waitMs }, closedSignal(reply), read);
+  return min === null ? read() : waits.reach(described.definition, { min, waitMs }, closedSignal(reply), read);
 }
 
 /** Whether the client has the answer already: known from positions alone, without reading a row. */
 async function isUnchanged(
   { statuses }: Serving,
   request: FastifyRequest,
-  { definition }: DescribedView,
-  { at, min }: Consistency,
+  { described: { definition }, options: { at, min } }: ViewRequest<Consistency>,
   tagOf: (asOf: string) => string,
 ): Promise<boolean> {
   const held = request.headers["if-none-match"];
