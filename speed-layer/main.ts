@@ -3,7 +3,6 @@ import type { Registry } from "prom-client";
 import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
-import type { Manifest } from "../core/log/documents.ts";
 import { positionsBetween } from "../core/log/position.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { beginGeneration } from "../store/archive/generation-start.ts";
@@ -19,13 +18,13 @@ import { Chain } from "../store/redis/chain.ts";
 import { FailureTracker } from "../store/redis/failure-tracker.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { requireNoEviction } from "../store/redis/memory-policy.ts";
-import { endRedis, openRedis } from "../store/redis/redis.ts";
+import { endRedis, openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { SettleRequests } from "../store/redis/settle-requests.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { STEADY_CLOCK } from "./clock.ts";
 import { PACING, type Pacing } from "./fetches.ts";
-import { type SpeedState, speedMetrics } from "./metrics.ts";
+import { type SpeedMetrics, type SpeedState, speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
 
@@ -82,10 +81,44 @@ const RETIRED = { kind: "reader", name: "retired generations", views: [] } as co
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
-  const { brokers, definitions, namespace, pacing = PACING, logger } = options;
+  const stores = await openStores(options);
+  const { failures, generations } = stores;
+  let consumers: readonly StreamConsumer[] = [];
+  const metrics = speedMetrics(options.registry, () => ({ problems: failures.problems(), ...stateOf(consumers) }));
+  const living = await livingDefinitions(generations, options.definitions);
+  consumers = consumersOf(living, { options, stores, metrics });
+  for (const consumer of consumers) consumer.start();
+  failures.start(() => {
+    for (const consumer of consumers) consumer.checkStalled();
+  });
+  const timers = [watchRetired(consumers, stores, options.logger), watchEviction(consumers, stores.redis)];
+  return {
+    health: () => ({ ...healthOf(consumers), problems: failures.problems() }),
+    close: async () => {
+      timers.forEach(clearInterval);
+      await stop(consumers, stores.redis);
+      await closeStores(stores);
+    },
+  };
+}
+
+/** Where data is stored, and the clients that read and write it. */
+interface Stores {
+  readonly data: DataDirectory;
+  readonly archive: Archive;
+  readonly manifests: Manifests;
+  readonly generations: Generations;
+  readonly log: LogReader;
+  readonly schemas: Schemas;
+  readonly deadLetters: DeadLetters;
+  readonly redis: TidelineRedis;
+  readonly requests: SettleRequests;
+  readonly failures: FailureTracker;
+  readonly pool: DuckPool;
+}
+
+async function openStores({ brokers, namespace, logger, ...options }: SpeedOptions): Promise<Stores> {
   const data = new DataDirectory(options.dataDir);
-  const archive = new Archive(data);
-  const manifests = new Manifests(data);
   const redis = openRedis(options.redisUrl, (error) => {
     failures.failed(REDIS, error);
     logger.warn({ error: error.message }, "Redis connection failed");
@@ -93,47 +126,54 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const failures = new FailureTracker(new Failures(redis, namespace));
   redis.on("ready", () => failures.succeeded(REDIS));
   const directories = [data.path("archive")];
-  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories, keepsPlans: true });
-  const log = new LogReader({ brokers, clientId: "tideline-speed" });
-  const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
-  const deadLetters = new DeadLetters(brokers, namespace);
-  let consumers: readonly StreamConsumer[] = [];
-  const metrics = speedMetrics(options.registry, () => ({ problems: failures.problems(), ...stateOf(consumers) }));
+  return {
+    data,
+    archive: new Archive(data),
+    manifests: new Manifests(data),
+    generations: new Generations(data),
+    log: new LogReader({ brokers, clientId: "tideline-speed" }),
+    schemas: new Schemas(data, openRegistry(data, options.schemaRegistry ?? null)),
+    deadLetters: new DeadLetters(brokers, namespace),
+    redis,
+    requests: new SettleRequests(redis, namespace),
+    failures,
+    pool: await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories, keepsPlans: true }),
+  };
+}
 
-  const requests = new SettleRequests(redis, namespace);
+/** The last to be closed: failures are told to Redis. */
+async function closeStores({ failures, redis, deadLetters, log, pool }: Stores): Promise<void> {
+  await failures.close();
+  redis.disconnect();
+  await Promise.all([deadLetters.close(), log.close()]);
+  pool.close();
+}
 
-  const generations = new Generations(data);
+/** Every generation that is kept up to date: of the definitions in files, and those that are still served. */
+async function livingDefinitions(generations: Generations, definitions: Definitions): Promise<Definition[]> {
   await generations.register(definitions, "speed-layer");
   const stored = (await generations.all(definitions)).map(({ definition }) => definition);
   // State of another release may mean something else: nothing is added to it.
-  const living = stored.filter(({ frozen }) => !frozen);
+  return stored.filter(({ frozen }) => !frozen);
+}
 
+/** What consumers and tracks are made of. */
+interface Parts {
+  readonly options: SpeedOptions;
+  readonly stores: Stores;
+  readonly metrics: SpeedMetrics;
+}
+
+/** A consumer for each contract of a stream, with the tracks of the views that are decoded by it. */
+function consumersOf(living: readonly Definition[], parts: Parts): StreamConsumer[] {
+  const { brokers, namespace, pacing = PACING, logger } = parts.options;
+  const { archive, data, log, schemas, pool, deadLetters, failures } = parts.stores;
   const groups = [...byContract(living).values()];
   const nameOf = namesOf(living);
-  consumers = groups.map((sharing) => {
+  return groups.map((sharing) => {
     const [{ view: first }] = sharing as [Definition, ...Definition[]];
     const topic = topicOf(namespace, first.stream);
-    const tracks = sharing.map((definition) => {
-      const chain = new Chain(redis, namespace, definition.generation);
-      const newestManifest = () =>
-        beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
-      const longArchive = async ({ cut, topicId }: Manifest) =>
-        positionsBetween(cut, await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
-      const askToSettle = () => requests.add(definition.view.name);
-      const requireRedis = () => requireNoEviction(redis);
-      const archiveTails = (topicId: string) => archive.tails(topic, topicId);
-      return new ViewTrack({
-        definition,
-        chain,
-        newestManifest,
-        longArchive,
-        archiveTails,
-        requireRedis,
-        askToSettle,
-        metrics,
-        logger,
-      });
-    });
+    const tracks = sharing.map((definition) => trackOf(definition, topic, parts));
     return new StreamConsumer(
       {
         stream: first.stream,
@@ -147,24 +187,49 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         failures,
         name: contractName(groups, first.stream),
         nameOf,
-        metrics,
+        metrics: parts.metrics,
         logger,
       },
       tracks,
     );
   });
-  for (const consumer of consumers) consumer.start();
-  failures.start(() => {
-    for (const consumer of consumers) consumer.checkStalled();
+}
+
+function trackOf(definition: Definition, topic: string, { options, stores, metrics }: Parts): ViewTrack {
+  const { manifests, archive, log, redis, requests } = stores;
+  const { generation } = definition;
+  return new ViewTrack({
+    definition,
+    chain: new Chain(redis, options.namespace, generation),
+    newestManifest: () => beginGeneration({ manifests, archive, log }, generation, topic, "speed-layer"),
+    longArchive: async ({ cut, topicId }) =>
+      positionsBetween(cut, await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS,
+    archiveTails: (topicId) => archive.tails(topic, topicId),
+    requireRedis: () => requireNoEviction(redis),
+    askToSettle: () => requests.add(definition.view.name),
+    metrics,
+    logger: options.logger,
   });
-  const watching = setInterval(() => {
+}
+
+/** Removes generations that are retired, as long as the timer that it returns runs. */
+function watchRetired(
+  consumers: readonly StreamConsumer[],
+  { failures, generations }: Stores,
+  logger: Logger,
+): NodeJS.Timeout {
+  return setInterval(() => {
     failures
       .watch(RETIRED, () => removeRetired(consumers, generations))
       .catch((error: unknown) =>
         logger.warn({ error: (error as Error).message }, "cannot see which generations are retired"),
       );
   }, RETIRED_EVERY_MS);
-  const guarding = setInterval(() => {
+}
+
+/** Stops the views when Redis may evict keys, as long as the timer that it returns runs. */
+function watchEviction(consumers: readonly StreamConsumer[], redis: TidelineRedis): NodeJS.Timeout {
+  return setInterval(() => {
     requireNoEviction(redis).catch((error: unknown) => {
       if (!isTidelineError(error)) return; // Redis is away: every apply says so
       // One that this has stopped looks for itself, and says so once.
@@ -172,24 +237,16 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         for (const track of tracks) if (track.error?.code !== error.code) track.stop(error, STEADY_CLOCK.nowMs());
     });
   }, GUARD_EVERY_MS);
+}
 
-  return {
-    health: () => ({ ...healthOf(consumers), problems: failures.problems() }),
-    close: async () => {
-      clearInterval(watching);
-      clearInterval(guarding);
-      const late = setTimeout(() => {
-        endRedis(redis);
-        for (const consumer of consumers) void consumer.hurry();
-      }, LAST_BATCH_MS);
-      await Promise.all(consumers.map((consumer) => consumer.stop()));
-      clearTimeout(late);
-      await failures.close();
-      redis.disconnect();
-      await Promise.all([deadLetters.close(), log.close()]);
-      pool.close();
-    },
-  };
+/** Stops the consumers when the batches under way are finished. Late ones are hurried: Redis is disconnected. */
+async function stop(consumers: readonly StreamConsumer[], redis: TidelineRedis): Promise<void> {
+  const late = setTimeout(() => {
+    endRedis(redis);
+    for (const consumer of consumers) void consumer.hurry();
+  }, LAST_BATCH_MS);
+  await Promise.all(consumers.map((consumer) => consumer.stop()));
+  clearTimeout(late);
 }
 
 /** Definitions that are decoded alike: of one stream under one revision of its contract. */
