@@ -19,6 +19,8 @@ const cut = z.codec(
   { decode: cutFromJson, encode: cutToJson },
 );
 
+export { cut as storedCut };
+
 /** The last record of a log below a position. A log with another record there lost its end and was written again. */
 export const LogMark = z.object({
   /** Of the last record. */

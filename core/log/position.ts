@@ -83,6 +83,11 @@ export function cutToJson(cut: Cut): CutJson {
   return Object.fromEntries(partitionsOf(cut).map((partition) => [String(partition), at(cut, partition).toString()]));
 }
 
+/** A cut as JSON text, by partition: for scripts of Redis, keys and sentences. */
+export function cutText(cut: Cut): string {
+  return JSON.stringify(cutToJson(cut));
+}
+
 export function cutFromJson(json: CutJson): Cut {
   return new Map(Object.entries(json).map(([partition, offset]) => [Number(partition), position(offset)]));
 }

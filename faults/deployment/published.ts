@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isMerged, Manifest } from "../../core/log/documents.ts";
-import { at, cutsEqual, cutToJson } from "../../core/log/position.ts";
+import { at, cutsEqual, cutText } from "../../core/log/position.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import type { Deployment } from "./deployment.ts";
@@ -43,7 +43,7 @@ export async function brokenVersions(deployment: Deployment, view: string): Prom
     if (last !== undefined && !cutsEqual(manifest.base, last.cut))
       problems.push(
         `${view}: version ${manifest.version} was built on ` +
-          `${JSON.stringify(cutToJson(manifest.base))}, not on the cut of version ${last.version}`,
+          `${cutText(manifest.base)}, not on the cut of version ${last.version}`,
       );
     for (const [partition, offset] of manifest.base)
       if (at(manifest.cut, partition) < offset)

@@ -1,5 +1,5 @@
 import { isTidelineError, type TidelineError } from "../../core/errors.ts";
-import { cutToJson, type EpochMs } from "../../core/log/position.ts";
+import { cutText, type EpochMs } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { liveStateUnreadable } from "../../store/redis/unreadable-state.ts";
 import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
@@ -31,7 +31,7 @@ export class Changes {
   observe({ definition, status }: ViewOverview, nowMs: EpochMs): EpochMs | null {
     if (status === null) return null;
     const { manifest } = status;
-    const applied = JSON.stringify(cutToJson(status.applied));
+    const applied = cutText(status.applied);
     const before = this.#seen.get(definition.generation);
     const moved = before !== undefined && before.applied !== applied;
     const sinceMs = moved ? nowMs : (before?.sinceMs ?? null);

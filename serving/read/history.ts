@@ -1,5 +1,5 @@
 import type { Manifest } from "../../core/log/documents.ts";
-import { type Cut, cutReached, cutsEqual, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutReached, cutsEqual, cutText } from "../../core/log/position.ts";
 import { tilesFrom } from "../../core/log/spans.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -59,7 +59,7 @@ export class History {
     const file = await this.#options.recomputations.states(definition, span, left);
     // The state below a position is one thing however it was put together, so what is cached of it goes by the position
     // alone.
-    const generation = `${definition.generation}@${JSON.stringify(cutToJson(applied))}`;
+    const generation = `${definition.generation}@${cutText(applied)}`;
     return {
       manifest: { ...base, generation, cut: applied, files: file === null ? base.files : [...base.files, file] },
       closed: [],

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { TidelineError } from "../../core/errors.ts";
-import { type Cut, cutReached, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutReached, cutText } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { overloaded } from "../common/refusals.ts";
 import type { ViewStatus, ViewStatuses } from "./live/view-status.ts";
@@ -52,11 +52,7 @@ export class PositionWaits {
 }
 
 function behind(applied: Cut, min: Cut, waitMs: number): string {
-  return (
-    `after ${waitMs} ms the answer would still be at ` +
-    `${JSON.stringify(cutToJson(applied))}, and is to include ` +
-    `${JSON.stringify(cutToJson(min))}`
-  );
+  return `after ${waitMs} ms the answer would still be at ${cutText(applied)}, and is to include ${cutText(min)}`;
 }
 
 function notReached(message: string): TidelineError {

@@ -3,7 +3,7 @@ import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { TimeRange } from "../../core/interval.ts";
 import type { Manifest } from "../../core/log/documents.ts";
-import { type Cut, cutsEqual, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutsEqual, cutText } from "../../core/log/position.ts";
 import { Budget, type BudgetLimits, OverBudget } from "../../core/query/budget.ts";
 import { calendarWork } from "../../core/query/calendar.ts";
 import { presenting } from "../../core/query/present.ts";
@@ -166,7 +166,7 @@ export class Reader {
     const nowMs = this.#statuses.now();
     const window = await this.#tiles.window(query, view, { manifest, closed, open: null, nowMs });
     const status = { ...this.#statuses.of(manifest, null, null), applied: at };
-    const closedName = `at ${JSON.stringify(cutToJson(at))}`;
+    const closedName = `at ${cutText(at)}`;
     return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, status, window }, asked);
   }
 

@@ -1,7 +1,7 @@
 import { basename, join } from "node:path";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { StateFile } from "../../core/log/documents.ts";
-import { type Cut, cutToJson } from "../../core/log/position.ts";
+import { type Cut, cutText } from "../../core/log/position.ts";
 import { spanRecords } from "../../store/decode/raw-events.ts";
 import { type RecomputeSources, recomputeStates } from "../../store/decode/recompute.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -68,7 +68,7 @@ export class Recomputations {
    */
   states(definition: Definition, span: Span, asker: AbortSignal | null): Promise<StateFile | null> {
     if (asker?.aborted === true) return Promise.reject(asker.reason);
-    const key = JSON.stringify([definition.generation, cutToJson(span.from), cutToJson(span.to)]);
+    const key = `${definition.generation} ${cutText(span.from)} ${cutText(span.to)}`;
     const kept = this.#kept.get(key) ?? this.#queued(definition, span);
     this.#kept.delete(key);
     this.#kept.set(key, kept);

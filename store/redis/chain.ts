@@ -1,14 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Generation } from "../../core/definition/generation.ts";
+import { storedCut } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../../core/log/ledger.ts";
-import {
-  type Cut,
-  type CutJson,
-  cutFromJson,
-  cutToJson,
-  type EpochMs,
-  type Position,
-} from "../../core/log/position.ts";
+import { type Cut, cutText, cutToJson, type EpochMs, type Position } from "../../core/log/position.ts";
 import type { Reached } from "../kafka/read/log-check.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 import { decodeMark, encodeMark } from "./chain-codec.ts";
@@ -175,7 +169,7 @@ export class Chain {
   async seal(token: string | null): Promise<Cut | null> {
     const sealed = this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
     return this.#readable(sealed, (boundary) =>
-      typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null,
+      typeof boundary === "string" ? storedCut.parse(JSON.parse(boundary)) : null,
     );
   }
 
@@ -191,7 +185,7 @@ export class Chain {
   ): Promise<boolean> {
     const answer = await this.#redis.tideline_reseed(
       ...this.#everything(),
-      JSON.stringify(cutToJson(cut)),
+      cutText(cut),
       version,
       seen ?? "",
       randomUUID(),
@@ -234,7 +228,7 @@ export class Chain {
    */
   async trim(cut: Cut): Promise<void> {
     const keys = this.#keys("chain", "garbage", "applied", "staging");
-    await this.#readable(this.#redis.tideline_trim(...keys, JSON.stringify(cutToJson(cut))), (dropped) => dropped);
+    await this.#readable(this.#redis.tideline_trim(...keys, cutText(cut)), (dropped) => dropped);
     await this.#sweep();
   }
 

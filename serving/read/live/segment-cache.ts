@@ -1,5 +1,5 @@
 import type { View } from "../../../core/definition/view.ts";
-import { cutsEqual, cutToJson, type EpochMs } from "../../../core/log/position.ts";
+import { cutsEqual, cutText, type EpochMs } from "../../../core/log/position.ts";
 import type { Work } from "../../../core/query/work.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
@@ -76,7 +76,7 @@ const KEYED_WEIGHT = 8;
 export function spanName(segment: ClosedSegment): string {
   const known = spanNames.get(segment);
   if (known !== undefined) return known;
-  const name = JSON.stringify([cutToJson(segment.from), cutToJson(segment.to)]);
+  const name = `${cutText(segment.from)} ${cutText(segment.to)}`;
   spanNames.set(segment, name);
   return name;
 }
