@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { wholeNumberFromZero } from "../cli/terminal/flags.ts";
+import { wholeNumberFrom } from "../cli/terminal/flags.ts";
 import { listenForInterrupts } from "../stack/process/interrupt.ts";
 import { freePorts } from "../stack/servers/ports.ts";
 import { createServers, startServers } from "../stack/servers/servers.ts";
@@ -30,7 +30,7 @@ const program = new Command("faults")
       "against a plain fold of the log; exit code 1 when one is wrong, or something comes " +
       "back too late. Results go to .tideline/faults.json",
   )
-  .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumberFromZero))
+  .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumberFrom(0)))
   .addOption(
     new Option("--minutes <n>", "runs all scenarios in turn for n minutes (default: each once)").argParser(minutes),
   )

@@ -4,7 +4,7 @@ import { ALERT_STATES } from "../../core/definition/shown-alert.ts";
 import type { ListFlags } from "../alerts/list.ts";
 import type { SilenceFlags } from "../alerts/respond.ts";
 import { loadConfig } from "../setup/config.ts";
-import { duration, since, wholeNumber } from "../terminal/flags.ts";
+import { duration, since, wholeNumberFrom } from "../terminal/flags.ts";
 
 const examples = `
 Rules open alerts (\`tideline rules\`). An alert's id follows from the rule, its key, and the interval of event time.
@@ -43,7 +43,7 @@ function registerList(group: Command): void {
     .addOption(new Option("--state <state>", "only these").choices(ALERT_STATES))
     .addOption(new Option("--severity <severity>", "only these").choices(SEVERITIES))
     .addOption(new Option("--since <time>", "only events since: a time, or how long ago, such as 2h").argParser(since))
-    .addOption(new Option("--limit <n>", "show at most n alerts").default(50).argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "show at most n alerts").default(50).argParser(wholeNumberFrom(1)))
     .addOption(json())
     .addHelpText("after", "\nExample:\n  $ tideline alerts list --state open --severity critical --since 1h\n")
     .action(async (flags: ListFlags) => {
@@ -57,7 +57,7 @@ function registerWatch(group: Command): void {
     .command("watch")
     .description("print alerts as they are opened and acknowledged; Ctrl+C ends it")
     .option("--rule <name>", "only this rule's")
-    .addOption(new Option("--count <n>", "end after n alerts").argParser(wholeNumber))
+    .addOption(new Option("--count <n>", "end after n alerts").argParser(wholeNumberFrom(1)))
     .addOption(new Option("--json", "a line of JSON for each").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline alerts watch --rule heart-rate --json | jq .key\n")
     .action(async (flags: { rule?: string; count?: number; json: boolean }) => {

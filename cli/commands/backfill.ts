@@ -8,7 +8,7 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import type { BackfillViewResult, backfillView } from "../../workflows/backfill-view.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
 import { findView } from "../setup/definitions.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 import { print, type Sheet } from "../terminal/sheet.ts";
 
 interface Flags {
@@ -48,7 +48,7 @@ export function registerBackfill(program: Command): void {
     .argument("<view>", "the view's name")
     .requiredOption("--from <time>", `where the interval begins: ${INTERVAL_FORMS}`)
     .requiredOption("--to <time>", "where it ends: a date, which is included, or an instant, which is not")
-    .addOption(new Option("--parallel <n>", "how many days at once, up to 16").default(2).argParser(wholeNumber))
+    .addOption(new Option("--parallel <n>", "how many days at once, up to 16").default(2).argParser(wholeNumberFrom(1)))
     .addOption(new Option("--dry-run", "show what would be done, and start nothing").default(false))
     .addOption(new Option("--force", "publish also when nothing differs").default(false))
     .addOption(new Option("--cancel", "cancel the backfill that runs; its days stay done").default(false))

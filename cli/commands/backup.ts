@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { BackupFlags } from "../operations/backup.ts";
 import { loadConfig } from "../setup/config.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 Run it while everything runs, as a user who may write to the data directory: it keeps hard links there while it copies.
@@ -29,7 +29,7 @@ export function registerBackup(program: Command): void {
     .argument("<folder>", "the folder of the backups; it is made when it is not there")
     .addOption(
       new Option("--keep <n>", "delete older points than the newest n, and files that only they name").argParser(
-        wholeNumber,
+        wholeNumberFrom(1),
       ),
     )
     .addOption(new Option("--json", "print the result as JSON").default(false))

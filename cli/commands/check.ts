@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { CheckFlags } from "../check/check.ts";
 import { loadConfig } from "../setup/config.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 const MOST = 1_000_000;
 
@@ -35,7 +35,7 @@ export function registerCheck(program: Command): void {
 }
 
 function records(text: string): number {
-  const value = wholeNumber(text);
+  const value = wholeNumberFrom(1)(text);
   if (value <= MOST) return value;
   throw new InvalidArgumentError(`It must be at most ${MOST.toLocaleString("en-US")}.`);
 }

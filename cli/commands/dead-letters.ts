@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import type { ListFlags } from "../dead-letters/list.ts";
 import type { ReplayFlags } from "../dead-letters/replay.ts";
 import { loadConfig } from "../setup/config.ts";
-import { since, wholeNumber } from "../terminal/flags.ts";
+import { since, wholeNumberFrom } from "../terminal/flags.ts";
 
 const examples = `
 A letter is a record that did not fit its stream's contract. Its id is where it lies: stream:partition:offset.
@@ -40,7 +40,7 @@ function registerList(group: Command): void {
     .addOption(
       new Option("--since <time>", "only those refused since: a time, or how long ago, such as 2h").argParser(since),
     )
-    .addOption(new Option("--limit <n>", "show at most n dead letters").default(50).argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "show at most n dead letters").default(50).argParser(wholeNumberFrom(1)))
     .addOption(json())
     .addHelpText(
       "after",

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DiscoverFlags } from "../discover/discover.ts";
 import { loadConfig } from "../setup/config.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 Reads a sample of the topic, JSON or Avro, and writes two files: schemas/<name>.ts, the contract of its events, and a
@@ -26,7 +26,7 @@ export function registerDiscover(program: Command): void {
     .command("discover")
     .description("write a contract and a view for a topic that is there already")
     .argument("[topic]", "which topic; nothing: list them")
-    .addOption(new Option("--sample <n>", "read about n records").argParser(wholeNumber).default(10_000))
+    .addOption(new Option("--sample <n>", "read about n records").argParser(wholeNumberFrom(1)).default(10_000))
     .addOption(
       new Option(
         "--from-beginning",

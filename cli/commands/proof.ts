@@ -4,7 +4,7 @@ import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts
 import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, withQuery } from "../query/view-query.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events,
@@ -39,11 +39,13 @@ export function registerProof(program: Command): void {
     .argument("[view]", "which view");
   addQueryFlags(command, ["order", "limit"])
     .addOption(new Option("--all", "every view, one after the other").default(false))
-    .addOption(new Option("--sample <n>", "prove only n times, chosen at random").argParser(wholeNumber))
+    .addOption(new Option("--sample <n>", "prove only n times, chosen at random").argParser(wholeNumberFrom(1)))
     .addOption(new Option("--at <asOf>", "the position of an earlier answer"))
     .addOption(new Option("--deep", "decode archived records again, however many there are").default(false))
     .addOption(
-      new Option("--rows <n>", "show both values of the first n rows that differ").argParser(wholeNumber).default(3),
+      new Option("--rows <n>", "show both values of the first n rows that differ")
+        .argParser(wholeNumberFrom(1))
+        .default(3),
     )
     .addOption(new Option("--json", "print the proof as JSON; with --all an array").default(false))
     .addHelpText("after", help)

@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import type { ServingOptions } from "../../serving/main.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
 import { endWithParent } from "../setup/parent.ts";
-import { wholeNumberFromZero } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 interface ServeFlags {
   readonly port?: number;
@@ -25,17 +25,17 @@ export function registerServe(commands: Command): void {
     .command("serve")
     .addHelpText("after", "\nExamples:\n  $ tideline serve\n  $ tideline serve --port 8080 --host 0.0.0.0\n")
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
-    .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumberFromZero))
+    .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumberFrom(0)))
     .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all (default: TIDELINE_HOST)"))
     .addOption(
       new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit")
         .default(60_000)
-        .argParser(wholeNumberFromZero),
+        .argParser(wholeNumberFrom(0)),
     )
     .addOption(
       new Option("--max-streams <n>", "live streams that may be open at once")
         .default(1_000)
-        .argParser(wholeNumberFromZero),
+        .argParser(wholeNumberFrom(0)),
     )
     // Internal: the server starts its helper process with it.
     .addOption(new Option("--helper").hideHelp())

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import type { Simulator } from "../../core/definition/simulator.ts";
 import type { Disorder } from "../../ingest/simulate/records.ts";
 import { loadConfig } from "../setup/config.ts";
-import { instant, percent, positiveNumber, wholeNumber } from "../terminal/flags.ts";
+import { instant, percent, positiveNumber, wholeNumberFrom } from "../terminal/flags.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
 
 interface Flags extends Disorder {
@@ -35,11 +35,11 @@ function registerOne(group: Command, simulator: Simulator): void {
     new Option(`${flag} <percent>`, `${unit} that ${what}`).default(0, "0%").argParser(percent);
   const command = group.command(name).description(description);
   for (const [parameter, { description: what, byDefault }] of Object.entries(parameters))
-    command.addOption(new Option(`--${parameter} <n>`, what).default(byDefault).argParser(wholeNumber));
+    command.addOption(new Option(`--${parameter} <n>`, what).default(byDefault).argParser(wholeNumberFrom(1)));
   command
     .addOption(new Option("--rate <n>", `${unit} a second`).default(rate).argParser(positiveNumber))
-    .addOption(new Option("--count <n>", `end after n ${unit} (default: until Ctrl+C)`).argParser(wholeNumber))
-    .addOption(new Option("--seed <n>", `which ${unit} (default: others each time)`).argParser(wholeNumber))
+    .addOption(new Option("--count <n>", `end after n ${unit} (default: until Ctrl+C)`).argParser(wholeNumberFrom(1)))
+    .addOption(new Option("--seed <n>", `which ${unit} (default: others each time)`).argParser(wholeNumberFrom(1)))
     .addOption(
       new Option(
         "--from <time>",

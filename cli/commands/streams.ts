@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { AcceptFlags } from "../operations/accept-log.ts";
 import { loadConfig } from "../setup/config.ts";
-import { duration, partition, since, wholeNumber } from "../terminal/flags.ts";
+import { duration, partition, since, wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 Quality is valid records of all archived ones; duplicates are valid.
@@ -107,5 +107,5 @@ function registerAcceptLog(group: Command): void {
 }
 
 function schemaIds(text: string, before: readonly number[] | undefined): number[] {
-  return [...(before ?? []), wholeNumber(text)];
+  return [...(before ?? []), wholeNumberFrom(1)(text)];
 }

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { loadConfig } from "../setup/config.ts";
-import { wholeNumber } from "../terminal/flags.ts";
+import { wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 Shows of every record: its position (partition:offset), Kafka's time, the contract's verdict, key, decoded fields and
@@ -42,7 +42,7 @@ export function registerTail(program: Command): void {
     .addOption(new Option("--at <where>", `begin at ${LOG_START_FORMS}`).argParser(logStart).conflicts("last"))
     .addOption(new Option("--last <n>", "begin with the last n records").argParser(lastRecords).default(10))
     .addOption(new Option("--where <sql>", "only records whose fields fulfil this condition"))
-    .addOption(new Option("--limit <n>", "end after n records").argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "end after n records").argParser(wholeNumberFrom(1)))
     .addOption(new Option("--no-follow", "end where the log ends now"))
     .addOption(new Option("--format <format>", "how to print records").choices(["table", "json"]).default("table"))
     .addHelpText("after", help)
@@ -64,7 +64,7 @@ function logStart(text: string): LogStart {
 
 /** 0: only what comes. */
 function lastRecords(text: string): number {
-  return text === "0" ? 0 : Math.min(MOST_LAST, wholeNumber(text));
+  return text === "0" ? 0 : Math.min(MOST_LAST, wholeNumberFrom(1)(text));
 }
 
 const MOST_LAST = 1_000_000;

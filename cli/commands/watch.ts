@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { addQueryFlags, type QueryFlags } from "../query/view-query.ts";
 import { loadConfig } from "../setup/config.ts";
-import { duration, wholeNumber } from "../terminal/flags.ts";
+import { duration, wholeNumberFrom } from "../terminal/flags.ts";
 
 const help = `
 On a terminal the table is redrawn in place; Ctrl+C ends it. Elsewhere each change is a line of JSON: the rows, and
@@ -28,7 +28,7 @@ export function registerWatch(program: Command): void {
     .addOption(
       new Option("--interval <duration>", "at most one change in this time").argParser(duration).default(1_000, "1s"),
     )
-    .addOption(new Option("--count <n>", "end after n answers").argParser(wholeNumber))
+    .addOption(new Option("--count <n>", "end after n answers").argParser(wholeNumberFrom(1)))
     .addHelpText("after", help)
     .action(async (view: string | undefined, flags: WatchFlags) => {
       const { watch } = await import("../query/watch.ts");

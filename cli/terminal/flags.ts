@@ -1,28 +1,24 @@
 import { InvalidArgumentError } from "commander";
 import { parseDuration, parseTime } from "../../core/time.ts";
+import { wholeNumberOf } from "../../core/whole-number.ts";
 
 /** Readers of flags' values: each gives what the text means, or says what it must be. */
 
-export function wholeNumber(text: string): number {
-  const value = wholeNumberOf(text);
-  if (value !== null && value > 0) return value;
-  throw new InvalidArgumentError("It must be a whole number from 1.");
+/** A reader of whole numbers that are not below `least`. */
+export function wholeNumberFrom(least: number): (text: string) => number {
+  return (text) => {
+    const value = wholeNumberOf(text);
+    if (value !== null && value >= least) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+  };
 }
 
-export function wholeNumberFromZero(text: string): number {
-  const value = wholeNumberOf(text);
-  if (value !== null) return value;
-  throw new InvalidArgumentError("It must be a whole number from 0.");
-}
-
-function wholeNumberOf(text: string): number | null {
-  const value = Number(text);
-  return /^\d+$/.test(text) && Number.isSafeInteger(value) ? value : null;
-}
+const MOST_PARTITION = 999_999_999;
 
 /** A partition's number, from 0. */
 export function partition(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
+  const value = wholeNumberOf(text);
+  if (value !== null && value <= MOST_PARTITION) return value;
   throw new InvalidArgumentError("It must be a partition's number, from 0.");
 }
 

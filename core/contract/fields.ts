@@ -11,6 +11,7 @@ import {
   decimalText,
   decimalUnits,
   FLAG_TEXTS,
+  integerOfText,
   lowerCase,
   NUMBER_TEXTS,
   type NumberText,
@@ -18,7 +19,6 @@ import {
   type Rounding,
   scalarText,
   uuidOf,
-  wholeNumber,
 } from "./record/record-value.ts";
 import { parsePath, pathText } from "./record/wire-path.ts";
 import { isZoneName } from "./record/zone-time.ts";
@@ -95,7 +95,7 @@ export function integer(options: { min: number; max: number } & AsNumber & FromP
     const contract = z.int().min(min).max(max);
     const read = (value: unknown) =>
       typeof value === "string"
-        ? (as === "base64" ? base64Units : wholeNumber)(value)
+        ? (as === "base64" ? base64Units : integerOfText)(value)
         : typeof value === "number"
           ? value
           : null;

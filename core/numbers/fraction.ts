@@ -4,7 +4,7 @@ export interface Fraction {
   readonly under: bigint;
 }
 
-export function wholeNumber(value: bigint): Fraction {
+export function wholeFraction(value: bigint): Fraction {
   return { over: value, under: 1n };
 }
 
@@ -32,7 +32,7 @@ export function fractionOfText(text: string): Fraction | null {
   if (whole === "" && decimals === "") return null;
   const digits = BigInt(`${whole}${decimals}`) * (sign === "-" ? -1n : 1n);
   const scale = decimals.length - Number(exponent);
-  return scale > 0 ? { over: digits, under: 10n ** BigInt(scale) } : wholeNumber(digits * 10n ** BigInt(-scale));
+  return scale > 0 ? { over: digits, under: 10n ** BigInt(scale) } : wholeFraction(digits * 10n ** BigInt(-scale));
 }
 
 /** The exact quotient; null when the divisor is zero. */

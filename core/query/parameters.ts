@@ -1,3 +1,5 @@
+import { wholeNumberOf } from "../whole-number.ts";
+
 /** Notes that a parameter is wrong. All that are wrong are named in one refusal. */
 export type Fail = (parameter: string, problem: string, allowed: string) => void;
 
@@ -16,8 +18,8 @@ export function wholeNumber(
   fail: Fail,
 ): number {
   if (text === undefined) return byDefault;
-  const value = Number(text);
-  if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
+  const value = wholeNumberOf(text);
+  if (value !== null && value >= least && value <= most) return value;
   fail(parameter, `${shown(text)} is not a whole number in the range`, `${least} to ${most}`);
   return byDefault;
 }

@@ -2,11 +2,11 @@ import {
   base64Units,
   decimalUnits,
   FLAG_TEXTS,
+  integerOfText,
   lowerCase,
   type NumberText,
   type Rounding,
   uuidOf,
-  wholeNumber,
 } from "../../contract/record/record-value.ts";
 import type { ColumnText } from "../text/column-text.ts";
 import { utf8 } from "../text/utf8.ts";
@@ -52,7 +52,7 @@ export class TextOrWhole implements ValueScanner {
 
   constructor({ min, max, as }: { readonly min: number; readonly max: number; readonly as: NumberText }) {
     this.#number = new WholeNumber(min, max);
-    this.#ofText = as === "base64" ? base64Units : wholeNumber;
+    this.#ofText = as === "base64" ? base64Units : integerOfText;
     this.#min = min;
     this.#max = max;
   }

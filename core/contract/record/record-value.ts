@@ -20,7 +20,7 @@ export const NUMBER_TEXTS: readonly NumberText[] = ["text", "base64"];
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
 /** The integer that a text such as `12`, `-3` or `12.00` says; null for any other text, and beyond 2^53. */
-export function wholeNumber(text: string): number | null {
+export function integerOfText(text: string): number | null {
   return decimalUnits(text, 0, null);
 }
 

@@ -1,6 +1,6 @@
 import type { Described } from "../../contract/described.ts";
 import type { Sql } from "../../contract/sql.ts";
-import { wholeNumber } from "../../numbers/fraction.ts";
+import { wholeFraction } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
 import { EXACT, type Measure, type Plain, presentInteger, ROWS } from "../measure.ts";
 import { plainInteger, plainPresented } from "../plain-values.ts";
@@ -17,7 +17,7 @@ export function count(options: { where?: Sql; unit?: string } & Described = {}):
         inputs: [],
         components: [ROWS],
         present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
-        exact: (state) => wholeNumber(state.integer(ROWS.name) ?? 0n),
+        exact: (state) => wholeFraction(state.integer(ROWS.name) ?? 0n),
         plain: plain("count(*)"),
       };
     }
@@ -35,7 +35,7 @@ export function count(options: { where?: Sql; unit?: string } & Described = {}):
         },
       ],
       present: (state) => presentInteger(state.integer("count") ?? 0n),
-      exact: (state) => wholeNumber(state.integer("count") ?? 0n),
+      exact: (state) => wholeFraction(state.integer("count") ?? 0n),
       plain: plain(`count(*) FILTER (WHERE ${where.text})`),
     };
   });

@@ -1,6 +1,6 @@
 import type { Described } from "../../contract/described.ts";
 import type { Sql } from "../../contract/sql.ts";
-import { wholeNumber } from "../../numbers/fraction.ts";
+import { wholeFraction } from "../../numbers/fraction.ts";
 import { hashSql, REGISTER_ERROR } from "../../numbers/hll.ts";
 import { builtMeasure } from "../built-measure.ts";
 import type { Measure } from "../measure.ts";
@@ -39,7 +39,7 @@ export function distinct(input: Sql, options: { unit?: string } & Described = {}
         },
       ],
       present: (state) => state.registers("hll")?.estimate() ?? 0,
-      exact: (state) => wholeNumber(BigInt(state.registers("hll")?.estimate() ?? 0)),
+      exact: (state) => wholeFraction(BigInt(state.registers("hll")?.estimate() ?? 0)),
       plain: {
         columns: {
           hll: { form: "registers", hash, given },

@@ -1,5 +1,5 @@
 import type { Sql } from "../../contract/sql.ts";
-import { type Fraction, fractionOfDouble, wholeNumber } from "../../numbers/fraction.ts";
+import { type Fraction, fractionOfDouble, wholeFraction } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
 import { inDecimals } from "../decimals.ts";
 import { EXACT, type Measure, type Presented } from "../measure.ts";
@@ -58,7 +58,7 @@ function plainPick(json: unknown): Presented {
 
 /** The number that a value is, or that its text says; null when it is none. */
 function fractionOf(value: Presented): Fraction | null {
-  if (typeof value === "string" && /^-?\d+$/.test(value)) return wholeNumber(BigInt(value));
+  if (typeof value === "string" && /^-?\d+$/.test(value)) return wholeFraction(BigInt(value));
   return value === null || value === "" ? null : fractionOfDouble(Number(value));
 }
 

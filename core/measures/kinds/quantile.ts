@@ -1,5 +1,5 @@
 import type { Sql } from "../../contract/sql.ts";
-import { ceiling, fractionOfText, wholeNumber } from "../../numbers/fraction.ts";
+import { ceiling, fractionOfText, wholeFraction } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
 import type { Item, Measure } from "../measure.ts";
 import { plainDecimal, plainInteger } from "../plain-values.ts";
@@ -29,7 +29,7 @@ export function quantile(
     const scale = chosenScale(input, options, scaleOf);
     const divisions = Math.ceil(1 / (2 * error) - 1e-9);
     // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
-    const parts = at.map((p) => ({ name: partName(p), ...(fractionOfText(String(p)) ?? wholeNumber(0n)) }));
+    const parts = at.map((p) => ({ name: partName(p), ...(fractionOfText(String(p)) ?? wholeFraction(0n)) }));
     return {
       kind: "quantile",
       spec: { kind: "quantile", of: input.text, error, at, unit, ...scaleSpec(options.scale) },

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { wholeNumber } from "../../../cli/terminal/flags.ts";
+import { wholeNumberFrom } from "../../../cli/terminal/flags.ts";
 import type { ReplayProgress, ReplaySpeed } from "../flights/replay.ts";
 
 interface ReplayFlags {
@@ -29,7 +29,7 @@ export function registerReplay(program: Command): void {
     .command("flights")
     .description("three million departures of US domestic flights, January to June 2001")
     .addOption(new Option("--speed <n>", 'n times as fast as it happened, or "max"').default("max").argParser(speed))
-    .addOption(new Option("--limit <n>", "only the first n rows (default: all)").argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "only the first n rows (default: all)").argParser(wholeNumberFrom(1)))
     .addOption(new Option("--again", "send what the topic holds already once more").default(false))
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", examples)

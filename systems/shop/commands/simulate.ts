@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { instant, percent, positiveNumber, wholeNumberFromZero } from "../../../cli/terminal/flags.ts";
+import { instant, percent, positiveNumber, wholeNumberFrom } from "../../../cli/terminal/flags.ts";
 import type { OrdersFlags } from "./simulate-orders.ts";
 import type { ShopFlags } from "./simulate-shop.ts";
 
@@ -43,8 +43,8 @@ function registerShop(simulate: Command): void {
     .command("shop")
     .description("a whole shop: visits, orders and what becomes of them")
     .addOption(new Option("--rate <n>", "orders a second, on average over a day").default(5).argParser(positiveNumber))
-    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumberFromZero))
-    .addOption(new Option("--seed <n>", "which shop (default: another each time)").argParser(wholeNumberFromZero))
+    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumberFrom(0)))
+    .addOption(new Option("--seed <n>", "which shop (default: another each time)").argParser(wholeNumberFrom(0)))
     .addOption(new Option("--from <time>", "when the first events happen (default: now)").argParser(instant))
     .addOption(
       new Option("--bursts", "every five minutes ten times as many visitors for twenty seconds").default(false),
@@ -70,8 +70,8 @@ function registerOrders(simulate: Command): void {
     .command("orders")
     .description("completed orders alone, at any rate; the same seed makes the same orders")
     .addOption(new Option("--rate <n>", "orders a second").default(200).argParser(positiveNumber))
-    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumberFromZero))
-    .addOption(new Option("--seed <n>", "which orders (default: others each time)").argParser(wholeNumberFromZero))
+    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumberFrom(0)))
+    .addOption(new Option("--seed <n>", "which orders (default: others each time)").argParser(wholeNumberFrom(0)))
     .addOption(
       new Option("--mode <where>", "send to Kafka, or write a file").choices(["kafka", "file"]).default("kafka"),
     )
