@@ -4,7 +4,7 @@ import type { Sql } from "../contract/sql.ts";
 import type { Stream } from "../contract/stream.ts";
 import { fractionOfText } from "../numbers/fraction.ts";
 import { scaleOfSql } from "../numbers/scale.ts";
-import { type Measure, type Presented, presentInteger, type ScaleOf } from "./measure.ts";
+import { integerOf, type Measure, type Presented, presentInteger, type ScaleOf } from "./measure.ts";
 
 /**
  * Fields of `decimal` are kept and merged as integers of 10^-scale units. Here is how they become decimals again when
@@ -34,8 +34,8 @@ export function presentDecimal(units: bigint | undefined, scale: number): Presen
 
 /** `presentDecimal` of an integer that is presented already; any other value is as it is. */
 export function inDecimals(value: Presented, scale: number): Presented {
-  const isInteger = typeof value === "number" ? Number.isSafeInteger(value) : /^-?\d+$/.test(String(value));
-  return scale === 0 || !isInteger || typeof value === "boolean" ? value : presentDecimal(BigInt(value ?? 0), scale);
+  const units = scale === 0 ? null : integerOf(value);
+  return units === null ? value : presentDecimal(units, scale);
 }
 
 /** The 10^-scale units of a decimal number that a client wrote, as text. Null for what is none, or has more places. */

@@ -168,7 +168,14 @@ export function presentInteger(value: bigint | undefined): Presented {
   return Number.isSafeInteger(number) ? number : value.toString();
 }
 
+/** The integer that a number or a text is; null for what is none, and for a number that may have been rounded. */
+export function integerOf(value: unknown): bigint | null {
+  if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : null;
+  return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : null;
+}
+
 /** The value of a pick from its JSON: an integer that a double would round stays text. */
 export function pickedValue(json: string): Presented {
-  return /^-?\d+$/.test(json) ? presentInteger(BigInt(json)) : (JSON.parse(json) as Presented);
+  const integer = integerOf(json);
+  return integer === null ? (JSON.parse(json) as Presented) : presentInteger(integer);
 }

@@ -1,7 +1,7 @@
 import type { View } from "../definition/view.ts";
 import type { EpochMs } from "../log/position.ts";
 import { dimensionScales } from "../measures/decimals.ts";
-import type { PlainFound, Presented, PresentedField } from "../measures/measure.ts";
+import { integerOf, type PlainFound, type Presented, type PresentedField } from "../measures/measure.ts";
 import { plainDecimal, plainPresented } from "../measures/plain-values.ts";
 import { REGISTER_ERROR, type Registers } from "../numbers/hll.ts";
 import { isoInZone } from "../query/calendar.ts";
@@ -267,10 +267,6 @@ function relativeError(given: Presented, exact: Presented): number {
 
 function less(served: Difference["served"], log: Difference["log"]): Presented {
   if (typeof served === "number" && typeof log === "number") return served - log;
-  const integer = (value: unknown) =>
-    Number.isSafeInteger(value) || (typeof value === "string" && /^-?\d+$/.test(value))
-      ? BigInt(value as string)
-      : null;
-  const [a, b] = [integer(served), integer(log)];
+  const [a, b] = [integerOf(served), integerOf(log)];
   return a === null || b === null ? null : plainPresented(a - b);
 }

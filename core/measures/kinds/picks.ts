@@ -2,7 +2,7 @@ import type { Sql } from "../../contract/sql.ts";
 import { type Fraction, fractionOfDouble, wholeFraction } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
 import { inDecimals } from "../decimals.ts";
-import { EXACT, type Measure, type Presented } from "../measure.ts";
+import { EXACT, integerOf, type Measure, type Presented } from "../measure.ts";
 import { plainDecimal, plainPicked, plainTerms, plainUnits } from "../plain-values.ts";
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
@@ -58,7 +58,8 @@ function plainPick(json: unknown): Presented {
 
 /** The number that a value is, or that its text says; null when it is none. */
 function fractionOf(value: Presented): Fraction | null {
-  if (typeof value === "string" && /^-?\d+$/.test(value)) return wholeFraction(BigInt(value));
+  const integer = integerOf(value);
+  if (integer !== null) return wholeFraction(integer);
   return value === null || value === "" ? null : fractionOfDouble(Number(value));
 }
 
