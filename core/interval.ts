@@ -1,6 +1,6 @@
 import { TidelineError } from "./errors.ts";
 import type { EpochMs } from "./log/position.ts";
-import { bucketOf, parseTime } from "./time.ts";
+import { bucketOf, formatTime, parseTime } from "./time.ts";
 
 /** A half-open range of event time, epoch milliseconds: `[fromMs, toMs)`. */
 export interface TimeRange {
@@ -31,17 +31,17 @@ export function parseInterval(from: string, to: string): TimeRange {
  */
 export function intervalName({ fromMs, toMs }: TimeRange): string {
   const whole = fromMs % DAY_MS === 0 && toMs % DAY_MS === 0;
-  return whole ? `${dayOf(fromMs)}..${dayOf(toMs - 1)}` : `${iso(fromMs)}..${iso(toMs)}`;
+  return whole ? `${dayOf(fromMs)}..${dayOf(toMs - 1)}` : `${formatTime(fromMs)}..${formatTime(toMs)}`;
 }
 
 /** The range as a sentence's part: both instants, the second exclusive. */
 export function intervalText({ fromMs, toMs }: TimeRange): string {
-  return `[${iso(fromMs)}, ${iso(toMs)})`;
+  return `[${formatTime(fromMs)}, ${formatTime(toMs)})`;
 }
 
 /** The UTC day that a time lies in: `2026-01-31`. */
 export function dayOf(time: EpochMs): string {
-  return iso(time).slice(0, -"T00:00:00.000Z".length);
+  return formatTime(time).slice(0, -"T00:00:00.000Z".length);
 }
 
 /** The smallest range of whole buckets that holds `range`. */
@@ -96,8 +96,4 @@ function timeOf(side: "from" | "to", text: string): EpochMs {
 /** Whether a text is a date without a time: 2026-01-31. */
 export function isDate(text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}$/.test(text);
-}
-
-function iso(time: EpochMs): string {
-  return new Date(time).toISOString();
 }

@@ -35,6 +35,11 @@ export function formatDuration(durationMs: number): string {
   return `${durationMs}ms`;
 }
 
+/** An instant as ISO 8601, in UTC and to the millisecond. */
+export function formatTime(time: EpochMs): string {
+  return new Date(time).toISOString();
+}
+
 /** The start of the bucket of width `grainMs` that holds `time`; buckets are aligned to the Unix epoch, in UTC. */
 export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
   return Math.floor(time / grainMs) * grainMs;

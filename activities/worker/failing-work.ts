@@ -1,6 +1,7 @@
 import { type Client, ScheduleNotFoundError, type WorkflowExecutionInfo } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { type Failure, SAME_REASON } from "../../core/failures.ts";
+import { formatTime } from "../../core/time.ts";
 import { STREAM_KINDS } from "../../workflows/shared/names.ts";
 import { saidBy } from "../said-by.ts";
 
@@ -47,7 +48,7 @@ export async function failingWork(client: Client, place: WorkPlace, nowMs = Date
 export async function failingRuns(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
   const query =
     `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND ` +
-    `StartTime < '${isoOf(nowMs - YOUNG_MS)}'`;
+    `StartTime < '${formatTime(nowMs - YOUNG_MS)}'`;
   const found: Failure[] = [];
   for (const run of await firstOf(client, query, MOST_RUNS)) {
     const failure = await failingRun(client, place, run, nowMs);
@@ -118,7 +119,7 @@ async function failingSchedules(client: Client, place: WorkPlace, nowMs: number)
   const known = new Set<string>();
   const failed =
     `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'scheduledRun' AND ExecutionStatus IN ` +
-    `('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+    `('Failed', 'TimedOut') AND CloseTime > '${formatTime(nowMs - LOOK_BACK_MS)}'`;
   while (known.size < MOST_SCHEDULES) {
     const others = [...known].map((id) => ` AND TemporalScheduledById != '${id}'`).join("");
     const ids = (await firstOf(client, failed + others, 50)).flatMap(scheduleOf).filter((id) => !known.has(id));
@@ -161,7 +162,7 @@ async function failingSettlements(client: Client, place: WorkPlace, nowMs: numbe
   const known = new Set<string>();
   const failed =
     `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'settleStream' AND ExecutionStatus IN ` +
-    `('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+    `('Failed', 'TimedOut') AND CloseTime > '${formatTime(nowMs - LOOK_BACK_MS)}'`;
   while (known.size < MOST_SCHEDULES) {
     const others = [...known].map((id) => ` AND WorkflowId != '${id}'`).join("");
     const ids = (await firstOf(client, failed + others, 50)).map(({ workflowId }) => workflowId);
@@ -261,8 +262,4 @@ export function withoutNamespace({ namespace }: Pick<WorkPlace, "namespace">, id
 
 function timeOf(time: { seconds?: unknown } | null | undefined): number | null {
   return time === null || time === undefined ? null : Number(time.seconds ?? 0) * 1_000;
-}
-
-function isoOf(timeMs: number): string {
-  return new Date(timeMs).toISOString();
 }

@@ -36,8 +36,8 @@ export async function viewsOf(
 }
 
 function unreadableStatus({ view, generation, error }: Unreadable): StatusLine {
-  const unknown = { version: null, cut: null, applied: null, positionsBehind: null, freshnessMs: null };
-  return { view, generation, ...unknown, complete: false, missing: { code: "UNREADABLE", message: error.message } };
+  const missing = { code: "UNREADABLE", message: error.message } as const;
+  return { view, generation, ...shownStatus(null), positionsBehind: null, missing };
 }
 
 /** The newest version and chain of each; `reachable`: whether Redis answered. */

@@ -1,4 +1,5 @@
 import type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
+import { formatTime } from "../time.ts";
 import type { AlertEvent } from "./alert.ts";
 
 export type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
@@ -136,9 +137,9 @@ export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): Sh
     state: states.stateOf(alert, nowMs),
     key: opened.key ?? null,
     says: opened.says ?? null,
-    at: iso(opened.at),
-    openedAt: iso(alert.writtenAtMs),
-    quiet: from == null || lengthMs == null ? null : { from: iso(from), to: iso(from + lengthMs) },
+    at: formatTime(opened.at),
+    openedAt: formatTime(alert.writtenAtMs),
+    quiet: from == null || lengthMs == null ? null : { from: formatTime(from), to: formatTime(from + lengthMs) },
     source:
       stream == null
         ? null
@@ -149,14 +150,10 @@ export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): Sh
             eventId: opened.source_event ?? "",
           },
     condition: opened.condition ?? null,
-    acknowledged: acknowledged === null ? null : { at: iso(acknowledged.atMs), by: acknowledged.author },
-    clearedAt: clearedAtMs === undefined ? null : iso(clearedAtMs),
-    silencedUntil: untilMs === null ? null : iso(untilMs),
+    acknowledged: acknowledged === null ? null : { at: formatTime(acknowledged.atMs), by: acknowledged.author },
+    clearedAt: clearedAtMs === undefined ? null : formatTime(clearedAtMs),
+    silencedUntil: untilMs === null ? null : formatTime(untilMs),
   };
-}
-
-function iso(timeMs: number): string {
-  return new Date(timeMs).toISOString();
 }
 
 /** Which alerts are asked for; what is absent says nothing. */

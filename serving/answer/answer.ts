@@ -3,7 +3,7 @@ import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { Query } from "../../core/query/query.ts";
 import { STEP, type Work } from "../../core/query/work.ts";
-import { formatDuration } from "../../core/time.ts";
+import { formatDuration, formatTime } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import { askLess } from "../common/refusals.ts";
@@ -25,7 +25,7 @@ import type {
 function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: number, toMs: number): AnswerWindow {
   const every = calendar === null ? formatDuration(everyMs) : calendar.unit === "all" ? "all" : `1 ${calendar.unit}`;
   const window = calendar === null ? formatDuration(windowMs) : every;
-  return { from: isoOf(fromMs), to: isoOf(toMs), every, window, zone };
+  return { from: formatTime(fromMs), to: formatTime(toMs), every, window, zone };
 }
 
 /** The token of where a view or an answer stands. */
@@ -68,8 +68,8 @@ export function answerStatus(definition: Definition, status: ViewStatus, at: AsO
 export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Reading, "toMs" | "laterMs">) {
   if (laterMs === null) return {};
   const message =
-    `The view holds events after now, up to ${isoOf(laterMs + view.grainMs)}; this ` +
-    `answer ends at ${isoOf(toMs)}. Give from and to for them.`;
+    `The view holds events after now, up to ${formatTime(laterMs + view.grainMs)}; this ` +
+    `answer ends at ${formatTime(toMs)}. Give from and to for them.`;
   const notices: AnswerNotice[] = [{ code: "EVENTS_AFTER_NOW", message }];
   return { notices };
 }
@@ -104,10 +104,6 @@ export const LONG_NUMBERS: AnswerNotice = {
     "Some numbers have more digits than a double keeps. Their text is exact, but many readers of " +
     "JSON round them, as JavaScript does; numbers=text gives numbers as text.",
 };
-
-function isoOf(timeMs: number): string {
-  return new Date(timeMs).toISOString();
-}
 
 /** A view in the list of views: what can be asked of it, where it stands, and how long ago it changed. */
 export function viewSummary(

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type { WrongParameter } from "../../core/errors.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
-import { parseDuration, parseUrlTime } from "../../core/time.ts";
+import { formatTime, parseDuration, parseUrlTime } from "../../core/time.ts";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { isListed } from "../access/access.ts";
 import { badRequest, streamUnknown } from "../common/refusals.ts";
@@ -29,12 +29,11 @@ export function streamRoutes(app: FastifyInstance, { quality, records }: Serving
     if (stream === undefined) throw streamUnknown(name, [...quality.streams.keys()]);
     const { every, from, to } = qualityWindow(request.query as Parameters);
     const spans = await quality.history(stream, { from, to, everyMs: every });
-    const iso = (time: number) => new Date(time).toISOString();
     return {
       stream: name,
-      from: iso(from),
-      to: iso(to),
-      spans: spans.map((span) => ({ ...span, from: iso(span.from) })),
+      from: formatTime(from),
+      to: formatTime(to),
+      spans: spans.map((span) => ({ ...span, from: formatTime(span.from) })),
     };
   });
 

@@ -1,6 +1,7 @@
 import type { StreamQuality } from "../../../batch-layer/report/quality.ts";
 import type { ReportIdentity } from "../../../batch-layer/report/report.ts";
 import { DAY_MS, dayOf } from "../../../core/interval.ts";
+import { formatTime } from "../../../core/time.ts";
 import type { Product } from "./products.ts";
 import { numberIn, type Sales, type Totals } from "./sales.ts";
 
@@ -21,10 +22,10 @@ export function summaryOf({ date, edition, pin }: ReportIdentity, { sales, produ
   return {
     report: "daily",
     date,
-    from: iso(pin.fromMs),
-    to: iso(pin.toMs),
+    from: formatTime(pin.fromMs),
+    to: formatTime(pin.toMs),
     edition,
-    pinnedAt: iso(pin.pinnedAtMs),
+    pinnedAt: formatTime(pin.pinnedAtMs),
     dayIsOver: pin.pinnedAtMs >= pin.toMs,
     units,
     day,
@@ -62,8 +63,4 @@ export function changes(now: Totals, before: Totals): Record<string, number | nu
 
 function change(now: number, before: number): number | null {
   return before === 0 ? null : Math.round((now / before - 1) * 10_000) / 10_000;
-}
-
-function iso(timeMs: number): string {
-  return new Date(timeMs).toISOString();
 }
