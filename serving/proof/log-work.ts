@@ -1,7 +1,8 @@
 import { TidelineError } from "../../core/errors.ts";
 import type { DedupSources } from "../../store/decode/warm-dedup.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
-import { overloaded, serverClosing } from "../common/refusals.ts";
+import { OneByOne } from "../common/one-by-one.ts";
+import { serverClosing } from "../common/refusals.ts";
 import { recomputingRefused } from "../read/recomputations.ts";
 
 export interface LogWorkOptions {
@@ -24,11 +25,11 @@ const MAX_WAITING = 8;
 export class LogWork {
   readonly #options: LogWorkOptions;
   readonly #stopped = new AbortController();
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  readonly #queue: OneByOne;
 
   constructor(options: LogWorkOptions) {
     this.#options = options;
+    this.#queue = new OneByOne(MAX_WAITING, `too many ${options.called}s are waiting`);
   }
 
   /**
@@ -36,22 +37,13 @@ export class LogWork {
    * wait, TOO_MANY_REQUESTS.
    */
   run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
-    if (this.#waiting >= MAX_WAITING)
-      return Promise.reject(overloaded(`too many ${this.#options.called}s are waiting`));
-    this.#waiting += 1;
-    const made = this.#last
-      .then(() => this.#run(asked, work))
-      .finally(() => {
-        this.#waiting -= 1;
-      });
-    this.#last = made.catch(() => {});
-    return made;
+    return this.#queue.run(() => this.#run(asked, work));
   }
 
   /** Ends what is under way. */
   async close(): Promise<void> {
     this.#stopped.abort();
-    await this.#last;
+    await this.#queue.drain();
   }
 
   async #run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -11,7 +11,8 @@ import { type LogStart, positionsText, spanFrom } from "../../store/records/log-
 import { RecordJson, recordJson } from "../../store/records/record-json.ts";
 import { openRecordReader, type ReadRecord } from "../../store/records/record-reader.ts";
 import type { SchemaSource } from "../../store/registry/registry-schemas.ts";
-import { badRequest, overloaded } from "../common/refusals.ts";
+import { OneByOne } from "../common/one-by-one.ts";
+import { badRequest } from "../common/refusals.ts";
 
 export interface StreamRecordsOptions {
   readonly brokers: string;
@@ -54,8 +55,7 @@ export class StreamRecords {
   readonly #options: StreamRecordsOptions;
   readonly #log: LogReader;
   readonly #stopped = new AbortController();
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  readonly #queue = new OneByOne(MAX_WAITING, "too many pages of records are waiting");
 
   constructor(options: StreamRecordsOptions) {
     this.#options = options;
@@ -65,20 +65,12 @@ export class StreamRecords {
 
   /** Refuses with BAD_REQUEST, NOT_READY while Kafka does not answer, TOO_MANY_REQUESTS when too many wait. */
   page(request: RecordsRequest): Promise<RecordsPage> {
-    if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many pages of records are waiting"));
-    this.#waiting += 1;
-    const made = this.#last
-      .then(() => this.#page(request))
-      .finally(() => {
-        this.#waiting -= 1;
-      });
-    this.#last = made.catch(() => {});
-    return made;
+    return this.#queue.run(() => this.#page(request));
   }
 
   async close(): Promise<void> {
     this.#stopped.abort();
-    await this.#last;
+    await this.#queue.drain();
     await this.#log.close();
   }
 
