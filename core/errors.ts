@@ -143,6 +143,14 @@ export function startHint(server: string, setting: string): string {
   );
 }
 
+/** For `catch` of a connection to Temporal: throws NOT_READY. */
+export function temporalUnreachable(address: string): (cause: unknown) => never {
+  return (cause) => {
+    const hint = startHint("Temporal", "TEMPORAL_ADDRESS");
+    throw new TidelineError("NOT_READY", `Temporal does not answer at ${address}`, hint, { cause });
+  };
+}
+
 /**
  * Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. Without a hint
  * it is the message as it is.

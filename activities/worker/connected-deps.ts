@@ -1,6 +1,6 @@
 import { NativeConnection } from "@temporalio/worker";
+import { temporalUnreachable } from "../../core/errors.ts";
 import { type DepsOptions, type DuckShare, type OpenedDeps, openDeps } from "./open-deps.ts";
-import { unreachable } from "./temporal-setup.ts";
 
 /**
  * Opens a connection to Temporal and everything that activities work with. When one cannot be opened, the other is
@@ -11,7 +11,7 @@ export async function connectedDeps(
   duck: DuckShare,
 ): Promise<{ readonly connection: NativeConnection; readonly opened: OpenedDeps }> {
   const { temporalAddress: address } = options;
-  const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
+  const connection = await NativeConnection.connect({ address }).catch(temporalUnreachable(address));
   const opened = await openDeps(options, duck).catch(async (error: unknown) => {
     await connection.close();
     throw error;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection, isGrpcServiceError, ServiceError } from "@temporalio/client";
 import { ConstantBackoff, handleWhen, retry } from "cockatiel";
 import type { Logger } from "pino";
-import { startHint, TidelineError } from "../../core/errors.ts";
+import { TidelineError, temporalUnreachable } from "../../core/errors.ts";
 import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
 import { missingSearchAttributes, registerSearchAttributes } from "./search-attributes.ts";
 
@@ -134,21 +134,10 @@ async function connected(
 ): Promise<void> {
   // No repeats: when one of several questions fails, the connection is closed while others are open, and a call that
   // Temporal's client repeats after that ends the process.
-  const connection = await Connection.connect({ address, interceptors: [] }).catch(unreachable(address));
+  const connection = await Connection.connect({ address, interceptors: [] }).catch(temporalUnreachable(address));
   try {
     await work(connection);
   } finally {
     await connection.close();
   }
-}
-
-export function unreachable(address: string): (cause: unknown) => never {
-  return (cause) => {
-    throw new TidelineError(
-      "NOT_READY",
-      `Temporal does not answer at ${address}`,
-      startHint("Temporal", "TEMPORAL_ADDRESS"),
-      { cause },
-    );
-  };
 }

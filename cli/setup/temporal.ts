@@ -1,5 +1,5 @@
 import type { Client } from "@temporalio/client";
-import { startHint, TidelineError } from "../../core/errors.ts";
+import { TidelineError, temporalUnreachable } from "../../core/errors.ts";
 import type { Config } from "./config.ts";
 
 /**
@@ -12,14 +12,9 @@ export async function connectTemporal(
   options: { readonly connectTimeout?: number } = {},
 ): Promise<Client> {
   const { Client, Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address, interceptors: [], ...options }).catch((cause: unknown) => {
-    throw new TidelineError(
-      "NOT_READY",
-      `Temporal does not answer at ${address}`,
-      startHint("Temporal", "TEMPORAL_ADDRESS"),
-      { cause },
-    );
-  });
+  const connection = await Connection.connect({ address, interceptors: [], ...options }).catch(
+    temporalUnreachable(address),
+  );
   await connection.workflowService.describeNamespace({ namespace }).catch(async (cause: unknown) => {
     await connection.close();
     throw new TidelineError(
