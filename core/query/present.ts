@@ -6,7 +6,7 @@ import type { EpochMs } from "../log/position.ts";
 import { shownGroupValue } from "../measures/decimals.ts";
 import type { Measure, Presented, PresentedField } from "../measures/measure.ts";
 import { comparePresented } from "../measures/order.ts";
-import { type Cell, type GroupValue, stateOf } from "../state/cells.ts";
+import { type Cell, type Group, type GroupKey, stateOf } from "../state/cells.ts";
 import { bucketOf } from "../time.ts";
 import { Budget } from "./budget.ts";
 import { isoInZone } from "./calendar.ts";
@@ -31,9 +31,8 @@ export interface PresentedRows {
  * A row before it is presented: its coordinates and what it is sorted by. `cell` is null while windows have to be slid
  * for it again.
  */
-interface Candidate {
+interface Candidate extends Group {
   readonly bucket: EpochMs;
-  readonly group: readonly GroupValue[];
   readonly cell: Cell | null;
   readonly keys: readonly Presented[];
 }
@@ -170,7 +169,7 @@ function keyReader(columns: ReadonlyMap<string, Column>, order: Order): KeysOf {
 function* cellCandidates(cells: readonly Cell[], keysOf: KeysOf): Work<Candidate[]> {
   const candidates: Candidate[] = [];
   for (const cell of cells) {
-    candidates.push({ bucket: cell.bucket, group: cell.group, cell, keys: keysOf(cell) });
+    candidates.push({ bucket: cell.bucket, group: cell.group, key: cell.key, cell, keys: keysOf(cell) });
     if (candidates.length % STEPS_OF_ROWS === 0) yield STEP;
   }
   return candidates;
@@ -192,7 +191,7 @@ function* slidCandidates(
     components: componentsOfMeasures(view, sortedBy),
     onWindow: (cell) => {
       budget.spend("windows", 1);
-      candidates.push({ bucket: cell.bucket, group: cell.group, cell: null, keys: keysOf(cell) });
+      candidates.push({ bucket: cell.bucket, group: cell.group, key: cell.key, cell: null, keys: keysOf(cell) });
     },
   });
   return candidates;
@@ -220,9 +219,8 @@ function* slidRows(
   window: TimeRange,
   { picked, present }: { readonly picked: readonly Candidate[]; readonly present: (cell: Cell) => Row },
 ): Work<Row[]> {
-  const places = new Map<string, Map<EpochMs, number>>();
-  for (const [index, { bucket, group }] of picked.entries()) {
-    const key = JSON.stringify(group);
+  const places = new Map<GroupKey, Map<EpochMs, number>>();
+  for (const [index, { bucket, key }] of picked.entries()) {
     const buckets = places.get(key) ?? new Map<EpochMs, number>();
     places.set(key, buckets.set(bucket, index));
     if (index % STEP === STEP - 1) yield STEP;
@@ -231,14 +229,14 @@ function* slidRows(
   const rows = new Array<Row>(picked.length);
   const options: SlideOptions = {
     components: componentsOfMeasures(view, query.measures),
-    rangeOf: (group) => {
-      const buckets = places.get(group);
+    rangeOf: (key) => {
+      const buckets = places.get(key);
       if (buckets === undefined) return null;
       const [fromMs, lastMs] = extent(buckets.keys());
       return { fromMs, toMs: lastMs + query.everyMs };
     },
-    onWindow: (cell, group) => {
-      const index = places.get(group)?.get(cell.bucket);
+    onWindow: (cell) => {
+      const index = places.get(cell.key)?.get(cell.bucket);
       if (index !== undefined) rows[index] = present(cell);
     },
   };

@@ -2,7 +2,7 @@ import { SESSION_FIRST, SESSION_LAST } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
-import { type Cell, CellTable, copyOf, groupKey } from "../state/cells.ts";
+import { type Cell, CellTable, copyOf, type GroupKey } from "../state/cells.ts";
 import { type Budget, REGISTERS_A_MERGE } from "./budget.ts";
 import { STEP, type Work } from "./work.ts";
 
@@ -27,7 +27,7 @@ export class SessionRuns {
   readonly #range: TimeRange;
   readonly #budget: Budget;
   readonly #table: CellTable;
-  readonly #open = new Map<string, Run>();
+  readonly #open = new Map<GroupKey, Run>();
   readonly #sessions: Cell[] = [];
 
   /** @param range sessions that begin in it are wanted */
@@ -55,8 +55,7 @@ export class SessionRuns {
   }
 
   #addOne(cell: Cell): void {
-    const key = groupKey(cell.group);
-    const run = this.#open.get(key);
+    const run = this.#open.get(cell.key);
     const [startMs, lastMs] = [firstOf(cell), sessionEnd(cell)];
     if (run !== undefined && startMs - run.lastMs < this.#gapMs) {
       if (run.cell !== null) this.#absorb(run.cell, cell);
@@ -70,7 +69,7 @@ export class SessionRuns {
       this.#spend(heldBy(begun), 1);
       this.#sessions.push(begun);
     }
-    this.#open.set(key, { cell: begun, lastMs });
+    this.#open.set(cell.key, { cell: begun, lastMs });
   }
 
   /** Merges a bucket into a session, and counts what the session holds more than before. */

@@ -2,7 +2,7 @@ import { componentsOf, type NamedComponent } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { EpochMs } from "../log/position.ts";
 import type { Item, StateValue } from "../measures/measure.ts";
-import { type Cell, CellTable, copyOf, groupKey } from "../state/cells.ts";
+import { type Cell, CellTable, copyOf, type GroupKey, groupKey } from "../state/cells.ts";
 import { weightOf } from "./sessions.ts";
 import { STEP, sorting, type Work } from "./work.ts";
 
@@ -22,12 +22,12 @@ export interface SlideOptions {
   /** Which components are merged; those that are not are missing in the windows. */
   readonly components: ReadonlySet<string>;
   /** Which windows of a group are wanted, null for none of it; absent: all. */
-  readonly rangeOf?: (group: string) => { readonly fromMs: EpochMs; readonly toMs: EpochMs } | null;
+  readonly rangeOf?: (key: GroupKey) => { readonly fromMs: EpochMs; readonly toMs: EpochMs } | null;
   /**
    * Gets each window that holds anything, group by group and ascending. The cell is valid during the call only: what it
    * holds continues to change.
    */
-  readonly onWindow: (window: Cell, group: string) => void;
+  readonly onWindow: (window: Cell) => void;
 }
 
 /**
@@ -40,11 +40,11 @@ export interface SlideOptions {
 export function* slide(view: View, cells: readonly Cell[], windows: Windows, options: SlideOptions): Work<void> {
   const { components, rangeOf, onWindow } = options;
   const wanted = componentsOf(view).filter(({ key }) => components.has(key));
-  for (const [group, buckets] of yield* groupsOf(cells)) {
-    const range = rangeOf === undefined ? windows : rangeOf(group);
+  for (const [key, buckets] of yield* groupsOf(cells)) {
+    const range = rangeOf === undefined ? windows : rangeOf(key);
     if (range === null) continue;
     const ascending = buckets.length > STEP ? yield* sorting(buckets, byBucket) : buckets.sort(byBucket);
-    yield* slideGroup(view, wanted, ascending, { ...windows, ...range }, (window) => onWindow(window, group));
+    yield* slideGroup(view, wanted, ascending, { ...windows, ...range }, onWindow);
   }
 }
 
@@ -52,13 +52,12 @@ function byBucket(a: Cell, b: Cell): number {
   return a.bucket - b.bucket;
 }
 
-function* groupsOf(cells: readonly Cell[]): Work<Map<string, Cell[]>> {
-  const groups = new Map<string, Cell[]>();
+function* groupsOf(cells: readonly Cell[]): Work<Map<GroupKey, Cell[]>> {
+  const groups = new Map<GroupKey, Cell[]>();
   for (const [index, cell] of cells.entries()) {
     if (index % STEP === STEP - 1) yield STEP;
-    const key = groupKey(cell.group);
-    const held = groups.get(key);
-    if (held === undefined) groups.set(key, [cell]);
+    const held = groups.get(cell.key);
+    if (held === undefined) groups.set(cell.key, [cell]);
     else held.push(cell);
   }
   return groups;
@@ -194,9 +193,11 @@ class WindowQueue {
     const values = new Map<string, StateValue>(merged?.values);
     for (const [component, { value }] of this.#integers) values.set(component, value);
     const items = new Map([...this.#items, ...(merged?.items ?? [])]);
+    const { group, key } = this.#queue[this.#head] ?? NO_GROUP;
     return {
       bucket: end,
-      group: this.#queue[this.#head]?.group ?? [],
+      group,
+      key,
       values,
       items,
       registers: merged?.registers ?? new Map(),
@@ -235,12 +236,14 @@ class WindowQueue {
   }
 
   /** What a bucket holds that cannot be subtracted. */
-  #only({ bucket, group, values, items, registers }: Cell): Cell {
+  #only({ bucket, group, key, values, items, registers }: Cell): Cell {
     const of = <V>(held: ReadonlyMap<string, V>) =>
       new Map([...held].filter(([component]) => this.#others.has(component)));
-    return { bucket, group, values: of(values), items: of(items), registers: of(registers) };
+    return { bucket, group, key, values: of(values), items: of(items), registers: of(registers) };
   }
 }
+
+const NO_GROUP = { group: [], key: groupKey([]) };
 
 function mapIn<V>(maps: Map<string, Map<Item, V>>, component: string): Map<Item, V> {
   const held = maps.get(component) ?? new Map<Item, V>();

@@ -15,10 +15,23 @@ import { PICK_PLACE_DIGITS } from "./compile.ts";
 /** The value of one dimension. Types survive: true is not "true", null is null. */
 export type GroupValue = string | number | boolean | null;
 
-/** One cell of a view: a bucket, the values of the dimensions, and the state of every component. */
-export interface Cell {
-  readonly bucket: EpochMs;
+declare const groupKeyBrand: unique symbol;
+
+/**
+ * A group as text: the JSON array of its values, the same in Redis and in memory. It is made once, where a cell enters,
+ * and goes with it.
+ */
+export type GroupKey = string & { readonly [groupKeyBrand]: true };
+
+/** The values of the dimensions, and their text. */
+export interface Group {
   readonly group: readonly GroupValue[];
+  readonly key: GroupKey;
+}
+
+/** One cell of a view: a bucket, the values of the dimensions, and the state of every component. */
+export interface Cell extends Group {
+  readonly bucket: EpochMs;
   /** Integers, and the texts of picks. */
   readonly values: Map<string, StateValue>;
   readonly items: Map<string, Map<Item, bigint>>;
@@ -98,31 +111,33 @@ export class CellTable {
   }
 
   /** The cell at these coordinates, made when it is new: one look-up for everything that goes into it. */
-  cell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
-    const key = cellKey(bucket, group);
-    const held = this.#cells.get(key);
+  cell(bucket: EpochMs, group: readonly GroupValue[], key: GroupKey = groupKey(group)): Cell {
+    const place = placeKey(bucket, key);
+    const held = this.#cells.get(place);
     if (held !== undefined) return held;
-    const adopted = this.#adopted.get(key);
-    const cell = adopted === undefined ? emptyCell(bucket, group) : copyOf(adopted);
+    const adopted = this.#adopted.get(place);
+    const cell = adopted === undefined ? emptyCell(bucket, group, key) : copyOf(adopted);
     if (adopted !== undefined) this.#copied += 1;
-    this.#cells.set(key, cell);
+    this.#cells.set(place, cell);
     return cell;
   }
 }
 
-function cellKey(bucket: EpochMs, group: readonly GroupValue[]): string {
-  return `${bucket}${groupKey(group)}`;
+/** The coordinates of a cell as text. */
+export function placeKey(bucket: EpochMs, key: GroupKey): string {
+  return `${bucket}${key}`;
 }
 
-function emptyCell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
-  return { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
+function emptyCell(bucket: EpochMs, group: readonly GroupValue[], key: GroupKey): Cell {
+  return { bucket, group, key, values: new Map(), items: new Map(), registers: new Map() };
 }
 
 /** A cell that can be merged into without changing the one that it was copied from. */
-export function copyOf({ bucket, group, values, items, registers }: Cell): Cell {
+export function copyOf({ bucket, group, key, values, items, registers }: Cell): Cell {
   return {
     bucket,
     group,
+    key,
     values: new Map(values),
     items: new Map([...items].map(([component, held]) => [component, new Map(held)])),
     registers: new Map([...registers].map(([component, held]) => [component, held.copy()])),
@@ -151,17 +166,22 @@ export function groupValue(value: unknown): GroupValue {
   return Number.isSafeInteger(number) ? number : value.toString();
 }
 
-/** A group as text: the JSON array of its values, the same in Redis and in memory. */
-export function groupKey(group: readonly GroupValue[]): string {
-  return JSON.stringify(group);
+export function groupKey(group: readonly GroupValue[]): GroupKey {
+  return JSON.stringify(group) as GroupKey;
 }
 
 /** The key of a group with one more value at its end, from the group's key. */
-export function groupKeyWith(key: string, value: GroupValue): string {
-  return `${key === "[]" ? "[" : `${key.slice(0, -1)},`}${JSON.stringify(value)}]`;
+export function groupKeyWith(key: GroupKey, value: GroupValue): GroupKey {
+  return `${key === "[]" ? "[" : `${key.slice(0, -1)},`}${JSON.stringify(value)}]` as GroupKey;
 }
 
-export function groupFromKey(key: string): GroupValue[] {
+/** The key of a group without its last value, which is `value`: what `groupKeyWith` was given. */
+export function groupKeyWithout(key: GroupKey, value: GroupValue): GroupKey {
+  const end = key.length - JSON.stringify(value).length - 2;
+  return (end <= 0 ? "[]" : `${key.slice(0, end)}]`) as GroupKey;
+}
+
+export function groupFromKey(key: GroupKey): GroupValue[] {
   return JSON.parse(key) as GroupValue[];
 }
 

@@ -5,7 +5,7 @@ import { compareText } from "../../core/measures/order.ts";
 import type { Query } from "../../core/query/query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import { sorting, type Work } from "../../core/query/work.ts";
-import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import type { GroupKey, GroupValue } from "../../core/state/cells.ts";
 import { bucketOf, LAST_INSTANT } from "../../core/time.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Reading } from "../read/reading.ts";
@@ -40,14 +40,14 @@ export function* keysOf(
   { prefix, limit }: { prefix: string; limit: number },
 ): Work<Pick<KeysBody, "keys" | "truncated">> {
   const scale = dimensionScales(view).get(dimension) ?? 0;
-  const counted = new Map<string, { key: GroupValue; rows: bigint }>();
-  for (const { group, values } of cells) {
+  const counted = new Map<GroupKey, { key: GroupValue; rows: bigint }>();
+  for (const { group, key: groupKey, values } of cells) {
     yield 1;
     const key = group[0] ?? null;
     if (!textOf(key, scale).startsWith(prefix)) continue;
-    const held = counted.get(groupKey(group)) ?? { key, rows: 0n };
+    const held = counted.get(groupKey) ?? { key, rows: 0n };
     held.rows += BigInt(values.get(ROWS.name) ?? 0n);
-    counted.set(groupKey(group), held);
+    counted.set(groupKey, held);
   }
   const found = [...counted.values()].filter(({ rows }) => rows > 0n);
   const sorted = yield* sorting(found, (a, b) =>

@@ -2,7 +2,7 @@ import { componentsOf, type NamedComponent, SESSION_FIRST, SESSION_LAST } from "
 import type { View } from "../../core/definition/view.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import type { Query } from "../../core/query/query.ts";
-import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import { type GroupKey, type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { cellField } from "../../store/redis/chain-state.ts";
 import type { AnswerNeeds } from "./cells/tile-cells.ts";
 
@@ -38,7 +38,7 @@ function needs(view: View, query: Query): Needs {
 const MAX_FIELDS = 256;
 
 /** The groups of a question with a value for every dimension; null without one, or when they are many. */
-function namedGroups(view: View, { where }: Query): string[] | null {
+function namedGroups(view: View, { where }: Query): GroupKey[] | null {
   let groups: GroupValue[][] = [[]];
   for (const dimension of Object.keys(view.by)) {
     const values = where.get(dimension)?.flatMap(valuesLike);
@@ -52,7 +52,7 @@ function namedGroups(view: View, { where }: Query): string[] | null {
  * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
  * they cannot be named, as there are items, which have fields of their own, or when they are many.
  */
-function keyedFields(groups: readonly string[], components: readonly NamedComponent[]): string[] | null {
+function keyedFields(groups: readonly GroupKey[], components: readonly NamedComponent[]): string[] | null {
   const isItemized = components.some(({ form }) => form === "items");
   if (isItemized || groups.length * components.length > MAX_FIELDS) return null;
   return groups.flatMap((group) => components.map(({ key }) => cellField(key, group)));

@@ -3,7 +3,7 @@ import { componentsOf, type NamedComponent } from "../../core/definition/compone
 import type { View } from "../../core/definition/view.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
 import { MERGE, ROWS, type StateValue } from "../../core/measures/measure.ts";
-import { groupKey, groupKeyWith, groupValue } from "../../core/state/cells.ts";
+import { type GroupKey, groupKey, groupKeyWith, groupValue } from "../../core/state/cells.ts";
 import {
   countedSql,
   partialItemsSql,
@@ -197,7 +197,7 @@ class Gathering {
   readonly #buckets = new Map<number, Map<number, Building>>();
   readonly #dimensions: number;
   readonly #columns: readonly RowColumn[];
-  readonly #keys: GroupTree<string> = { next: null, held: null };
+  readonly #keys: GroupTree<GroupKey> = { next: null, held: null };
 
   /** `columns`: what the rows of a group have; none where it has cells alone. */
   constructor(dimensions: number, columns: readonly RowColumn[] = []) {

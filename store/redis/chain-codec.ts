@@ -1,6 +1,7 @@
 import { type CutJson, cutFromJson, type EpochMs, position } from "../../core/log/position.ts";
 import type { StateValue } from "../../core/measures/measure.ts";
 import { requireSketch } from "../../core/numbers/hll.ts";
+import type { GroupKey } from "../../core/state/cells.ts";
 import { PICK_PLACE_DIGITS } from "../../core/state/compile.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 import type { BucketCells, BucketRow, ChainState, Segment } from "./chain-state.ts";
@@ -89,13 +90,13 @@ interface SegmentJson {
  */
 export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
-  const packed: [string, string][] = [];
+  const packed: [GroupKey, string][] = [];
   let columns: readonly string[] = [];
   const fields = lines.length === 0 ? [] : String(lines).split("\n");
   for (let at = 0; at < fields.length; at += 2) {
     const [field = "", value = ""] = [fields[at], fields[at + 1]];
     if (field === COLUMNS_FIELD) columns = columnNames(value);
-    else if (field.startsWith("[")) packed.push([field, value]);
+    else if (field.startsWith("[")) packed.push([field as GroupKey, value]);
     else if (value !== SKETCH) values.push([field, stateValue(value)]);
   }
   const sketches: [string, Buffer][] = [];

@@ -3,6 +3,7 @@ import type { Ledger } from "../../core/log/ledger.ts";
 import type { Cut, EpochMs, Position } from "../../core/log/position.ts";
 import { tilesFrom } from "../../core/log/spans.ts";
 import type { Merge, StateValue } from "../../core/measures/measure.ts";
+import type { GroupKey } from "../../core/state/cells.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
@@ -60,7 +61,7 @@ export interface RowColumn {
 }
 
 /** A group as JSON, and its values in the order of the columns; null where it has none. */
-export type GroupRow = readonly [group: string, values: readonly (StateValue | null)[]];
+export type GroupRow = readonly [group: GroupKey, values: readonly (StateValue | null)[]];
 
 export interface GroupRows {
   readonly columns: readonly RowColumn[];
@@ -124,7 +125,10 @@ export interface BucketCells {
 }
 
 /** A group as JSON, and its values. */
-export type BucketRow = readonly [group: string, values: readonly (readonly [component: string, value: StateValue])[]];
+export type BucketRow = readonly [
+  group: GroupKey,
+  values: readonly (readonly [component: string, value: StateValue])[],
+];
 
 /** A part of the open segment: its buckets in `[fromMs, toMs)`. */
 export interface OpenPart {
@@ -162,13 +166,13 @@ export interface SegmentCells {
 }
 
 /** `<component> <group>`, the field of a bucket's hash. */
-export function cellField(component: string, group: string): string {
+export function cellField(component: string, group: GroupKey): string {
   return `${component} ${group}`;
 }
 
-export function splitCellField(field: string): { component: string; group: string } {
+export function splitCellField(field: string): { component: string; group: GroupKey } {
   const space = field.indexOf(" ");
-  return { component: field.slice(0, space), group: field.slice(space + 1) };
+  return { component: field.slice(0, space), group: field.slice(space + 1) as GroupKey };
 }
 
 /**

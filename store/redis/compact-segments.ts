@@ -1,6 +1,7 @@
 import { componentsOf } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import { MERGE, type StateValue } from "../../core/measures/measure.ts";
+import type { GroupKey } from "../../core/state/cells.ts";
 import type { Chain } from "./chain.ts";
 import {
   type BucketCells,
@@ -70,7 +71,7 @@ export async function compactSegments(chain: Chain, view: View, segments: readon
 
 /** What a bucket has in all segments: rows by group, cells by field, and how many segments have a sketch, by field. */
 interface MergedBucket {
-  readonly rows: Map<string, (StateValue | null)[]>;
+  readonly rows: Map<GroupKey, (StateValue | null)[]>;
   readonly values: Map<string, StateValue>;
   readonly sketches: Map<string, number>;
 }
@@ -114,7 +115,7 @@ class SegmentMerge {
     }));
   }
 
-  #addToRow({ rows }: MergedBucket, group: string, component: string, value: StateValue): void {
+  #addToRow({ rows }: MergedBucket, group: GroupKey, component: string, value: StateValue): void {
     const row = rows.get(group) ?? this.#columns.map(() => null);
     rows.set(group, row);
     const place = this.#places.get(component);

@@ -1,5 +1,6 @@
 import type { EpochMs } from "../../core/log/position.ts";
 import { MERGE, type Merge, type StateValue } from "../../core/measures/measure.ts";
+import type { GroupKey } from "../../core/state/cells.ts";
 import type { BucketDelta, GroupRows } from "./chain-state.ts";
 import type { StagedBucket } from "./staging.ts";
 
@@ -30,8 +31,8 @@ function mergedRows(deltas: readonly BucketDelta[]): Pick<StagedBucket, "rows"> 
 }
 
 /** Rows of the same columns, those of one group as one. */
-function joinedRows(given: readonly GroupRows[]): Map<string, readonly (StateValue | null)[]> {
-  const merged = new Map<string, readonly (StateValue | null)[]>();
+function joinedRows(given: readonly GroupRows[]): Map<GroupKey, readonly (StateValue | null)[]> {
+  const merged = new Map<GroupKey, readonly (StateValue | null)[]>();
   for (const { columns, rows } of given) {
     for (const [group, values] of rows) {
       const before = merged.get(group);

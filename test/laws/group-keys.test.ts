@@ -1,16 +1,18 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type GroupValue, groupKey, groupKeyWith } from "../../core/state/cells.ts";
+import { type GroupValue, groupKey, groupKeyWith, groupKeyWithout } from "../../core/state/cells.ts";
 import { below, type GroupTree } from "../../core/state/group-tree.ts";
 import { anyText } from "../fixtures/events/any-text.ts";
 
 const value = fc.oneof(anyText(), fc.maxSafeInteger(), fc.boolean(), fc.constant(null));
 const group = fc.array<GroupValue>(value, { maxLength: 4 });
 
-test("a group's key with one more value is the key of the longer group", () => {
+test("a group's key with one more value is the key of the longer group, and without it that of the shorter", () => {
   fc.assert(
     fc.property(group, value, (values, more) => {
-      expect(groupKeyWith(groupKey(values), more)).toBe(groupKey([...values, more]));
+      const [key, longer] = [groupKey(values), groupKey([...values, more])];
+      expect(groupKeyWith(key, more)).toBe(longer);
+      expect(groupKeyWithout(longer, more)).toBe(key);
     }),
   );
 });

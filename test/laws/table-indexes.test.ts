@@ -24,7 +24,7 @@ import { filterText } from "../../core/query/filter.ts";
 import type { Row } from "../../core/query/present.ts";
 import { planTable, type TableQuestion } from "../../core/query/table-query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
-import { groupKey, groupValue } from "../../core/state/cells.ts";
+import { type GroupKey, groupKey, groupValue } from "../../core/state/cells.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue, type OnChunk } from "../../serving/read/batch/duck-queue.ts";
@@ -195,16 +195,17 @@ function written(view: View): Promise<StateFile | null> {
 /** The state of the table `events` as the open segment has it. */
 async function liveTiles(view: View): Promise<StoredTile[]> {
   const by = Object.keys(view.by);
-  const tiles = new Map<number, Map<string, GroupCells>>();
+  const tiles = new Map<number, Map<GroupKey, GroupCells>>();
   for (const row of await rowsOf(duck, `SELECT * FROM (${stateSql(view, "events")})`)) {
     const [bucket, component] = [Number(row[0]), String(row[1 + by.length])];
     const [label, value] = row.slice(3 + by.length);
     const group = row.slice(1, 1 + by.length).map(groupValue);
-    const groups = tiles.get(bucket) ?? new Map<string, GroupCells>();
+    const groups = tiles.get(bucket) ?? new Map<GroupKey, GroupCells>();
     tiles.set(bucket, groups);
-    const held = groups.get(groupKey(group));
+    const key = groupKey(group);
+    const held = groups.get(key);
     const own = [component, typeof label === "string" ? label : (value as bigint)] as const;
-    groups.set(groupKey(group), { group, values: [...(held?.values ?? []), own], items: [], sketches: [] });
+    groups.set(key, { group, key, values: [...(held?.values ?? []), own], items: [], sketches: [] });
   }
   return [...tiles].map(([bucket, groups]) => ({ bucket, groups }));
 }

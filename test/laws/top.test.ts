@@ -167,8 +167,10 @@ function tilesOf(of: View, states: readonly State[]): StoredTile[] {
   return states.map((state) => {
     const { values } = state;
     const { bucket, group } = placeOf(of, state);
+    const key = groupKey(group);
     const cells: GroupCells = {
       group,
+      key,
       values: components.flatMap(({ key }, index): [string, bigint][] => {
         const value = values[index];
         return value === null || value === undefined ? [] : [[key, BigInt(value)]];
@@ -176,7 +178,7 @@ function tilesOf(of: View, states: readonly State[]): StoredTile[] {
       items: [],
       sketches: [],
     };
-    return { bucket, groups: new Map([[groupKey(group), cells]]) };
+    return { bucket, groups: new Map([[key, cells]]) };
   });
 }
 

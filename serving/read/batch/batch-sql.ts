@@ -10,7 +10,7 @@ import type { CalendarGrain } from "../../../core/query/calendar.ts";
 import { filterParts } from "../../../core/query/filter.ts";
 import { recordFieldSql } from "../../../core/query/stored-filter.ts";
 import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
-import type { GroupValue } from "../../../core/state/cells.ts";
+import type { Group, GroupValue } from "../../../core/state/cells.ts";
 import { mergeSql } from "../../../core/state/compile.ts";
 import { shardOf } from "../../../core/state/shard.ts";
 import { bucketOf, bucketSql } from "../../../core/time.ts";
@@ -35,9 +35,8 @@ export interface BatchPlan {
 }
 
 /** Which cell of an answer: its bucket and group. */
-export interface CellPlace {
+export interface CellPlace extends Group {
   readonly bucket: EpochMs;
-  readonly group: readonly GroupValue[];
 }
 
 export interface Statement {

@@ -6,7 +6,7 @@ import type { EpochMs } from "../../../core/log/position.ts";
 import { Budget, type BudgetLimits } from "../../../core/query/budget.ts";
 import { piecesOf, type RowExtent, rowsRead } from "../../../core/query/extents.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
-import { groupKey, groupValue } from "../../../core/state/cells.ts";
+import { type Group, type GroupKey, groupKey, groupValue, placeKey } from "../../../core/state/cells.ts";
 import type { DataDirectory } from "../../../store/files/files.ts";
 import { inTurns } from "../../common/turns.ts";
 import type { BucketTile } from "../cells/tile-cells.ts";
@@ -169,7 +169,7 @@ export class BatchStates {
       await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
         budget.requireWanted();
         for (const [row, bucket] of buckets.entries())
-          found.push({ bucket: Number(bucket), group: dimensions.map((column) => groupValue(column[row])) });
+          found.push({ bucket: Number(bucket), ...groupAt(dimensions, row) });
         yield buckets.length;
       });
       return found;
@@ -189,14 +189,14 @@ export class BatchStates {
   ): Promise<readonly CellPlace[] | null> {
     const budget = new Budget(this.#limits, left);
     for (const { files: looked, statement } of lookupsOf(await this.#withIndexes(files), plan, order)) {
-      const found = new Map<string, CellPlace>();
+      const found = new Map<GroupKey, CellPlace>();
       let entries = 0;
       await this.#read(looked, statement, function* (columns) {
         budget.requireWanted();
         const rows = columns[0]?.length ?? 0;
         for (let row = 0; row < rows; row++) {
-          const group = columns.map((column) => groupValue(column[row]));
-          found.set(groupKey(group), { bucket: 0, group });
+          const of = groupAt(columns, row);
+          found.set(of.key, { bucket: 0, ...of });
         }
         entries += rows;
         yield rows;
@@ -227,7 +227,9 @@ export class BatchStates {
     if (files.length === 0 || only.length === 0) return [];
     const load = async (left: AbortSignal | null) => ({ ...(await this.#among(files, plan, only, left)), rows: 0 });
     if (!isKept) return (await load(asker)).tiles;
-    const places = createHash("sha256").update(JSON.stringify(only)).digest("base64url");
+    const places = createHash("sha256")
+      .update(JSON.stringify(only.map(({ bucket, key }) => placeKey(bucket, key))))
+      .digest("base64url");
     const name = `${versionKey(manifest)} ${planKey(plan)} among ${places}`;
     return (await this.#answers.get(name, load, asker)).tiles;
   }
@@ -324,6 +326,12 @@ export class BatchStates {
       throw isTidelineError(error, "ARCHIVE_DAMAGED") ? new Vanished("file", error.message, { cause: error }) : error;
     }
   }
+}
+
+/** The group of a row of columns that are the dimensions. */
+function groupAt(dimensions: readonly (readonly DuckDBValue[])[], row: number): Group {
+  const group = dimensions.map((column) => groupValue(column[row]));
+  return { group, key: groupKey(group) };
 }
 
 /** Every file has rows: one without an extent was not read. */

@@ -4,7 +4,7 @@ import type { Item, StateValue } from "../../../core/measures/measure.ts";
 import { Registers } from "../../../core/numbers/hll.ts";
 import { type Budget, REGISTERS_A_MERGE } from "../../../core/query/budget.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
-import { type GroupValue, groupValue } from "../../../core/state/cells.ts";
+import { type Group, groupKey, groupValue } from "../../../core/state/cells.ts";
 import { below, type GroupTree } from "../../../core/state/group-tree.ts";
 import { type BucketTile, type GroupCells, groupWeight } from "../cells/tile-cells.ts";
 import { type BatchPlan, ofForm, packedRegister } from "./batch-sql.ts";
@@ -18,9 +18,8 @@ export interface BatchCells {
 }
 
 /** A cell while its rows come in. */
-interface Gathering {
+interface Gathering extends Group {
   readonly bucket: EpochMs;
-  readonly group: readonly GroupValue[];
   values: [component: string, value: StateValue][];
   readonly items: [component: string, item: Item, value: bigint][];
   readonly sketches: [component: string, registers: Registers][];
@@ -106,7 +105,7 @@ export class GatheredCells {
     if (level.held !== null) return level.held;
     this.#budget.spend("cells", 1);
     const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
-    const cell: Gathering = { bucket, group, values: [], items: [], sketches: [] };
+    const cell: Gathering = { bucket, group, key: groupKey(group), values: [], items: [], sketches: [] };
     level.held = cell;
     this.#cells.push(cell);
     return cell;

@@ -1,8 +1,7 @@
 import type { Manifest } from "../../../core/log/documents.ts";
-import type { EpochMs } from "../../../core/log/position.ts";
 import type { Budget, BudgetLimits } from "../../../core/query/budget.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
-import { type Cell, type GroupValue, groupKey } from "../../../core/state/cells.ts";
+import { type Cell, placeKey } from "../../../core/state/cells.ts";
 import { inTurns } from "../../common/turns.ts";
 import type { AnswerBuilder } from "../cells/tile-cells.ts";
 import type { BatchPlan, CellPlace } from "./batch-sql.ts";
@@ -37,16 +36,12 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
     asker: budget.left,
   });
   budget.spend("rows", rows);
-  const isLive = new Set(live.map(placeKey));
-  const stored = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
-  const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...stored];
+  const isLive = new Set(live.map(({ bucket, key }) => placeKey(bucket, key)));
+  const stored = places.filter(({ bucket, key }) => !isLive.has(placeKey(bucket, key))).slice(0, wanted);
+  const candidates: CellPlace[] = [...live.map(({ bucket, group, key }) => ({ bucket, group, key })), ...stored];
   // Live cells come and go, and a page is asked for once. Otherwise the same places are asked for again.
   const isKept = live.length === 0 && order.after === undefined && candidates.length <= MOST_KEPT;
   const tiles = await batch.among(manifest, plan, candidates, { isKept, asker: budget.left });
   await inTurns(builder.addRolledUp(tiles), budget);
   return builder.table.cells();
-}
-
-function placeKey({ bucket, group }: { readonly bucket: EpochMs; readonly group: readonly GroupValue[] }): string {
-  return `${bucket}${groupKey(group)}`;
 }

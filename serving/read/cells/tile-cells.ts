@@ -7,15 +7,22 @@ import { type Registers, registersFromRedis } from "../../../core/numbers/hll.ts
 import { type Budget, REGISTERS_A_MERGE, type Spending } from "../../../core/query/budget.ts";
 import { answerPlaces, groupMatches, type Query } from "../../../core/query/query.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
-import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../../../core/state/cells.ts";
+import {
+  type Cell,
+  CellTable,
+  type Group,
+  type GroupKey,
+  groupFromKey,
+  groupKey,
+  groupKeyWithout,
+} from "../../../core/state/cells.ts";
 import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
 
 /** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
 export type Sketch = Buffer | Registers;
 
 /** One group of one bucket in a tile's state. Immutable: tiles are cached. */
-export interface GroupCells {
-  readonly group: readonly GroupValue[];
+export interface GroupCells extends Group {
   readonly values: readonly (readonly [component: string, value: StateValue])[];
   readonly items: readonly (readonly [component: string, item: Item, value: bigint])[];
   readonly sketches: readonly (readonly [component: string, sketch: Sketch])[];
@@ -27,10 +34,10 @@ export interface BucketTile {
   readonly groups: readonly GroupCells[];
 }
 
-/** A bucket as the view stores it: its groups by their keys (`groupKey`). */
+/** A bucket as the view stores it: its groups by their keys. */
 export interface StoredTile {
   readonly bucket: EpochMs;
-  readonly groups: ReadonlyMap<string, GroupCells>;
+  readonly groups: ReadonlyMap<GroupKey, GroupCells>;
 }
 
 /** How many fields are remembered before they are forgotten. */
@@ -38,30 +45,31 @@ const MAX_FIELDS = 50_000;
 
 /** Makes tiles of what Redis holds of a view: its fields `<component> <group>` gathered by group. */
 export class Tiler {
-  readonly #dimensions: number;
   readonly #items: ReadonlySet<string>;
   /** The same fields come with every read and in every bucket: taking one apart costs ten times a look at this. */
   readonly #fields = new Map<string, Field>();
 
   constructor(view: View) {
-    this.#dimensions = Object.keys(view.by).length;
     this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
   }
 
   *tile({ bucket, values, rows, sketches }: BucketCells): Work<StoredTile> {
-    const groups = new Map<string, Gathering>();
+    const groups = new Map<GroupKey, Gathering>();
     const gathering = ({ key, group }: Field) => {
       let held = groups.get(key);
       if (held === undefined) {
-        held = { group, values: [], items: [], sketches: [] };
+        held = { group, key, values: [], items: [], sketches: [] };
         groups.set(key, held);
       }
       return held;
     };
     let fields = 0;
-    for (const [key, held] of rows) {
+    for (const [text, held] of rows) {
+      const group = groupFromKey(text);
+      // A text of its own: `text` is a slice, which would keep the page that it was cut from.
+      const key = groupKey(group);
       // A group has one row at most, and what is gathered beside it is its items and sketches.
-      groups.set(key, { group: groupFromKey(key), values: [...held], items: [], sketches: [] });
+      groups.set(key, { group, key, values: [...held], items: [], sketches: [] });
       fields += 1 + held.length;
       if (fields < STEP) continue;
       yield fields;
@@ -88,26 +96,25 @@ export class Tiler {
     const own = Buffer.from(text).toString();
     const { component, group: key } = splitCellField(own);
     const coordinates = groupFromKey(key);
-    const group = coordinates.slice(0, this.#dimensions);
-    const field = this.#items.has(component)
-      ? { component, key: groupKey(group), group, item: coordinates[this.#dimensions] as Item }
-      : { component, key, group, item: undefined };
+    const item = this.#items.has(component) ? (coordinates.pop() as Item) : undefined;
+    const field = {
+      component,
+      key: item === undefined ? key : groupKeyWithout(key, item),
+      group: coordinates,
+      item,
+    };
     if (this.#fields.size >= MAX_FIELDS) this.#fields.clear();
     this.#fields.set(own, field);
     return field;
   }
 }
 
-interface Field {
+interface Field extends Group {
   readonly component: string;
-  /** The group as text. */
-  readonly key: string;
-  readonly group: readonly GroupValue[];
   readonly item: Item | undefined;
 }
 
-interface Gathering {
-  readonly group: readonly GroupValue[];
+interface Gathering extends Group {
   readonly values: (readonly [string, StateValue])[];
   readonly items: [string, Item, bigint][];
   readonly sketches: [string, Sketch][];
@@ -149,8 +156,8 @@ export function baseWeight({ cells, spending }: AnswerBase): number {
 /** What of stored state an answer is merged from. */
 export interface AnswerNeeds {
   readonly components: readonly { readonly key: string }[];
-  /** The keys (`groupKey`) of the only groups that can match; null: any may. */
-  readonly groups: readonly string[] | null;
+  /** The keys of the only groups that can match; null: any may. */
+  readonly groups: readonly GroupKey[] | null;
 }
 
 /**
@@ -165,7 +172,10 @@ export class AnswerBuilder {
   readonly #places: ReturnType<typeof answerPlaces>;
   readonly #wanted: ReadonlySet<string>;
   /** The only groups that can match, by their keys; null when the query does not name them. */
-  readonly #named: readonly string[] | null;
+  readonly #named: readonly GroupKey[] | null;
+
+  /** Whether the answer has the view's dimensions, in their order. */
+  readonly #keepsGroups: boolean;
 
   constructor(view: View, query: Query, window: TimeRange, needs: AnswerNeeds, budget: Budget) {
     this.table = new CellTable(view);
@@ -175,6 +185,8 @@ export class AnswerBuilder {
     this.#places = answerPlaces(view, query, window);
     this.#wanted = new Set(needs.components.map(({ key }) => key));
     this.#named = needs.groups;
+    const dimensions = Object.keys(view.by);
+    this.#keepsGroups = dimensions.length === query.by.length && dimensions.every((name, at) => name === query.by[at]);
   }
 
   /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
@@ -192,7 +204,7 @@ export class AnswerBuilder {
   *addRolledUp(buckets: readonly BucketTile[]): Work<void> {
     for (const { bucket, groups } of buckets) {
       const into = this.#places.bucket(bucket);
-      for (const cells of groups) yield* this.#merge(into, cells.group, cells);
+      for (const cells of groups) yield* this.#merge(into, cells, cells);
     }
   }
 
@@ -202,10 +214,16 @@ export class AnswerBuilder {
       if (bucket < fromMs || bucket >= toMs) continue;
       const into = this.#places.bucket(bucket);
       for (const cells of this.#candidates(groups))
-        if (groupMatches(this.#view, this.#query, cells.group))
-          yield* this.#merge(into, this.#places.group(cells.group), cells);
+        if (groupMatches(this.#view, this.#query, cells.group)) yield* this.#merge(into, this.#place(cells), cells);
         else yield 1;
     }
+  }
+
+  /** The answer's group of a stored one. */
+  #place(stored: Group): Group {
+    if (this.#keepsGroups) return stored;
+    const group = this.#places.group(stored.group);
+    return { group, key: groupKey(group) };
   }
 
   /** The groups of a bucket that may match: a question that names them looks them up. */
@@ -215,9 +233,9 @@ export class AnswerBuilder {
   }
 
   /** Merges the state of one group into its cell. A group may have a million items, so it yields within them. */
-  *#merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): Work<void> {
+  *#merge(bucket: EpochMs, { group, key }: Group, { values, items, sketches }: GroupCells): Work<void> {
     const before = this.table.size;
-    const cell = this.table.cell(bucket, group);
+    const cell = this.table.cell(bucket, group, key);
     this.#budget.spend("cells", this.table.size - before);
     for (const [component, value] of values) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
     let merges = 1 + values.length;
