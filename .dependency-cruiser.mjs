@@ -94,6 +94,7 @@ const folders = {
     definition: [".", "contract/record", "contract", "measures", "measures/kinds"],
     state: ["log", ".", "contract", "numbers", "measures", "definition"],
     query: ["contract", "log", ".", "measures", "definition", "state"],
+    "query/tables": [".", "contract", "measures", "definition", "state", "query"],
     proof: ["log", ".", "contract", "numbers", "measures", "definition", "state", "query"],
     alerts: ["log", ".", "contract", "definition", "state"],
   },

@@ -1,7 +1,7 @@
 import { quoteText } from "../../core/contract/sql.ts";
 import type { View } from "../../core/definition/view.ts";
 import type { StateFile } from "../../core/log/documents.ts";
-import { indexSql, keyColumns } from "../../core/query/table-index.ts";
+import { indexSql, keyColumns } from "../../core/query/tables/table-index.ts";
 import { indexFolderOf } from "../../store/archive/manifests.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { DataDirectory } from "../../store/files/files.ts";

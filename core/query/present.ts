@@ -37,19 +37,21 @@ interface Candidate extends Group {
   readonly keys: readonly Presented[];
 }
 
+/** Of which view what is asked, and which of its rows are wanted. */
+export interface Asked {
+  readonly view: View;
+  readonly query: Query;
+  readonly window: AnswerRange;
+}
+
 /**
  * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view
  * of sessions the cells are whole sessions; for sliding windows they are the buckets before they are slid, and `window`
  * says which rows are wanted. A row whose bucket the window cuts has `partial: true`. Only what is sorted by is
  * presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
  */
-export function* presenting(
-  view: View,
-  query: Query,
-  cells: readonly Cell[],
-  window: AnswerRange,
-  budget: Budget,
-): Work<PresentedRows> {
+export function* presenting(asked: Asked, cells: readonly Cell[], budget: Budget): Work<PresentedRows> {
+  const { view, query, window } = asked;
   const columns = columnsOf(view, query);
   const isCut = cutBuckets(view, query, window);
   const partial = { [partialColumn(view)]: true };
@@ -57,7 +59,7 @@ export function* presenting(
   const keysOf = keyReader(columns, order);
   const slides = query.windowMs > query.everyMs;
   const candidates = slides
-    ? yield* slidCandidates(view, query, cells, window, { keysOf, budget })
+    ? yield* slidCandidates(asked, cells, keysOf, budget)
     : yield* cellCandidates(cells, keysOf);
   const sorted = yield* sorting(candidates, (a, b) => compareKeys(a.keys, b.keys, order));
   const picked = sorted.slice(0, query.limit);
@@ -68,9 +70,7 @@ export function* presenting(
     const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
     return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended, ...(isCut(cell.bucket) ? partial : {}) };
   };
-  const rows = slides
-    ? yield* slidRows(view, query, cells, window, { picked, present })
-    : yield* cellRows(picked, present);
+  const rows = slides ? yield* slidRows(asked, cells, picked, present) : yield* cellRows(picked, present);
   return { rows, truncated: sorted.length > query.limit };
 }
 
@@ -103,7 +103,7 @@ export function presentRows(
   cells: readonly Cell[],
   window: TimeRange = { fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY },
 ): PresentedRows {
-  return finish(presenting(view, query, cells, window, Budget.unlimited()));
+  return finish(presenting({ view, query, window }, cells, Budget.unlimited()));
 }
 
 /** What sliding windows of a query need of `slide`. */
@@ -179,11 +179,10 @@ function* cellCandidates(cells: readonly Cell[], keysOf: KeysOf): Work<Candidate
 const STEPS_OF_ROWS = 100;
 
 function* slidCandidates(
-  view: View,
-  query: Query,
+  { view, query, window }: Asked,
   cells: readonly Cell[],
-  window: TimeRange,
-  { keysOf, budget }: { readonly keysOf: KeysOf; readonly budget: Budget },
+  keysOf: KeysOf,
+  budget: Budget,
 ): Work<Candidate[]> {
   const candidates: Candidate[] = [];
   const sortedBy = query.order.map(({ field }) => field.split(".", 1)[0] ?? "");
@@ -213,11 +212,10 @@ function* cellRows(picked: readonly Candidate[], present: (cell: Cell) => Row): 
 
 /** Slides the windows again, as far as rows of them were picked. */
 function* slidRows(
-  view: View,
-  query: Query,
+  { view, query, window }: Asked,
   cells: readonly Cell[],
-  window: TimeRange,
-  { picked, present }: { readonly picked: readonly Candidate[]; readonly present: (cell: Cell) => Row },
+  picked: readonly Candidate[],
+  present: (cell: Cell) => Row,
 ): Work<Row[]> {
   const places = new Map<GroupKey, Map<EpochMs, number>>();
   for (const [index, { bucket, key }] of picked.entries()) {

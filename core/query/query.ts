@@ -88,23 +88,7 @@ export function planQuery(
     fail("by", "a session belongs to one value of every dimension", dimensions.join(","));
   const measures = names("measures", Object.keys(view.measures), Object.keys(view.measures));
   const where = planWhere(view, parameters, fail);
-  const order = (single("order") ?? "bucket").split(",").map((part) => ({
-    field: part.replace(/^-/, ""),
-    descending: part.startsWith("-"),
-  }));
-  const sortable = [
-    "bucket",
-    ...(view.sessions === null ? [] : SESSION_COLUMNS),
-    ...by,
-    ...measures.flatMap((name) => sortableColumns(view, name)),
-  ];
-  for (const { field } of order)
-    if (!sortable.includes(field))
-      fail(
-        "order",
-        `${shown(field)} is not a column of this answer`,
-        sortable.map((name) => `${name}, -${name}`).join(", "),
-      );
+  const order = planOrder(single("order") ?? "bucket", orderColumns(view, by, measures), fail);
   const limit = wholeNumber("limit", single("limit"), ROW_LIMIT, fail);
   for (const name of Object.keys(parameters)) {
     if (!isQueryParameter(name)) fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
@@ -276,6 +260,24 @@ export function groupMatches(view: View, query: Query, group: readonly GroupValu
     const allowed = query.where.get(dimension);
     return allowed === undefined || filterAllows(allowed, group[index] ?? null);
   });
+}
+
+function planOrder(
+  text: string,
+  sortable: readonly string[],
+  fail: (parameter: string, problem: string, allowed: string) => void,
+): Query["order"] {
+  const order = text.split(",").map((part) => ({ field: part.replace(/^-/, ""), descending: part.startsWith("-") }));
+  const allowed = sortable.map((name) => `${name}, -${name}`).join(", ");
+  for (const { field } of order)
+    if (!sortable.includes(field)) fail("order", `${shown(field)} is not a column of this answer`, allowed);
+  return order;
+}
+
+/** What an answer with these dimensions and measures can be sorted by. */
+function orderColumns(view: View, by: readonly string[], measures: readonly string[]): string[] {
+  const sessions = view.sessions === null ? [] : SESSION_COLUMNS;
+  return ["bucket", ...sessions, ...by, ...measures.flatMap((name) => sortableColumns(view, name))];
 }
 
 /** What can be sorted by of a measure: itself, or its parts as `delay.p99`; a list has no order. */

@@ -44,7 +44,7 @@ export function* slide(view: View, cells: readonly Cell[], windows: Windows, opt
     const range = rangeOf === undefined ? windows : rangeOf(key);
     if (range === null) continue;
     const ascending = buckets.length > STEP ? yield* sorting(buckets, byBucket) : buckets.sort(byBucket);
-    yield* slideGroup(view, wanted, ascending, { ...windows, ...range }, onWindow);
+    yield* slideGroup(new WindowQueue(view, wanted), ascending, { ...windows, ...range }, onWindow);
   }
 }
 
@@ -63,14 +63,13 @@ function* groupsOf(cells: readonly Cell[]): Work<Map<GroupKey, Cell[]>> {
   return groups;
 }
 
+/** @param queue empty */
 function* slideGroup(
-  view: View,
-  wanted: readonly NamedComponent[],
+  queue: WindowQueue,
   buckets: readonly Cell[],
   { everyMs, windowMs, fromMs, toMs }: Windows,
   onWindow: (window: Cell) => void,
 ): Work<void> {
-  const queue = new WindowQueue(view, wanted);
   const reachMs = windowMs - everyMs;
   let next = buckets.findIndex(({ bucket }) => bucket >= fromMs - reachMs);
   if (next < 0) return;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Joined, joinedKey } from "../../core/definition/joined.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
-import { MOST_KEYS, tableColumns } from "../../core/query/table-query.ts";
+import { MOST_KEYS, tableColumns } from "../../core/query/tables/table-query.ts";
 import { takenParameters } from "../common/route-parameters.ts";
 import { JoinedHistory } from "../tables/joined-history.ts";
 import {

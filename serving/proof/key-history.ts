@@ -5,7 +5,7 @@ import { type Cut, cutToJson } from "../../core/log/position.ts";
 import { shownGroupValue } from "../../core/measures/decimals.ts";
 import { recordSql, showRecord } from "../../core/measures/kinds/latest.ts";
 import { AnyRow, type Row } from "../../core/query/present.ts";
-import { type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
+import { type TableKey, type TableQuestion, tableRow } from "../../core/query/tables/table-query.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { RawEvents } from "../../store/decode/raw-events.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";

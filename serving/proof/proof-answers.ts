@@ -19,7 +19,7 @@ export type ProvenReading = Pick<Reading, "cells" | "fromMs" | "toMs" | "budget"
 export function* servedRows(view: View, query: Query, reading: ProvenReading): Work<ServedRow[]> {
   const { cells, budget } = reading;
   const all = { ...query, order: BY_TIME, limit: Number.POSITIVE_INFINITY };
-  const { rows } = yield* presenting(view, all, cells, reading, budget);
+  const { rows } = yield* presenting({ view, query: all, window: reading }, cells, budget);
   const keyOf = (bucket: EpochMs, group: readonly unknown[]) => JSON.stringify([bucket, ...group]);
   const byKey = new Map<string, Cell>();
   const keep = (cell: Cell) => {
@@ -65,7 +65,11 @@ export function* givenAnswers(view: View, query: Query, reading: ProvenReading, 
       asked.push({ order: [{ field, descending: index % 2 === 0 }], limit: half });
   const given: GivenAnswer[] = [];
   for (const one of asked) {
-    const answer = yield* presenting(view, { ...query, ...one }, reading.cells, reading, Budget.unlimited());
+    const answer = yield* presenting(
+      { view, query: { ...query, ...one }, window: reading },
+      reading.cells,
+      Budget.unlimited(),
+    );
     given.push({ ...one, ...answer, csv: null });
   }
   return given;

@@ -105,7 +105,7 @@ export class Reader {
         : await this.read(definition, query, { at, top, left });
     if ("rows" in reading) return reading;
     const { cells, budget, firstOnly: _, ...rest } = reading;
-    const rows = await inTurns(presenting(definition.view, query, cells, rest, budget), budget);
+    const rows = await inTurns(presenting({ view: definition.view, query, window: rest }, cells, budget), budget);
     return { ...rest, ...rows };
   }
 

@@ -1,7 +1,7 @@
 import type { WrongParameter } from "../../core/errors.ts";
 import type { Fail } from "../../core/query/parameters.ts";
 import { isQueryParameter, planQuery, type Query } from "../../core/query/query.ts";
-import { planWholeTable } from "../../core/query/table-query.ts";
+import { planWholeTable } from "../../core/query/tables/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
 import { badRequest, tableNotView, viewUnknown } from "../common/refusals.ts";
 import { type ParameterRoute, refusedParameters, takesParameter } from "../common/route-parameters.ts";

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { JoinedProof, Proof } from "../../core/proof/proof-result.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
-import { planWholeTable } from "../../core/query/table-query.ts";
+import { planWholeTable } from "../../core/query/tables/table-query.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import { refusalOf } from "../common/problem.ts";
 import { badRequest } from "../common/refusals.ts";

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { joinedSubject, subjectOf } from "../../core/access/permissions.ts";
 import { cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
-import { tableColumns } from "../../core/query/table-query.ts";
+import { tableColumns } from "../../core/query/tables/table-query.ts";
 import { isListed } from "../access/access.ts";
 import { answerStatus } from "../answer/answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";

@@ -1,5 +1,5 @@
 import { type AsOf, encodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
-import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
+import { type JoinedType, joinedType } from "../../core/query/tables/joined-sql.ts";
 import { answerStatus } from "../answer/answer.ts";
 import { written } from "../answer/answer-fields.ts";
 import type { AnswerField, JoinedStatus } from "../answer/answer-schemas.ts";

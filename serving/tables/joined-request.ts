@@ -4,7 +4,7 @@ import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
 import { filterValue } from "../../core/query/filter.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import { ROW_LIMIT } from "../../core/query/query.ts";
-import { MOST_KEYS } from "../../core/query/table-query.ts";
+import { MOST_KEYS } from "../../core/query/tables/table-query.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest } from "../common/refusals.ts";

@@ -1,7 +1,7 @@
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import { type Fail, wholeNumber } from "../../core/query/parameters.ts";
 import type { Row } from "../../core/query/present.ts";
-import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
+import { planTable, type TableKey, type TableQuestion } from "../../core/query/tables/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/refusals.ts";
 import { type Consistency, generationGone, readConsistency } from "../request/consistency.ts";

@@ -4,7 +4,13 @@ import { OverBudget } from "../../core/query/budget.ts";
 import { filterAllows } from "../../core/query/filter.ts";
 import { presenting, type Row } from "../../core/query/present.ts";
 import { storedFilters } from "../../core/query/stored-filter.ts";
-import { compareKeys, keyIsAsked, type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
+import {
+  compareKeys,
+  keyIsAsked,
+  type TableKey,
+  type TableQuestion,
+  tableRow,
+} from "../../core/query/tables/table-query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -126,7 +132,10 @@ async function rowsOf(
   const first = byKey ? firstByKey(asked, certain) : asked;
   const all = [...columns, ...[...where.keys()].filter((name) => !columns.includes(name))];
   const every = { ...query, limit: certain };
-  const { rows } = await inTurns(presenting(view, every, first, reading, reading.budget), reading.budget);
+  const { rows } = await inTurns(
+    presenting({ view, query: every, window: reading }, first, reading.budget),
+    reading.budget,
+  );
   const kept = rows.flatMap((row) => {
     const shown = tableRow(view, row, all);
     const allowed = [...where].every(([name, values]) => filterAllows(values, (shown?.[name] ?? null) as GroupValue));

@@ -1,5 +1,5 @@
 import type { Joined } from "../../core/definition/joined.ts";
-import type { JoinedSource } from "../../core/query/joined-sql.ts";
+import type { JoinedSource } from "../../core/query/tables/joined-sql.ts";
 import type { JoinedColumn } from "../../store/definitions/joined-columns.ts";
 import type { DescribedView } from "./served-views.ts";
 

@@ -1,6 +1,6 @@
 import { TidelineError } from "../../core/errors.ts";
-import type { JoinedRow } from "../../core/query/joined-rows.ts";
-import { joinedRelation, textSql } from "../../core/query/joined-sql.ts";
+import type { JoinedRow } from "../../core/query/tables/joined-rows.ts";
+import { joinedRelation, textSql } from "../../core/query/tables/joined-sql.ts";
 import type { DuckQueue } from "../read/batch/duck-queue.ts";
 import type { DescribedJoin } from "./described-join.ts";
 import { joinedValues, keyOf } from "./joined-values.ts";

@@ -1,7 +1,7 @@
 import type { PresentedField } from "../../core/measures/measure.ts";
-import type { JoinedRow } from "../../core/query/joined-rows.ts";
-import type { TypedColumns } from "../../core/query/joined-sql.ts";
 import type { Row } from "../../core/query/present.ts";
+import type { JoinedRow } from "../../core/query/tables/joined-rows.ts";
+import type { TypedColumns } from "../../core/query/tables/joined-sql.ts";
 import type { DescribedJoin } from "./described-join.ts";
 
 /** The parameters of a statement over `joinedRelation`: the JSON lists of the keys, and of each table's rows. */

@@ -7,7 +7,7 @@ import {
 import { quoteName, quoteText, type Sql } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
 import { LINE, type View } from "../../core/definition/view.ts";
-import { indexProblems } from "../../core/query/table-index.ts";
+import { indexProblems } from "../../core/query/tables/table-index.ts";
 import { countedSql, linesSql, partialItemsSql, partialSql, singlesSql, stateSql } from "../../core/state/compile.ts";
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";

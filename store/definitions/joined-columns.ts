@@ -5,7 +5,7 @@ import { columnName, type Joined, joinedKey } from "../../core/definition/joined
 import type { View } from "../../core/definition/view.ts";
 import { dimensionScales } from "../../core/measures/decimals.ts";
 import type { Measure } from "../../core/measures/measure.ts";
-import { emptyRelation, type JoinedSource, type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
+import { emptyRelation, type JoinedSource, type JoinedType, joinedType } from "../../core/query/tables/joined-sql.ts";
 import { linesSql } from "../../core/state/compile.ts";
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";

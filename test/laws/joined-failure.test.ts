@@ -5,7 +5,7 @@ import { stream } from "../../core/contract/stream.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { type Joined, joined } from "../../core/definition/joined.ts";
 import { table } from "../../core/definition/table.ts";
-import type { JoinedRow } from "../../core/query/joined-rows.ts";
+import type { JoinedRow } from "../../core/query/tables/joined-rows.ts";
 import { refusalOf } from "../../serving/common/problem.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { JoinedTables } from "../../serving/views/joined-tables.ts";

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { joinRows, type PartRows } from "../../core/query/joined-rows.ts";
-import { compareKeys } from "../../core/query/table-query.ts";
+import { joinRows, type PartRows } from "../../core/query/tables/joined-rows.ts";
+import { compareKeys } from "../../core/query/tables/table-query.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { anyText } from "../fixtures/events/any-text.ts";
 

@@ -14,7 +14,7 @@ import { count } from "../../core/measures/kinds/count.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { randomNumbers, seedState } from "../../core/numbers/random.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
-import { planTable } from "../../core/query/table-query.ts";
+import { planTable } from "../../core/query/tables/table-query.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import type { BatchPlan } from "../../serving/read/batch/batch-sql.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";

@@ -5,7 +5,7 @@ import type { View } from "../../core/definition/view.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { RowComparison, type ServedRow } from "../../core/proof/proof.ts";
 import { planQuery } from "../../core/query/query.ts";
-import { planWholeTable } from "../../core/query/table-query.ts";
+import { planWholeTable } from "../../core/query/tables/table-query.ts";
 import { sales, takings } from "../fixtures/events/takings.ts";
 
 /** Rows of a table are records: a proof that is to show none has none in its differences. */

@@ -22,7 +22,7 @@ import { max, min } from "../../core/measures/kinds/extremes.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
 import { filterText } from "../../core/query/filter.ts";
 import type { Row } from "../../core/query/present.ts";
-import { planTable, type TableQuestion } from "../../core/query/table-query.ts";
+import { planTable, type TableQuestion } from "../../core/query/tables/table-query.ts";
 import type { TopOrder } from "../../core/query/top-order.ts";
 import { type GroupKey, groupKey, groupValue } from "../../core/state/cells.ts";
 import { stateSql } from "../../core/state/compile.ts";

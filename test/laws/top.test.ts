@@ -16,7 +16,7 @@ import { sum } from "../../core/measures/kinds/sum.ts";
 import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
 import { presentRows } from "../../core/query/present.ts";
 import { planQuery, type Query } from "../../core/query/query.ts";
-import { planTable } from "../../core/query/table-query.ts";
+import { planTable } from "../../core/query/tables/table-query.ts";
 import { topOrder } from "../../core/query/top-order.ts";
 import { finish } from "../../core/query/work.ts";
 import { type GroupValue, groupKey } from "../../core/state/cells.ts";

@@ -143,7 +143,11 @@ describe("sliding windows", () => {
         items: Infinity,
         sketchBytes: 0,
       });
-      const work = presenting(everything, asked({ every: "1m", window, order: "-total" }), buckets, range, budget);
+      const work = presenting(
+        { view: everything, query: asked({ every: "1m", window, order: "-total" }), window: range },
+        buckets,
+        budget,
+      );
       let merges = 0;
       for (let step = work.next(); !step.done; step = work.next()) merges += step.value;
       return merges / buckets.length;
@@ -156,7 +160,9 @@ describe("sliding windows", () => {
     const query = asked({ every: "1m", window: "1440m" });
     const within = (items: number) => {
       const budget = new Budget({ ...ANSWER_LIMITS, items });
-      return finish(presenting(everything, query, buckets, { fromMs: 0, toMs: 2_000 * MINUTE }, budget)).rows;
+      return finish(
+        presenting({ view: everything, query, window: { fromMs: 0, toMs: 2_000 * MINUTE } }, buckets, budget),
+      ).rows;
     };
     const listed = within(ANSWER_LIMITS.items).flatMap((row) => Object.values(row).filter(Array.isArray).flat()).length;
     expect(listed).toBeGreaterThan(1_440);
@@ -170,7 +176,7 @@ describe("sliding windows", () => {
     const range = { fromMs: 0, toMs: 2_000 * MINUTE };
     const within = (windows: number) => {
       const budget = new Budget({ rows: 0, cells: 0, windows, merges: Infinity, items: Infinity, sketchBytes: 0 });
-      return finish(presenting(everything, query, buckets, range, budget)).rows.length;
+      return finish(presenting({ view: everything, query, window: range }, buckets, budget)).rows.length;
     };
     expect(within(1_440)).toBe(1_440);
     expect(() => within(1_439)).toThrow(OverBudget);

@@ -4,7 +4,7 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { table } from "../../core/definition/table.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { planQuery } from "../../core/query/query.ts";
-import { planTable } from "../../core/query/table-query.ts";
+import { planTable } from "../../core/query/tables/table-query.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { History } from "../../serving/read/history.ts";

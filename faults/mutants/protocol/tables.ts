@@ -52,7 +52,7 @@ export const tableMutants: readonly Mutant[] = [
   {
     name: "join-beyond-end",
     what: "a page of a joined table has keys beyond the end of a table that was not read so far",
-    file: "core/query/joined-rows.ts",
+    file: "core/query/tables/joined-rows.ts",
     find: "if (end !== null && compareKeys(key, end) > 0) break;",
     replace: "",
     necessary: true,

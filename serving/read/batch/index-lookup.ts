@@ -1,6 +1,6 @@
 import type { View } from "../../../core/definition/view.ts";
 import type { StateFile } from "../../../core/log/documents.ts";
-import { entryOf, indexSql, keyColumns } from "../../../core/query/table-index.ts";
+import { entryOf, indexSql, keyColumns } from "../../../core/query/tables/table-index.ts";
 import type { StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import { parquetRows } from "../../../store/duckdb/parquet.ts";
 import type { BatchPlan, Statement } from "./batch-sql.ts";

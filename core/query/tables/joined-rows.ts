@@ -1,4 +1,4 @@
-import type { Row } from "./present.ts";
+import type { Row } from "../present.ts";
 import { compareKeys, type TableKey } from "./table-query.ts";
 
 /** The first rows of one of the tables that are joined, in the order of their keys. */

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { quoteName, quoteText } from "../contract/sql.ts";
-import type { View } from "../definition/view.ts";
-import { ROWS } from "../measures/measure.ts";
-import { recordFieldSql, storedPlace } from "./stored-filter.ts";
+import { quoteName, quoteText } from "../../contract/sql.ts";
+import type { View } from "../../definition/view.ts";
+import { ROWS } from "../../measures/measure.ts";
+import { recordFieldSql, storedPlace } from "../stored-filter.ts";
 
 /**
  * Indexes of tables: which keys have a value in a column, in one state file. An entry is a hash of column and value, so

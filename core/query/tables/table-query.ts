@@ -1,17 +1,17 @@
-import { amount } from "../amount.ts";
-import { bare } from "../contract/fields.ts";
-import { LATEST } from "../definition/table.ts";
-import type { Table, View } from "../definition/view.ts";
-import type { WrongParameter } from "../errors.ts";
-import { decimalText, dimensionScales, presentDecimal, unitsOfText } from "../measures/decimals.ts";
-import type { Presented } from "../measures/measure.ts";
-import { comparePresented } from "../measures/order.ts";
-import type { GroupValue } from "../state/cells.ts";
-import { shardOf } from "../state/shard.ts";
-import { filterValue } from "./filter.ts";
-import { wholeNumber } from "./parameters.ts";
-import type { Row } from "./present.ts";
-import { type Query, ROW_LIMIT } from "./query.ts";
+import { amount } from "../../amount.ts";
+import { bare } from "../../contract/fields.ts";
+import { LATEST } from "../../definition/table.ts";
+import type { Table, View } from "../../definition/view.ts";
+import type { WrongParameter } from "../../errors.ts";
+import { decimalText, dimensionScales, presentDecimal, unitsOfText } from "../../measures/decimals.ts";
+import type { Presented } from "../../measures/measure.ts";
+import { comparePresented } from "../../measures/order.ts";
+import type { GroupValue } from "../../state/cells.ts";
+import { shardOf } from "../../state/shard.ts";
+import { filterValue } from "../filter.ts";
+import { wholeNumber } from "../parameters.ts";
+import type { Row } from "../present.ts";
+import { type Query, ROW_LIMIT } from "../query.ts";
 
 /** The values of a key as state has them, as text: decimals in units of their last place. */
 export type TableKey = readonly string[];

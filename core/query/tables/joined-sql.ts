@@ -1,4 +1,4 @@
-import { quoteName, quoteText, type Sql } from "../contract/sql.ts";
+import { quoteName, quoteText, type Sql } from "../../contract/sql.ts";
 
 /** Columns with their DuckDB types. */
 export type TypedColumns = ReadonlyMap<string, string>;
