@@ -18,6 +18,12 @@ export interface Wanted {
   readonly shown: string;
 }
 
+/** What an expression is read from. */
+interface Source {
+  readonly relation: string;
+  readonly columns: ReadonlySet<string>;
+}
+
 export const CONDITION: Wanted = { types: new Set(["BOOLEAN"]), shown: "a condition" };
 export const DIMENSION: Wanted = { types: DIMENSION_TYPES, shown: "text, an integer or a boolean" };
 const INTEGER: Wanted = {
@@ -37,29 +43,24 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   const fields = Object.keys(view.stream.fields);
   const ofLines = [...fields.filter((field) => field !== view.each), ...(view.each === null ? [] : [LINE])];
   const problems: string[] = [];
-  const check = async (
-    field: string,
-    expression: Sql,
-    wanted: Wanted,
-    relation: string,
-    columns: readonly string[],
-  ) => {
-    const found = await expressionProblem(duck, expression, wanted, { relation, columns: new Set(columns) });
+  const check = async (field: string, expression: Sql, wanted: Wanted, source: Source) => {
+    const found = await expressionProblem(duck, expression, wanted, source);
     if (found !== null) problems.push(`${field}: ${found}`);
   };
-  const lines = linesSql(view, "checked");
+  const events = { relation: "checked", columns: new Set(fields) };
+  const lines = { relation: linesSql(view, "checked"), columns: new Set(ofLines) };
   const checkKeys = async (part: "by" | "key") => {
     for (const [name, expression] of Object.entries(view.by))
-      await check(`${part}.${name}`, expression, DIMENSION, lines, ofLines);
+      await check(`${part}.${name}`, expression, DIMENSION, lines);
   };
   // The condition of a table has its key, too: what is wrong with the key is said of the key.
   if (view.table !== null) await checkKeys("key");
   if (problems.length > 0) return problems;
-  if (view.where !== null) await check("where", view.where, CONDITION, "checked", fields);
+  if (view.where !== null) await check("where", view.where, CONDITION, events);
   if (problems.length > 0) return problems;
   if (view.table === null) await checkKeys("by");
   for (const [name, { inputs }] of Object.entries(view.measures))
-    for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines, ofLines);
+    for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines);
   problems.push(...indexProblems(view));
   if (problems.length > 0) return problems;
   const items = componentsOf(view).filter(({ form }) => form === "items");
@@ -75,7 +76,7 @@ export async function expressionProblem(
   duck: Duck,
   expression: Sql,
   wanted: Wanted,
-  source: { readonly relation: string; readonly columns: ReadonlySet<string> },
+  source: Source,
 ): Promise<string | null> {
   return (
     (await syntaxProblem(duck, expression, source.columns)) ??

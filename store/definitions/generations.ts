@@ -68,7 +68,7 @@ export class Generations {
       await this.#definitions.keep(definition);
       // One that cannot be read is there: `unreadable` tells it.
       const record = await this.record(view.name).catch(ifDamaged("damaged" as const));
-      if (record === null) await this.#append(view.name, null, generation, null, by);
+      if (record === null) await this.#append(null, { view: view.name, generation, held: null, by });
     }
     for (const { definition } of await this.all(files))
       if (!definition.frozen) await this.#definitions.keepComponents(definition);
@@ -113,7 +113,7 @@ export class Generations {
     generation: Generation,
     { held, by }: { held: ServingRecord["held"]; by: string },
   ): Promise<boolean> {
-    return this.#append(seen.view, seen, generation, held, by);
+    return this.#append(seen, { view: seen.view, generation, held, by });
   }
 
   /**
@@ -261,11 +261,8 @@ export class Generations {
   }
 
   async #append(
-    view: string,
     seen: ServingRecord | null,
-    generation: Generation,
-    held: ServingRecord["held"],
-    by: string,
+    { view, generation, held, by }: Pick<ServingRecord, "view" | "generation" | "held" | "by">,
   ): Promise<boolean> {
     const number = (seen?.number ?? 0) + 1;
     const record = { view, number, generation, previous: seen?.generation ?? null, held, by, atMs: Date.now() };
