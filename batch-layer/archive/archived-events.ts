@@ -46,7 +46,7 @@ export async function archivedEvents(
   let all = counts;
   if (foreign.length > 0) {
     const decoded = `decoded_${randomUUID().replaceAll("-", "")}`;
-    await decodeOriginals(stores, duck, span, foreign, decoded);
+    await decodeOriginals(stores, duck, { ...span, spans: foreign, table: decoded });
     all = withForeign(counts, await countsOf(duck, decoded));
     parts.push(decoded);
   }
@@ -122,9 +122,10 @@ async function spanEntries(
   const counts = new Map<number, EntryCounts>();
   for (const partition of partitionsOf(from, to)) {
     const [first, last] = [at(from, partition), at(to, partition)];
-    const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
+    const span = { partition, from: first, to: last };
+    const entries = (await stores.archive.covering(topic, topicId, span)).filter(wanted);
     const ours = entries.filter(({ contract }) => contract === stream.revision);
-    foreign.push(...foreignSpans(entries, stream, { partition, from: first, to: last }));
+    foreign.push(...foreignSpans(entries, stream, span));
     files.push(...entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }])));
     const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
     typed.push(...held);

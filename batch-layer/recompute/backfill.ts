@@ -107,8 +107,10 @@ async function covering(
   { topicId, from, to }: Span & { readonly topicId: string },
 ): Promise<ArchiveEntry[]> {
   const entries: ArchiveEntry[] = [];
-  for (const partition of partitionsOf(from, to))
-    entries.push(...(await archive.covering(topic, topicId, partition, at(from, partition), at(to, partition))));
+  for (const partition of partitionsOf(from, to)) {
+    const span = { partition, from: at(from, partition), to: at(to, partition) };
+    entries.push(...(await archive.covering(topic, topicId, span)));
+  }
   return entries;
 }
 

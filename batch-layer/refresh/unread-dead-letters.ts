@@ -26,7 +26,7 @@ export async function sendUnreadDeadLetters(
   await withDuck(stores, watch, async (duck) => {
     for (const partition of partitionsOf(from, to)) {
       const [first, last] = [at(from, partition), at(to, partition)];
-      const entries = await stores.archive.covering(topic, topicId, partition, first, last);
+      const entries = await stores.archive.covering(topic, topicId, { partition, from: first, to: last });
       for (const { file, rejects } of entries) {
         if (file === null || rejects === 0) continue;
         const source =

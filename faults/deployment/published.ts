@@ -25,7 +25,7 @@ export async function archivedFiles({ home }: Deployment, topic: string, manifes
   const start = await archive.start(topic, topicId);
   const found: string[] = [];
   for (const [partition, to] of manifest.cut)
-    for (const entry of await archive.covering(topic, topicId, partition, at(start, partition), to))
+    for (const entry of await archive.covering(topic, topicId, { partition, from: at(start, partition), to }))
       if (entry.file !== null && !isMerged(entry)) found.push(entry.file);
   return found;
 }

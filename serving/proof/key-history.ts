@@ -121,7 +121,7 @@ export class KeyHistories {
     if (genesis === null) throw positionGone("where this generation of the table begins is not known any more");
     const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
     const reading = { signal, decodeAgain: false, onRecords: () => {}, pieceBytes: PIECE_BYTES };
-    const events = await RawEvents.open(sources, duck, source, genesis.cut, reading);
+    const events = await RawEvents.open(sources, duck, { ...source, start: genesis.cut }, reading);
     await events.reach(at);
     return events.below(at);
   }

@@ -135,12 +135,8 @@ class OneProof {
       this.#done += records;
       onProgress({ done: this.#done, total: Math.max(total, this.#done) });
     };
-    const events = await RawEvents.open(sources, this.#duck, source, start, {
-      signal,
-      decodeAgain,
-      onRecords,
-      pieceBytes: PIECE_BYTES,
-    });
+    const reading = { signal, decodeAgain, onRecords, pieceBytes: PIECE_BYTES };
+    const events = await RawEvents.open(sources, this.#duck, { ...source, start }, reading);
     await events.reach(applied);
     await this.#compareAll(events, events.below(applied));
     const compared = this.#comparison.result();

@@ -3,7 +3,14 @@ import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 import { entriesWithin, type Replaced, tileArchive } from "../../core/log/archive-tiles.ts";
 import { ArchiveEntry, isMerged, LogContinuation, MergedEntry } from "../../core/log/documents.ts";
-import { type Cut, cutWith, type EpochMs, type Position, position } from "../../core/log/position.ts";
+import {
+  type Cut,
+  cutWith,
+  type EpochMs,
+  type PartitionSpan,
+  type Position,
+  position,
+} from "../../core/log/position.ts";
 import type { DataDirectory } from "../files/files.ts";
 import { RESTORE_HINT } from "../files/intact.ts";
 import { beginningLost, topicRecreated } from "../kafka/cluster/log-errors.ts";
@@ -194,9 +201,7 @@ export class Archive {
   async covering(
     topic: string,
     topicId: string,
-    partition: number,
-    from: Position,
-    to: Position,
+    { partition, from, to }: PartitionSpan,
   ): Promise<readonly ArchiveEntry[]> {
     if (from >= to) return [];
     const wanted = entriesWithin(await this.entries(topic, topicId, partition), from, to);

@@ -1,6 +1,6 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { isTidelineError } from "../../core/errors.ts";
-import { at, type Cut, type EpochMs, type Position } from "../../core/log/position.ts";
+import { at, type Cut, type EpochMs, type PartitionSpan } from "../../core/log/position.ts";
 import { type NeededLog, type RetentionRisk, retentionRisk } from "../../core/log/retention.ts";
 import { type TopicRetention, topicRetention } from "../kafka/cluster/topic-retention.ts";
 import type { LogSource } from "../kafka/read/log.ts";
@@ -49,11 +49,12 @@ export async function retentionOf(
   // A partition without a leader deletes nothing.
   for (const partition of stable.keys()) {
     const bounds = { partition, start: at(start, partition), stable: at(stable, partition) };
-    const startAtMs = await writtenAt(log, topic, partition, bounds.start, bounds.stable);
+    const readable = { partition, to: bounds.stable };
+    const startAtMs = await writtenAt(log, topic, { ...readable, from: bounds.start });
     for (const { purpose, cut } of needs) {
       const needed = cut.get(partition) ?? bounds.start;
       if (needed >= bounds.stable) continue;
-      const neededAtMs = await writtenAt(log, topic, partition, needed, bounds.stable);
+      const neededAtMs = await writtenAt(log, topic, { ...readable, from: needed });
       logs.push({ ...bounds, needed, purpose, startAtMs, neededAtMs, sizeBytes: sizeBytes.get(partition) ?? 0 });
     }
   }
@@ -69,16 +70,14 @@ function noneIfDamaged(error: unknown): null {
   throw error;
 }
 
-/** When the first record at or after a position was written; null when it cannot be read. */
+/** When the first record of a span was written; null when it cannot be read. */
 async function writtenAt(
   log: LogSource,
   topic: string,
-  partition: number,
-  from: Position,
-  stable: Position,
+  { partition, from, to }: PartitionSpan,
 ): Promise<EpochMs | null> {
   let next = from;
-  for (let fetch = 0; fetch < FETCHES && next < stable; fetch++) {
+  for (let fetch = 0; fetch < FETCHES && next < to; fetch++) {
     // It may be deleted at this moment: then `start` was out of date, and the next check says so.
     const [fetched] = await log.fetch(topic, new Map([[partition, next]]), FETCH).catch(() => []);
     const [writtenAtMs] = fetched?.records.timestampsMs ?? [];

@@ -1,13 +1,10 @@
-import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { at, type Position, position } from "../../core/log/position.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
-import type { CheckSources } from "./readings.ts";
+import type { CheckSources, ReadSpan } from "./readings.ts";
 
-/** The topic whose records are checked. */
-interface Topic {
-  readonly topic: string;
-  readonly topicId: string;
-}
+/** The topic whose records are checked, and where its log begins. */
+type CheckedTopic = Pick<ReadSpan, "topic" | "topicId" | "start">;
 
 /**
  * Returns where the newest `wanted` records begin that are archived and no longer in the log: the same number of each
@@ -17,8 +14,7 @@ interface Topic {
 export async function archivedStart(
   { archive, data }: Pick<CheckSources, "archive" | "data">,
   duck: Duck,
-  { topic, topicId }: Topic,
-  start: Cut,
+  { topic, topicId, start }: CheckedTopic,
   wanted: number,
 ): Promise<Map<number, Position>> {
   const held: { partition: number; files: readonly string[]; records: number }[] = [];
@@ -27,7 +23,7 @@ export async function archivedStart(
     const [first, last] = [entries[0], entries.at(-1)];
     const end = at(start, partition);
     if (first === undefined || last === undefined || first.from >= end || last.to < end) continue;
-    const covering = await archive.covering(topic, topicId, partition, first.from, end);
+    const covering = await archive.covering(topic, topicId, { partition, from: first.from, to: end });
     await data.requireIntact(covering);
     const files = covering.flatMap(({ file }) => (file === null ? [] : [data.path(file)]));
     const records = covering.reduce((sum, entry) => sum + entry.records, 0);

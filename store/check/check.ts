@@ -234,7 +234,7 @@ class Check {
     const duck = await pool.connect();
     try {
       const archived =
-        missing > 0 ? await archivedStart(this.#sources, duck, { topic, topicId }, start, missing) : new Map();
+        missing > 0 ? await archivedStart(this.#sources, duck, { topic, topicId, start }, missing) : new Map();
       const from = new Map([...span.from, ...archived]);
       return new Readings(this.#sources, { topic, topicId, start, span: { from, to: span.to } }, { signal, onRecords });
     } finally {

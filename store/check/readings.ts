@@ -35,6 +35,15 @@ const FETCH_BYTES = 4 * 1024 * 1024;
 /** The table of one span of the archive. */
 const ARCHIVED = "archived_span";
 
+/** A table that is being filled with what a stream's contract reads. */
+interface Filling {
+  readonly duck: Duck;
+  readonly table: string;
+  readonly stream: Stream;
+  /** Told how many records were read just now. */
+  readonly count: (records: number) => void;
+}
+
 /** How many tables readings have made in this process. */
 let made = 0;
 
@@ -96,7 +105,7 @@ export class Readings {
       for (const partition of partitionsOf(span.to)) {
         const [begin, logged, to] = [at(span.from, partition), at(start, partition), at(span.to, partition)];
         const from = begin < logged ? logged : begin;
-        if (begin < from) await this.#fillArchived(duck, table, stream, partition, count);
+        if (begin < from) await this.#fillArchived({ duck, table, stream, count }, partition);
         if (from >= to) continue;
         await warmDedup(this.#sources, decoder, { stream, topic, topicId, partition, before: from });
         for await (const fetched of log.read(
@@ -117,22 +126,14 @@ export class Readings {
   }
 
   /** Reads the archived records that the log does not have any more, from their original bytes. */
-  async #fillArchived(
-    duck: Duck,
-    table: string,
-    stream: Stream,
-    partition: number,
-    count: (records: number) => void,
-  ): Promise<void> {
+  async #fillArchived({ duck, table, stream, count }: Filling, partition: number): Promise<void> {
     const { topic, topicId, start, span } = this.#read;
-    const [from, to] = [at(span.from, partition), at(start, partition)];
-    const covering = await this.#sources.archive.covering(topic, topicId, partition, from, to);
-    const foreign = foreignSpans(covering, { revision: null }, { partition, from, to });
+    const archived = { partition, from: at(span.from, partition), to: at(start, partition) };
+    const covering = await this.#sources.archive.covering(topic, topicId, archived);
+    const spans = foreignSpans(covering, { revision: null }, archived);
     await duck.run(`DROP TABLE IF EXISTS ${ARCHIVED}`);
-    await decodeOriginals(this.#sources, duck, { stream, topic, topicId }, foreign, ARCHIVED, {
-      signal: this.#signal,
-      onRecords: count,
-    });
+    const originals = { stream, topic, topicId, spans, table: ARCHIVED };
+    await decodeOriginals(this.#sources, duck, originals, { signal: this.#signal, onRecords: count });
     await duck.run(`INSERT INTO ${table} BY NAME SELECT ${eventNames(stream)} FROM ${ARCHIVED}`);
   }
 }

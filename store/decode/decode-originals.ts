@@ -5,6 +5,16 @@ import { eventColumns } from "./events.ts";
 import { archivedOriginals, type ForeignSpan } from "./originals.ts";
 import { type DedupSources, warmDedup } from "./warm-dedup.ts";
 
+/** Which archived records are decoded, and where they go. */
+export interface OriginalsToDecode {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly spans: readonly ForeignSpan[];
+  /** The name of the temporary table that is made of them. */
+  readonly table: string;
+}
+
 export interface DecodingOptions {
   readonly signal?: AbortSignal;
   readonly onRecords?: (records: number) => void;
@@ -20,9 +30,7 @@ export interface DecodingOptions {
 export async function decodeOriginals(
   sources: DedupSources,
   duck: Duck,
-  { stream, topic, topicId }: { readonly stream: Stream; readonly topic: string; readonly topicId: string },
-  spans: readonly ForeignSpan[],
-  table: string,
+  { stream, topic, topicId, spans, table }: OriginalsToDecode,
   { signal, onRecords, pieceBytes }: DecodingOptions = {},
 ): Promise<void> {
   await duck.run(`CREATE TEMP TABLE ${table} (${eventColumns(stream)}, _timestamp BIGINT)`);

@@ -4,6 +4,11 @@ import { eventColumns } from "./events.ts";
 import { type SpanSource, spanColumns, spanParts } from "./span-events.ts";
 import type { DedupSources } from "./warm-dedup.ts";
 
+/** A stream's records in this installation, from `start` on. */
+export interface RawSource extends SpanSource {
+  readonly start: Cut;
+}
+
 export interface RawReading {
   readonly signal: AbortSignal;
   /**
@@ -22,27 +27,21 @@ export interface RawReading {
 export class RawEvents {
   readonly #sources: DedupSources;
   readonly #duck: Duck;
-  readonly #source: SpanSource;
+  readonly #source: RawSource;
   readonly #reading: RawReading;
   readonly #parts: string[] = [];
   #reached: Cut;
 
-  private constructor(sources: DedupSources, duck: Duck, source: SpanSource, start: Cut, reading: RawReading) {
+  private constructor(sources: DedupSources, duck: Duck, source: RawSource, reading: RawReading) {
     this.#sources = sources;
     this.#duck = duck;
     this.#source = source;
-    this.#reached = start;
+    this.#reached = source.start;
     this.#reading = reading;
   }
 
-  static async open(
-    sources: DedupSources,
-    duck: Duck,
-    source: SpanSource,
-    start: Cut,
-    reading: RawReading,
-  ): Promise<RawEvents> {
-    const events = new RawEvents(sources, duck, source, start, reading);
+  static async open(sources: DedupSources, duck: Duck, source: RawSource, reading: RawReading): Promise<RawEvents> {
+    const events = new RawEvents(sources, duck, source, reading);
     await duck.run(`CREATE TEMP TABLE raw_0 (${eventColumns(source.stream)})`);
     events.#parts.push(`SELECT ${spanColumns(source.stream)} FROM raw_0`);
     return events;

@@ -91,9 +91,10 @@ export async function spanParts(
     const entries = await sources.archive.entries(topic, topicId, partition);
     const end = entries.at(-1)?.to ?? first;
     const seam = end < first ? first : end > last ? last : end;
-    const covering = await sources.archive.covering(topic, topicId, partition, first, seam);
+    const archivedSpan = { partition, from: first, to: seam };
+    const covering = await sources.archive.covering(topic, topicId, archivedSpan);
     await sources.data.requireIntact(covering);
-    foreign.push(...foreignSpans(covering, ours, { partition, from: first, to: seam }));
+    foreign.push(...foreignSpans(covering, ours, archivedSpan));
     const files = covering.flatMap(({ file, contract }) =>
       file === null || contract !== ours.revision ? [] : [sources.data.path(file)],
     );
@@ -102,7 +103,7 @@ export async function spanParts(
     if (seam < last) tails.push({ partition, from: seam, to: last });
   }
   await duck.run(`DROP TABLE IF EXISTS ${DECODED}`);
-  if (foreign.length > 0) await decodeOriginals(sources, duck, span, foreign, DECODED, reading);
+  if (foreign.length > 0) await decodeOriginals(sources, duck, { ...span, spans: foreign, table: DECODED }, reading);
   if (tails.length > 0) await readTails(sources, duck, { ...span, tails }, reading);
   return {
     archived:

@@ -174,7 +174,8 @@ describe("the beginning of a generation", () => {
     expect(entry?.from).toBe(0n);
     await rm(join(stores.data.root, "archive", target.topic, "0", "entries"), { recursive: true });
     const fresh = new Archive(stores.data);
-    await expect(fresh.covering(target.topic, topicId, 0, position(0), position(5))).rejects.toMatchObject({
+    const span = { partition: 0, from: position(0), to: position(5) };
+    await expect(fresh.covering(target.topic, topicId, span)).rejects.toMatchObject({
       code: "ARCHIVE_DAMAGED",
     });
   });
