@@ -7,9 +7,16 @@ import type { InJson, ValueReader } from "./avro-values.ts";
 
 const { types } = avsc;
 
-export function numberReader(type: Type, scale: number, min: number, max: number, inJson: InJson): ValueReader | null {
-  const source = numberSource(type, scale);
-  return source === null ? null : new Numeral(source, scale, min, max, inJson);
+/** Which numbers a field may have: with how many decimal places, and between which bounds. */
+export interface NumberLimits {
+  readonly scale: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export function numberReader(type: Type, limits: NumberLimits, inJson: InJson): ValueReader | null {
+  const source = numberSource(type, limits.scale);
+  return source === null ? null : new Numeral(source, limits, inJson);
 }
 
 /** Reads a number as units of 10^-scale; NaN for what is none. */
@@ -51,7 +58,7 @@ class Numeral implements ValueReader {
   /** Decimal places that are written with a point. */
   readonly #places: number;
 
-  constructor(source: NumberSource, scale: number, min: number, max: number, inJson: InJson) {
+  constructor(source: NumberSource, { scale, min, max }: NumberLimits, inJson: InJson) {
     const unit = 10 ** scale;
     this.#source = source;
     this.#min = Math.round(min * unit);

@@ -119,11 +119,11 @@ const NULL = Uint8Array.of(ABSENT);
 function valueReader(spec: ReturnType<typeof bare>, type: Type, inJson: InJson): ValueReader | null {
   switch (spec.type) {
     case "integer":
-      return numberReader(type, 0, spec.min, spec.max, inJson);
+      return numberReader(type, { scale: 0, min: spec.min, max: spec.max }, inJson);
     case "instant":
-      return numberReader(type, 0, parseBound(spec.from), parseBound(spec.to), inJson);
+      return numberReader(type, { scale: 0, min: parseBound(spec.from), max: parseBound(spec.to) }, inJson);
     case "decimal":
-      return numberReader(type, spec.scale, spec.min, spec.max, inJson);
+      return numberReader(type, spec, inJson);
     case "text":
       if (type instanceof types.StringType) return new PlainText(spec.max, inJson);
       return symbolReader(type, ({ length }) => length <= spec.max, inJson);
