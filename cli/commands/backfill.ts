@@ -22,6 +22,12 @@ interface Flags {
   readonly json: boolean;
 }
 
+/** The interval of a view that is recomputed. Each has a workflow of its own. */
+interface Target {
+  readonly view: string;
+  readonly interval: TimeRange;
+}
+
 const help = `
 A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends.
 (A view's answer ends before its \`to\`, also when that is a date: \`query --from 2026-01-01 --to 2026-02-01\` is the
@@ -64,8 +70,8 @@ export function registerBackfill(program: Command): void {
     const { connectTemporal } = await import("../setup/temporal.ts");
     const client = await connectTemporal(config);
     try {
-      if (flags.cancel) await cancel(client, config, view, interval);
-      else await run(client, config, view, interval, flags);
+      if (flags.cancel) await cancel(client, config, { view, interval });
+      else await run(client, config, { view, interval }, flags);
     } finally {
       await client.connection.close();
     }
@@ -85,15 +91,15 @@ function intervalOf(command: Command, { from, to }: Flags): TimeRange {
 async function run(
   client: Client,
   config: Config,
-  view: string,
-  interval: TimeRange,
+  target: Target,
   { parallel, force, wait, json }: Flags,
 ): Promise<void> {
   const { interruptible } = await import("../terminal/progress.ts");
   const { followRun } = await import("../runs/follow-run.ts");
   const { backfillProgress } = await import("../../workflows/backfill-view.ts");
-  const handle = await startOrJoin(client, config, view, interval, { parallel, force });
-  process.stderr.write(`${handle.workflowId} runs: event time ${intervalText(interval)}\n`);
+  const { view } = target;
+  const handle = await startOrJoin(client, config, target, { parallel, force });
+  process.stderr.write(`${handle.workflowId} runs: event time ${intervalText(target.interval)}\n`);
   if (!wait) return;
   const followed = {
     handle,
@@ -117,14 +123,14 @@ async function run(
 async function startOrJoin(
   { workflow }: Client,
   { namespace }: Config,
-  view: string,
-  interval: TimeRange,
+  target: Target,
   options: { readonly parallel: number; readonly force: boolean },
 ): Promise<WorkflowHandleWithStartDetails<typeof backfillView>> {
   const { executionTimeoutMs, SUMMARIES, taskQueueOf } = await import("../../workflows/shared/names.ts");
+  const { view, interval } = target;
   const [from = "", to = ""] = intervalName(interval).split("..");
   return workflow.start<typeof backfillView>("backfillView", {
-    workflowId: await workflowId(namespace, view, interval),
+    workflowId: await workflowId(namespace, target),
     workflowIdConflictPolicy: "USE_EXISTING",
     taskQueue: taskQueueOf(namespace),
     args: [{ view, from, to, ...options }],
@@ -133,14 +139,14 @@ async function startOrJoin(
   });
 }
 
-async function workflowId(namespace: string, view: string, interval: TimeRange): Promise<string> {
+async function workflowId(namespace: string, { view, interval }: Target): Promise<string> {
   const { workId } = await import("../../workflows/shared/names.ts");
   return workId(namespace, "backfill", `${view}/${intervalName(interval)}`);
 }
 
-async function cancel({ workflow }: Client, { namespace }: Config, view: string, interval: TimeRange): Promise<void> {
+async function cancel({ workflow }: Client, { namespace }: Config, target: Target): Promise<void> {
   const { WorkflowNotFoundError } = await import("@temporalio/client");
-  const id = await workflowId(namespace, view, interval);
+  const id = await workflowId(namespace, target);
   try {
     await workflow.getHandle(id).cancel();
     process.stdout.write(`${id} is being cancelled; started again, it continues where it was\n`);

@@ -24,14 +24,20 @@ interface Setting<T> {
   readonly secret?: "url" | "whole";
 }
 
+/** A default that people read otherwise than it is written. */
+interface Default {
+  readonly text: string;
+  readonly shown: string;
+}
+
 /** A setting with a default text, which is parsed as what a user writes is. */
 function setting<T>(
   variable: string,
   description: string,
-  text: string,
+  byDefault: string | Default,
   shape: z.ZodType<T, string>,
-  shown = text,
 ): Setting<T> {
+  const { text, shown } = typeof byDefault === "string" ? { text: byDefault, shown: byDefault } : byDefault;
   return { variable, description, byDefault: shown, shape: z.string().default(text).pipe(shape) };
 }
 
@@ -154,9 +160,8 @@ export const settings = {
   namespace: setting(
     "TIDELINE_NAMESPACE",
     "prefix of topics, keys, task queue and workflow ids, so that installations can share servers",
-    "",
+    { text: "", shown: "none" },
     z.string().regex(/^([a-z0-9][a-z0-9-]{0,59})?$/, "at most 60 lower-case letters, digits and dashes, or nothing"),
-    "none",
   ),
   apiPort: port("api"),
   speedPort: port("speed"),
@@ -170,9 +175,8 @@ export const settings = {
   allowedHosts: setting(
     "TIDELINE_ALLOWED_HOSTS",
     "names in the Host header that are answered beside addresses and localhost, separated by commas; * for any",
-    "",
+    { text: "", shown: "none, or any if TIDELINE_HOST is not loopback" },
     names,
-    "none, or any if TIDELINE_HOST is not loopback",
   ),
   apiKeys: setting(
     "TIDELINE_API_KEYS",
@@ -185,12 +189,11 @@ export const settings = {
     setting(
       "TIDELINE_API_KEY",
       "API key that commands and the worker send to TIDELINE_API_URL",
-      "",
+      { text: "", shown: "none" },
       z
         .string()
         .refine((text) => text === "" || parseToken(text) !== null, "a key that `tideline keys create` has printed")
         .transform((text) => (text === "" ? null : text)),
-      "none",
     ),
     "whole",
   ),
@@ -205,9 +208,8 @@ export const settings = {
   system: setting(
     "TIDELINE_SYSTEM",
     "folder of a system: its definitions, and in system.ts its commands, simulation and report",
-    ownSystem,
+    { text: ownSystem, shown: "the one that ships with Tideline" },
     folder,
-    "the one that ships with Tideline",
   ),
   schemas: inSystem(
     "TIDELINE_SCHEMAS",
@@ -238,9 +240,8 @@ export const settings = {
       "TIDELINE_SCHEMA_REGISTRY",
       "schema registry with Confluent's HTTP API, a URL; user and password " +
         "may stand in it. Choose once: ids are remembered",
-      "",
+      { text: "", shown: "one in TIDELINE_HOME" },
       urlOf("http", "https").transform((text) => (text === "" ? null : text)),
-      "one in TIDELINE_HOME",
     ),
   ),
   retentionWarnHours: setting(
@@ -256,19 +257,22 @@ export const settings = {
     setting(
       "TIDELINE_SMTP_URL",
       "mail server for reports, smtp://user:password@host:port; without it they are written and not mailed",
-      "",
+      { text: "", shown: "none" },
       urlOf("smtp", "smtps"),
-      "none",
     ),
   ),
-  reportTo: setting("TIDELINE_REPORT_TO", "who gets reports: addresses, separated by commas", "", z.string(), "nobody"),
+  reportTo: setting(
+    "TIDELINE_REPORT_TO",
+    "who gets reports: addresses, separated by commas",
+    { text: "", shown: "nobody" },
+    z.string(),
+  ),
   reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
   alertsTo: setting(
     "TIDELINE_ALERTS_TO",
     "who gets Tideline's own alerts by mail: addresses, separated by commas",
-    "",
+    { text: "", shown: "nobody" },
     z.string().refine((text) => text === "" || text.includes("@"), "addresses such as ops@example.com"),
-    "nobody",
   ),
   lagWarn: setting(
     "TIDELINE_LAG_WARN",
