@@ -13,6 +13,16 @@ import { bucketOf } from "../time.ts";
  * a row's events.
  */
 
+/** A query whose rows are computed by plain SQL. */
+export interface PlainQuery {
+  readonly view: View;
+  readonly query: Query;
+  /** The event time that is answered for. */
+  readonly range: TimeRange;
+  /** A relation of decoded events up to one position, as SQL. */
+  readonly events: string;
+}
+
 /** SQL and the values that are bound to its places. */
 export interface PlainSql {
   readonly sql: string;
@@ -28,7 +38,7 @@ export interface PlainKey {
   readonly sessions: boolean;
 }
 
-export function plainKey(view: View, query: Query): PlainKey {
+export function plainKey({ view, query }: Pick<PlainQuery, "view" | "query">): PlainKey {
   const sessions = view.sessions !== null;
   const dimensions = Object.keys(view.by);
   const groups = query.by.map((name) => `_d${dimensions.indexOf(name)}`);
@@ -36,7 +46,7 @@ export function plainKey(view: View, query: Query): PlainKey {
 }
 
 /** What the measures of a query ask of each row, by `<measure>.<column>`. */
-export function plainColumns(view: View, query: Query): Map<string, PlainColumn> {
+export function plainColumns({ view, query }: Pick<PlainQuery, "view" | "query">): Map<string, PlainColumn> {
   return new Map(
     query.measures.flatMap((name) =>
       Object.entries(view.measures[name]?.plain.columns ?? {}).map(([column, asked]) => [`${name}.${column}`, asked]),
@@ -45,25 +55,22 @@ export function plainColumns(view: View, query: Query): Map<string, PlainColumn>
 }
 
 /** The rows and all aggregates: the key's columns, then a column for each of `plainColumns` that is an aggregate. */
-export function plainAggregates(view: View, query: Query, range: TimeRange, events: string): PlainSql {
-  const { columns } = plainKey(view, query);
-  const asked = [...plainColumns(view, query)].flatMap(([name, column]) =>
+export function plainAggregates(wanted: PlainQuery): PlainSql {
+  const { columns } = plainKey(wanted);
+  const asked = [...plainColumns(wanted)].flatMap(([name, column]) =>
     column.form === "aggregate" ? [`${column.sql} AS ${quoteName(name)}`] : [],
   );
-  const { sql, values } = placed(view, query, range, events);
+  const { sql, values } = placed(wanted);
   return { sql: `${sql} SELECT ${[...columns, ...asked].join(", ")} FROM placed GROUP BY ALL`, values };
 }
 
 /** The items of one column, the heaviest first: the key's columns, the item and its weight. */
 export function plainItems(
-  view: View,
-  query: Query,
-  range: TimeRange,
-  events: string,
+  wanted: PlainQuery,
   { item, weight, show }: Extract<PlainColumn, { form: "items" }>,
 ): PlainSql {
-  const key = plainKey(view, query).columns.join(", ");
-  const { sql, values } = placed(view, query, range, events);
+  const key = plainKey(wanted).columns.join(", ");
+  const { sql, values } = placed(wanted);
   const weighed = `SELECT ${key}, ${item} AS _item, ${weight} AS _weight FROM placed GROUP BY ALL`;
   const order = `PARTITION BY ${key} ORDER BY _weight DESC, _item`;
   const ranked =
@@ -77,14 +84,11 @@ export function plainItems(
  * rank`.
  */
 export function plainRegisters(
-  view: View,
-  query: Query,
-  range: TimeRange,
-  events: string,
+  wanted: PlainQuery,
   { hash, given }: Extract<PlainColumn, { form: "registers" }>,
 ): PlainSql {
-  const key = plainKey(view, query).columns.join(", ");
-  const { sql, values } = placed(view, query, range, events);
+  const key = plainKey(wanted).columns.join(", ");
+  const { sql, values } = placed(wanted);
   const hashes = `(SELECT DISTINCT ${key}, ${hash} AS hash FROM placed WHERE ${given})`;
   const ranks = `SELECT ${key}, register, max(rank) AS rank FROM (${registerSql(hashes)}) GROUP BY ALL`;
   return { sql: `${sql} SELECT ${key}, list((register * 64 + rank)::INTEGER) FROM (${ranks}) GROUP BY ALL`, values };
@@ -150,7 +154,7 @@ function floored(time: string, widthMs: number): string {
 }
 
 /** `placed`: the lines that the query wants, each in every row that it belongs to. What a client sent is bound. */
-function placed(view: View, query: Query, range: TimeRange, events: string): PlainSql {
+function placed({ view, query, range, events }: PlainQuery): PlainSql {
   const values: string[] = [];
   const dimensions = Object.keys(view.by);
   const conditions = [...query.where].map(([name, allowed]) => {

@@ -22,13 +22,17 @@ export interface GivenAnswer {
   readonly csv: string | null;
 }
 
-/** What is wrong with an answer, and what would be right. */
-export interface AnswerFault {
-  readonly problem: "out of order" | "not its limit" | "other CSV";
+/** A field of a row, or a whole row, as it is served and as the log says. */
+export interface ComparedValue {
   readonly row: Row;
   readonly field: string;
   readonly served: PresentedField | Row;
   readonly log: PresentedField | Row;
+}
+
+/** What is wrong with an answer, and what would be right. */
+export interface AnswerFault extends ComparedValue {
+  readonly problem: "out of order" | "not its limit" | "other CSV";
 }
 
 /**

@@ -10,7 +10,7 @@ import type { Row } from "../query/present.ts";
 import type { Query } from "../query/query.ts";
 import type { GroupValue } from "../state/cells.ts";
 import { plainIsCut } from "./plain-cut.ts";
-import { answerFaults, type GivenAnswer } from "./proof-answer.ts";
+import { answerFaults, type ComparedValue, type GivenAnswer } from "./proof-answer.ts";
 import type { ComparedRows, Difference, FieldProof, ShownRow } from "./proof-result.ts";
 
 /** A row of an answer, and the registers that its distinct counts were estimated from. */
@@ -88,8 +88,8 @@ export class RowComparison {
   ): void {
     const all = served.map(({ row }) => row);
     for (const answer of given)
-      for (const { problem, row, field, ...values } of answerFaults(this.#view, this.#query, all, answer))
-        this.#differs(problem, row, field, values.served, values.log);
+      for (const { problem, ...value } of answerFaults(this.#view, this.#query, all, answer))
+        this.#differs(problem, value);
     const left = new Map(served.map((one) => [this.#keyOf(one.row), one]));
     for (const one of plain) {
       this.#rows += 1;
@@ -97,7 +97,8 @@ export class RowComparison {
       const key = this.#keyOf(log);
       const answer = left.get(key);
       left.delete(key);
-      if (answer === undefined) this.#differs("not served", log, "row", null, this.#values(log));
+      if (answer === undefined)
+        this.#differs("not served", { row: log, field: "row", served: null, log: this.#values(log) });
       else {
         this.#compare(answer, one, log);
         this.#compareCut(answer.row, one, log, range);
@@ -105,7 +106,7 @@ export class RowComparison {
     }
     for (const { row } of left.values()) {
       this.#rows += 1;
-      this.#differs("not in the log", row, "row", this.#values(row), null);
+      this.#differs("not in the log", { row, field: "row", served: this.#values(row), log: null });
     }
   }
 
@@ -123,12 +124,12 @@ export class RowComparison {
     for (const [field, tally] of this.#tallies) {
       tally.compared += 1;
       const before = this.#mismatches;
-      const [answered, wanted] = [served.row[field] ?? null, log[field] ?? null];
+      const value = { row: log, field, served: served.row[field] ?? null, log: log[field] ?? null };
       if (this.#view.measures[field]?.plain.within === undefined) {
-        if (!same(answered, wanted)) this.#differs("differs", log, field, answered, wanted);
-        else this.#compareRegisters(served, plain, log, field);
-      } else this.#compareParts(tally, log, field, answered, wanted);
-      this.#compareTruth(tally, plain, log, field, answered);
+        if (!same(value.served, value.log)) this.#differs("differs", value);
+        else this.#compareRegisters(served, plain, value);
+      } else this.#compareParts(tally, value);
+      this.#compareTruth(tally, plain, value);
       if (this.#mismatches > before) tally.different += 1;
     }
     if (this.#shown.length < this.#mostShown)
@@ -143,47 +144,44 @@ export class RowComparison {
   #compareCut(served: Row, { bucket }: PlainRow, log: Row, range: AnswerRange): void {
     const field = partialColumn(this.#view);
     const isCut = plainIsCut(this.#view, this.#query, range, bucket);
-    if ((served[field] === true) !== isCut) this.#differs("differs", log, field, served[field] === true, isCut);
+    const isMarked = served[field] === true;
+    if (isMarked !== isCut) this.#differs("differs", { row: log, field, served: isMarked, log: isCut });
   }
 
   /** Quantiles: each within its relative error of the exact one. */
-  #compareParts(tally: FieldProof, log: Row, field: string, answered: PresentedField, wanted: PresentedField): void {
-    for (const [part, exact] of Object.entries((wanted ?? {}) as Record<string, Presented>)) {
-      const given = (answered as Record<string, Presented> | null)?.[part] ?? null;
+  #compareParts(tally: FieldProof, { row, field, served, log }: ComparedValue): void {
+    for (const [part, exact] of Object.entries((log ?? {}) as Record<string, Presented>)) {
+      const given = (served as Record<string, Presented> | null)?.[part] ?? null;
       const error = relativeError(given, exact);
       if (Number.isFinite(error)) tally.largestError = Math.max(tally.largestError, error);
       // Half of a percent in doubles is a hair more or less than half of a percent.
-      if (!(error <= tally.error + 1e-12)) this.#differs("beyond its error", log, `${field}.${part}`, given, exact);
+      if (!(error <= tally.error + 1e-12))
+        this.#differs("beyond its error", { row, field: `${field}.${part}`, served: given, log: exact });
     }
   }
 
-  #compareRegisters(served: ServedRow, plain: PlainRow, log: Row, field: string): void {
+  #compareRegisters(served: ServedRow, plain: PlainRow, value: ComparedValue): void {
+    const { field } = value;
     for (const [column, { form }] of Object.entries(this.#view.measures[field]?.plain.columns ?? {})) {
       if (form !== "registers") continue;
       const held = JSON.stringify(served.registers(field, column)?.entries() ?? []);
       if (held !== JSON.stringify(plain.found(field).registers(column).entries()))
-        this.#differs("registers differ", log, field, served.row[field] ?? null, log[field] ?? null);
+        this.#differs("registers differ", value);
     }
   }
 
   /** An estimate: against the figure that it stands for. */
-  #compareTruth(tally: FieldProof, plain: PlainRow, log: Row, field: string, answered: PresentedField): void {
+  #compareTruth(tally: FieldProof, plain: PlainRow, { row, field, served }: ComparedValue): void {
     const truth = this.#view.measures[field]?.plain.truth?.(plain.found(field));
     if (truth === undefined) return;
-    const off = Math.abs(Number(answered) - Number(truth));
+    const off = Math.abs(Number(served) - Number(truth));
     const beyond = (errors: number) => off > Math.max(SMALL, errors * REGISTER_ERROR * Number(truth));
     if (truth > 0n) tally.largestError = Math.max(tally.largestError, off / Number(truth));
     if (beyond(TOLD_ERRORS)) tally.beyondThreeErrors = (tally.beyondThreeErrors ?? 0) + 1;
-    if (beyond(MOST_ERRORS)) this.#differs("beyond its error", log, field, answered, plainPresented(truth));
+    if (beyond(MOST_ERRORS)) this.#differs("beyond its error", { row, field, served, log: plainPresented(truth) });
   }
 
-  #differs(
-    problem: Difference["problem"],
-    row: Row,
-    field: string,
-    served: Difference["served"],
-    log: Difference["log"],
-  ): void {
+  #differs(problem: Difference["problem"], { row, field, served, log }: ComparedValue): void {
     this.#mismatches += 1;
     if (this.#differences.length >= MOST_DIFFERENCES) return;
     const values = this.#hidesValues

@@ -103,7 +103,7 @@ export class KeyHistories {
     return this.#work.run(signal, async (duck, ended) => {
       const events = await this.#events(duck, definition, at, ended);
       const range = { fromMs: query.fromMs ?? 0, toMs: query.toMs ?? 0 };
-      const [found] = await plainRows(duck, view, query, range, events);
+      const [found] = await plainRows(duck, { view, query, range, events });
       if (found === undefined) return null;
       const key = query.by.map((name, index) => [name, shownGroupValue(view, name, found.group[index] ?? null)]);
       const measured = query.measures.map((name) => [

@@ -169,7 +169,8 @@ class OneProof {
   async #compare({ range, reading, rows, given }: Answered, events: string): Promise<void> {
     const { definition, query, at } = this.#request;
     this.#request.signal.throwIfAborted();
-    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given, reading);
+    const logged = await plainRows(this.#duck, { view: definition.view, query, range, events });
+    this.#comparison.add(rows, logged, given, reading);
     const { asOf, position, complete } = answerStatus(definition, reading, at);
     const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= LAST_INSTANT ? null : new Date(timeMs).toISOString());
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });

@@ -98,7 +98,8 @@ async function cellsOf(duck: Duck, { view, table }: ReadView, shared: Shared): P
   const { by, measures, everyMs, sessions } = shared;
   const asked = sessions ? view : withoutSessions(view);
   const query = questionOf({ by, measures, everyMs, calendar: null });
-  return presented(asked, query, await plainRows(duck, asked, query, rangeOf(everyMs), table), shared);
+  const rows = await plainRows(duck, { view: asked, query, range: rangeOf(everyMs), events: table });
+  return presented(asked, query, rows, shared);
 }
 
 /** Of newest records there is no total. */
@@ -107,7 +108,7 @@ async function totalsOf(duck: Duck, { view, table }: ReadView, shared: Shared): 
   if (view.table?.kind === "latest") return {};
   const query = questionOf({ by: [], measures, everyMs, calendar: { unit: "all", zone: "UTC" } });
   const whole = withoutSessions(view);
-  const rows = await plainRows(duck, whole, query, rangeOf(everyMs), table);
+  const rows = await plainRows(duck, { view: whole, query, range: rangeOf(everyMs), events: table });
   return [...presented(whole, query, rows, shared).values()][0] ?? {};
 }
 

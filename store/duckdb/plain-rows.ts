@@ -1,8 +1,7 @@
-import type { View } from "../../core/definition/view.ts";
-import type { TimeRange } from "../../core/interval.ts";
 import type { PlainFound } from "../../core/measures/measure.ts";
 import { Registers } from "../../core/numbers/hll.ts";
 import {
+  type PlainQuery,
   type PlainSql,
   plainAggregates,
   plainColumns,
@@ -11,7 +10,6 @@ import {
   plainRegisters,
 } from "../../core/proof/plain.ts";
 import type { PlainRow } from "../../core/proof/proof.ts";
-import type { Query } from "../../core/query/query.ts";
 import { type GroupValue, groupValue } from "../../core/state/cells.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 
@@ -22,19 +20,13 @@ interface Gathering {
   readonly registers: Map<string, Registers>;
 }
 
-/** The rows of a question by plain SQL over `events`, a relation of decoded events up to one position. */
-export async function plainRows(
-  duck: Duck,
-  view: View,
-  query: Query,
-  range: TimeRange,
-  events: string,
-): Promise<PlainRow[]> {
-  const { columns: key, sessions } = plainKey(view, query);
-  const asked = plainColumns(view, query);
+/** The rows of a query by plain SQL. */
+export async function plainRows(duck: Duck, wanted: PlainQuery): Promise<PlainRow[]> {
+  const { columns: key, sessions } = plainKey(wanted);
+  const asked = plainColumns(wanted);
   const aggregates = [...asked].flatMap(([name, { form }]) => (form === "aggregate" ? [name] : []));
   const rows = new Map<string, Gathering>();
-  for (const row of await run(duck, plainAggregates(view, query, range, events)))
+  for (const row of await run(duck, plainAggregates(wanted)))
     rows.set(keyText(row.slice(0, key.length)), {
       key: row.slice(0, key.length),
       aggregates: new Map(aggregates.map((name, index) => [name, row[key.length + index]])),
@@ -43,13 +35,13 @@ export async function plainRows(
     });
   for (const [name, column] of asked) {
     if (column.form === "items") {
-      for (const row of await run(duck, plainItems(view, query, range, events, column))) {
+      for (const row of await run(duck, plainItems(wanted, column))) {
         const items = rows.get(keyText(row.slice(0, key.length)))?.items;
         const weighed: [string, bigint] = [String(row[key.length]), BigInt(row[key.length + 1] as bigint)];
         if (items?.get(name)?.push(weighed) === undefined) items?.set(name, [weighed]);
       }
     } else if (column.form === "registers") {
-      for (const row of await run(duck, plainRegisters(view, query, range, events, column)))
+      for (const row of await run(duck, plainRegisters(wanted, column)))
         rows.get(keyText(row.slice(0, key.length)))?.registers.set(name, registersOf(row[key.length]));
     }
   }

@@ -143,7 +143,7 @@ async function answers(of: View): Promise<unknown[]> {
       const first = presentRows(of, query, await topCells(order, source), window);
       expect(first.rows.map((row) => Object.values(row))).toEqual(shown);
     }
-    const plain = await plainRows(duck, of, query, window, "events");
+    const plain = await plainRows(duck, { view: of, query, range: window, events: "events" });
     found.push(plain.map(({ bucket, group }) => JSON.stringify([bucket, group])).sort());
   }
   return found;

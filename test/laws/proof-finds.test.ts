@@ -175,7 +175,8 @@ async function proven(program: Program): Promise<ComparedRows[]> {
       const answers = program.finish(program.givenAnswers(view, query, reading, served.length));
       const given = await program.withCsv(view, query, answers);
       const comparison = new program.RowComparison(view, query, 1);
-      comparison.add(served, await program.plainRows(duck, view, query, range, "events"), given, range);
+      const logged = await program.plainRows(duck, { view, query, range, events: "events" });
+      comparison.add(served, logged, given, range);
       found.push(comparison.result());
     }
     return found;
