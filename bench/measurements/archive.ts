@@ -30,7 +30,7 @@ export async function benchArchive(report: (line: string) => void): Promise<Figu
       const batch = await BatchLayer.open({ brokers, dataDir });
       try {
         const end = (await batch.stores.log.bounds(topic)).stable;
-        const ceiling = await bareLoop(brokers, topic, end, FETCH_BYTES);
+        const ceiling = await bareLoop({ brokers, topic, end, maxBytes: FETCH_BYTES });
         const startMs = performance.now();
         const records = await batch.archive(batch.target(revenue));
         const ours = (records / (performance.now() - startMs)) * 1_000;

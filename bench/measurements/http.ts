@@ -36,7 +36,7 @@ export async function benchHttp(report: (line: string) => void): Promise<Figure[
     await speed.start();
     const serve = installation.role("serve", "--rate-limit", "0");
     await serve.start();
-    await sendOrders(installation, 2, LIVE, nowMs - 3 * 3_600_000, 4 * 3_600_000);
+    await sendOrders(installation, { seed: 2, count: LIVE, startMs: nowMs - 3 * 3_600_000, lengthMs: 4 * 3_600_000 });
     await waitUntilComplete(installation, LIVE);
 
     const figures: Figure[] = [];
@@ -51,7 +51,7 @@ export async function benchHttp(report: (line: string) => void): Promise<Figure[
 
 /** 200,000 orders in the 30 days before `nowMs`, archived and in a first version of every view of theirs. */
 export async function makeHistory(installation: Installation, nowMs: number): Promise<void> {
-  await sendOrders(installation, 1, HISTORY, nowMs - 30 * DAY_MS, 30 * DAY_MS);
+  await sendOrders(installation, { seed: 1, count: HISTORY, startMs: nowMs - 30 * DAY_MS, lengthMs: 30 * DAY_MS });
   const batch = await BatchLayer.open({ brokers: installation.brokers, dataDir: join(installation.home, "data") });
   try {
     const { views } = await loadDefinitions(installation.config);
@@ -65,13 +65,16 @@ export async function makeHistory(installation: Installation, nowMs: number): Pr
   }
 }
 
-async function sendOrders(
-  { brokers }: Installation,
-  seed: number,
-  count: number,
-  startMs: number,
-  lengthMs: number,
-): Promise<void> {
+interface Orders {
+  readonly seed: number;
+  readonly count: number;
+  /** When the first one happens. */
+  readonly startMs: number;
+  /** Over how long a time they are spread. */
+  readonly lengthMs: number;
+}
+
+async function sendOrders({ brokers }: Installation, { seed, count, startMs, lengthMs }: Orders): Promise<void> {
   const sender = await BatchSender.open(brokers, orderCompleted.name);
   const { partitions } = orderCompleted;
   for (const batch of prepareOrders({ seed, count, size: 2_000, partitions, startMs, everyMs: lengthMs / count }))

@@ -124,26 +124,28 @@ function figuresOf(
   return [figure(`${what} (${bytes})`, "events/s", bar, pairs)];
 }
 
+/** Events that were sent, and the views that read them. */
+interface SentEvents {
+  readonly eventBytes: number;
+  /** Where they end. */
+  readonly end: Cut;
+  readonly chains: readonly Chain[];
+}
+
 /** A topic of events of one shape, and the process that reads it. */
 class ShapeLog {
-  readonly eventBytes: number;
   readonly #installation: Installation;
   readonly #role: ProcessHandle;
-  readonly #chains: readonly Chain[];
-  readonly #end: Cut;
+  readonly #sent: SentEvents;
 
-  private constructor(
-    installation: Installation,
-    role: ProcessHandle,
-    chains: readonly Chain[],
-    end: Cut,
-    eventBytes: number,
-  ) {
+  private constructor(installation: Installation, role: ProcessHandle, sent: SentEvents) {
     this.#installation = installation;
     this.#role = role;
-    this.#chains = chains;
-    this.#end = end;
-    this.eventBytes = eventBytes;
+    this.#sent = sent;
+  }
+
+  get eventBytes(): number {
+    return this.#sent.eventBytes;
   }
 
   static async open(installation: Installation, shape: Shape): Promise<ShapeLog> {
@@ -163,14 +165,15 @@ class ShapeLog {
     const chains = views
       .filter((view) => view.stream.name === stream.name)
       .map((view) => new Chain(installation.redis, name, generationOf(view)));
-    return new ShapeLog(installation, role, chains, end, eventBytes);
+    return new ShapeLog(installation, role, { eventBytes, end, chains });
   }
 
   /** Reads all events twice, and measures the second time: then everything is warm. */
   async measure(): Promise<SpeedRound> {
+    const { chains, end } = this.#sent;
     await this.#role.start();
-    await reached(this.#chains, this.#end);
-    const made = await timed(this.#installation.redis, this.#chains, this.#end, [this.#role]);
+    await reached(chains, end);
+    const made = await timed(this.#installation.redis, chains, end, [this.#role]);
     await this.#role.stop();
     await this.#installation.redis.flushall();
     return made;

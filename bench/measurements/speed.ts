@@ -68,7 +68,8 @@ async function measure(
   await log.close();
   const chains = Object.values(views).map((view) => new Chain(installation.redis, "", generationOf(view)));
   const figures: Figure[] = [];
-  const bare = () => bareLoop(installation.brokers, sale.name, end, FETCH_BYTES, format.parse);
+  const loop = { brokers: installation.brokers, topic: sale.name, end, maxBytes: FETCH_BYTES };
+  const bare = () => bareLoop(loop, format.parse);
   await bare();
   for (const count of processes) {
     const roles = [installation.role("speed"), ...(count === 2 ? [await installation.secondSpeed()] : [])];

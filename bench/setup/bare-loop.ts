@@ -1,15 +1,21 @@
 import { Consumer } from "@platformatic/kafka";
 import { at, type Cut } from "../../core/log/position.ts";
 
+export interface BareLoop {
+  readonly brokers: string;
+  readonly topic: string;
+  /** Where reading ends. */
+  readonly end: Cut;
+  /** How much one fetch asks for. */
+  readonly maxBytes: number;
+}
+
 /**
  * The ceiling: the client's own fetch from explicit positions, a parse of each message, and nothing else. Events a
  * second.
  */
 export async function bareLoop(
-  brokers: string,
-  topic: string,
-  end: Cut,
-  maxBytes: number,
+  { brokers, topic, end, maxBytes }: BareLoop,
   parse: (value: Buffer) => unknown = (value) => JSON.parse(value.toString()),
 ): Promise<number> {
   const consumer = new Consumer({ clientId: "bench", groupId: "bench", bootstrapBrokers: brokers.split(",") });
