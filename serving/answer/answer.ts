@@ -79,8 +79,7 @@ export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Read
  * its fields say.
  */
 export function answerBody(
-  definition: Definition,
-  types: ColumnTypes,
+  { definition, types }: DescribedView,
   query: Query,
   answer: ReadAnswer,
   { at, numbers }: { readonly at: AsOf | null; readonly numbers: Numbers },
@@ -155,12 +154,12 @@ export interface RenderedAnswer {
 
 /** Null for an answer that is not complete, or comes with problems: it says so, and is not to be held on to. */
 export function* renderAnswer(
-  { definition, types }: DescribedView,
+  described: DescribedView,
   query: Query,
   answer: ReadAnswer,
   { headers, numbers }: { readonly headers: RenderedAnswer["headers"]; readonly numbers: Numbers },
 ): Work<RenderedAnswer | null> {
-  const whole = answerBody(definition, types, query, answer, { at: null, numbers });
+  const whole = answerBody(described, query, answer, { at: null, numbers });
   const { freshnessMs, complete, missing, problems, ...rest } = whole;
   if (missing !== undefined || problems !== undefined || freshnessMs === null) return null;
   const before = `${(yield* answerJson(rest, numbers)).slice(0, -1)},"freshnessMs":`;

@@ -235,13 +235,13 @@ class Feed {
   /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
   async #read(latest: Finding | null): Promise<Finding> {
     const { statuses, reader, logger, tell } = this.#options;
-    const { definition, types } = this.#described;
+    const { definition } = this.#described;
     try {
       const clock = bucketOf(statuses.now(), definition.view.grainMs);
       if (latest !== null && !moved(latest, await statuses.find(definition), clock)) return latest;
       const answer = await reader.answer(definition, this.#query);
       const numbers = this.#numbers;
-      const body = answerBody(definition, types, this.#query, answer, { at: null, numbers });
+      const body = answerBody(this.#described, this.#query, answer, { at: null, numbers });
       const data = await inTurns(answerJson(body, numbers), null);
       this.#hold(data.length);
       return {

@@ -127,7 +127,7 @@ export class MergedCells {
   }
 
   #builder(view: View, query: Query, window: Window, budget: Budget): AnswerBuilder {
-    return new AnswerBuilder(view, query, window, needsOf(view, query), budget);
+    return new AnswerBuilder({ view, query, window }, needsOf(view, query), budget);
   }
 
   /** Where in event time there is anything. */

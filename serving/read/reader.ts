@@ -126,7 +126,7 @@ export class Reader {
       const newest = await this.read(definition, query, { top, left });
       if (cutsEqual(newest.applied, at)) return newest;
     }
-    return this.#again(definition, (attempt) => this.#past(definition, query, at, attempt, { top, left }));
+    return this.#again(definition, (attempt) => this.#past(definition, query, attempt, { at, top, left }));
   }
 
   /** Starts over when a file or segment goes away under a reader. */
@@ -157,7 +157,12 @@ export class Reader {
     return "rows" in tiles ? tiles : this.#merge(view, query, tiles, asked);
   }
 
-  async #past(definition: Definition, query: Query, at: Cut, attempt: Attempt, asked: Asked): Promise<Reading> {
+  async #past(
+    definition: Definition,
+    query: Query,
+    attempt: Attempt,
+    { at, ...asked }: Asked & { readonly at: Cut },
+  ): Promise<Reading> {
     const { view } = definition;
     const { manifest, closed } = await this.#history.at(definition, at, {
       segments: attempt !== "batch alone",

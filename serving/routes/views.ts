@@ -145,7 +145,7 @@ async function sendBody(
   { headers, budget }: { readonly headers: Record<string, string>; readonly budget: Budget | null },
 ): Promise<FastifyReply> {
   const { at, numbers } = options;
-  const body = answerBody(described.definition, described.types, query, answer, { at, numbers });
+  const body = answerBody(described, query, answer, { at, numbers });
   const text = await inTurns(answerJson(body, numbers), budget);
   return reply
     .headers({ ...headers, ...ageHeader(answer, at) })

@@ -124,7 +124,8 @@ async function answers(of: View): Promise<unknown[]> {
     const { everyMs, by, where } = query;
     const components = componentsOf(of);
     const read = { view: of, ...readRange(of, query, window), everyMs, calendar, by, where, components };
-    const builder = () => new AnswerBuilder(of, query, window, needsOf(of, query), new Budget(ANSWER_LIMITS));
+    const needs = needsOf(of, query);
+    const builder = () => new AnswerBuilder({ view: of, query, window }, needs, new Budget(ANSWER_LIMITS));
     const whole = builder();
     finish(whole.addRolledUp((await batch.cells(manifest, read)).tiles));
     const shown = presentRows(of, query, whole.table.cells(), window).rows.map((row) => Object.values(row));

@@ -194,7 +194,7 @@ interface Held {
 async function candidates(of: View, query: Query, order: Parameters<typeof topCells>[0], { stored, applied }: Held) {
   const manifest = await published(of, stored);
   const budget = new Budget(ANSWER_LIMITS);
-  const builder = new AnswerBuilder(of, query, range, needsOf(of, query), budget);
+  const builder = new AnswerBuilder({ view: of, query, window: range }, needsOf(of, query), budget);
   finish(builder.addStored(tilesOf(of, applied), range));
   const { everyMs, by, where } = query;
   const plan = { view: of, ...range, everyMs, calendar: null, by, where, components };
@@ -203,7 +203,7 @@ async function candidates(of: View, query: Query, order: Parameters<typeof topCe
 
 /** All cells, merged in memory. */
 function allCells(of: View, query: Query, { stored, applied }: Held) {
-  const builder = new AnswerBuilder(of, query, range, needsOf(of, query), Budget.unlimited());
+  const builder = new AnswerBuilder({ view: of, query, window: range }, needsOf(of, query), Budget.unlimited());
   finish(builder.addStored(tilesOf(of, [...stored, ...applied]), range));
   return builder.table.cells();
 }

@@ -153,6 +153,13 @@ export function baseWeight({ cells, spending }: AnswerBase): number {
   return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
+/** What is asked of a view, and the event time that the answer is about. */
+export interface AnswerQuestion {
+  readonly view: View;
+  readonly query: Query;
+  readonly window: TimeRange;
+}
+
 /** What of stored state an answer is merged from. */
 export interface AnswerNeeds {
   readonly components: readonly { readonly key: string }[];
@@ -177,7 +184,7 @@ export class AnswerBuilder {
   /** Whether the answer has the view's dimensions, in their order. */
   readonly #keepsGroups: boolean;
 
-  constructor(view: View, query: Query, window: TimeRange, needs: AnswerNeeds, budget: Budget) {
+  constructor({ view, query, window }: AnswerQuestion, needs: AnswerNeeds, budget: Budget) {
     this.table = new CellTable(view);
     this.#view = view;
     this.#query = query;
