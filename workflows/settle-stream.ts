@@ -3,7 +3,6 @@ import {
   allHandlersFinished,
   condition,
   defineUpdate,
-  deprecatePatch,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
@@ -82,9 +81,6 @@ export async function settleStream({ stream, views }: SettleStreamInput): Promis
   });
   await condition(() => wishes.length > 0, FIRST_WISH_MS);
   while (wishes.length > 0) {
-    // Runs of the release before have this mark. The condition and the line can go in the next release.
-    const hasPublished = "views" in outcome && outcome.views.some(({ published }) => published);
-    if (hasPublished) deprecatePatch("rounds-at-once");
     const taken = wishes.splice(0);
     begun += 1;
     const all = taken.some((wish) => wish.views === null);
@@ -132,6 +128,7 @@ function refused(message: string): ApplicationFailure {
   return ApplicationFailure.nonRetryable(message, "BAD_REQUEST");
 }
 
+/** The steps of docs/internals/settlement.md: 1 and 2, 3, 4 to 7. */
 async function round(stream: string, views: readonly string[] | null): Promise<Round> {
   const startedMs = Date.now();
   const plan = await planSettlement.executeWithOptions({ summary: `next cuts of the views of ${stream}` }, [
