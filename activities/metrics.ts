@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Failure } from "../core/failures.ts";
+import { failingGauge } from "../store/failing-gauge.ts";
 
 /** Every metric of the batch layer. */
 export interface BatchMetrics {
@@ -80,15 +81,6 @@ export function batchMetrics(registry: Registry, problems: () => readonly Failur
       labelNames: ["activity", "code"],
       registers,
     }),
-    failing: new Gauge({
-      name: "tideline_failing",
-      help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
-      labelNames: ["kind", "name", "code"],
-      registers,
-      collect() {
-        this.reset();
-        for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
-      },
-    }),
+    failing: failingGauge(registry, problems),
   };
 }

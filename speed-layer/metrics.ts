@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { Failure } from "../core/failures.ts";
+import { failingGauge } from "../store/failing-gauge.ts";
 
 /** Every metric of the speed layer. */
 export interface SpeedMetrics {
@@ -45,16 +46,7 @@ export function speedMetrics(registry: Registry, state: () => SpeedState = () =>
       for (const { stream, partition, offsets } of state().lags) this.set({ stream, partition }, offsets);
     },
   });
-  new Gauge({
-    name: "tideline_failing",
-    help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
-    labelNames: ["kind", "name", "code"],
-    registers,
-    collect() {
-      this.reset();
-      for (const { kind, name, code } of state().problems) this.set({ kind, name, code }, 1);
-    },
-  });
+  failingGauge(registry, () => state().problems);
   return {
     records: new Counter({
       name: "tideline_speed_records_total",

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Failure } from "../../core/failures.ts";
+import { failingGauge } from "../../store/failing-gauge.ts";
 import type { ViewStatus } from "../read/live/view-status.ts";
 
 /**
@@ -46,16 +47,7 @@ export function createMetrics(
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers,
   });
-  new Gauge({
-    name: "tideline_failing",
-    help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
-    labelNames: ["kind", "name", "code"],
-    registers,
-    collect() {
-      this.reset();
-      for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
-    },
-  });
+  failingGauge(registry, problems);
   const large = new Counter({
     name: "tideline_helper_answers_total",
     help: "Answers of the helper process, which computes what is large, by status",
