@@ -9,7 +9,7 @@ import { checkJoinedShape, type Joined } from "../../core/definition/joined.ts";
 import { checkRuleShape, type Rule } from "../../core/definition/rule.ts";
 import { checkViewShape, type View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
-import { DuckPool } from "../duckdb/duck.ts";
+import { type Duck, DuckPool } from "../duckdb/duck.ts";
 import { currentProgram } from "../files/program.ts";
 import { checkRuleSql } from "./check-rule.ts";
 import { checkStreamSql } from "./check-stream.ts";
@@ -66,97 +66,17 @@ export function viewsOfStream({ views }: Definitions, stream: string): string[] 
  * DEFINITION_INVALID that lists every problem with its file and field.
  */
 export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
-  const views = new Map<string, Definition>();
-  const rules = new Map<string, Rule>();
-  const deliveries = new Map<string, Delivery>();
-  const joined = new Map<string, Joined>();
-  const streams = new Map<string, Stream>();
-  const problems: string[] = [];
-  const add = async (stream: Stream, shown: string) => {
-    const known = streams.get(stream.name);
-    if (known === stream) return;
-    if (known !== undefined) problems.push(`${shown}: stream "${stream.name}" is defined twice`);
-    const shape = checkStream(stream);
-    const found = shape.length > 0 ? shape : await checkStreamSql(duck, stream);
-    problems.push(...found.map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
-    streams.set(stream.name, stream);
-  };
-  const load = async (kind: Kind) => {
-    const { modules, broken } = await modulesIn(folders[kind] ?? [], kind);
-    problems.push(...broken);
-    return modules;
-  };
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
   const duck = await pool.connect();
+  const found = new FoundDefinitions(duck);
   try {
-    for (const { shown, exported } of await load("schemas"))
-      for (const stream of exported.filter(isStream)) await add(stream, shown);
-    const addView = async (view: View, { file, shown }: Pick<LoadedModule, "file" | "shown">) => {
-      if (!isStream(view.stream)) {
-        problems.push(`${shown}: view ${view.name}: stream: no stream`);
-        return;
-      }
-      await add(view.stream, shown);
-      const shape = checkViewShape(view);
-      const sound = shape.length === 0 && checkStream(view.stream).length === 0;
-      const found = sound ? await checkViewSql(duck, view) : shape;
-      problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
-      if (!sound) return;
-      const other = views.get(view.name);
-      if (other !== undefined)
-        problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), other.file)}`);
-      views.set(view.name, { view, generation: generationOf(view), file });
-    };
-    const addJoined = async (one: Joined, module: Pick<LoadedModule, "file" | "shown">) => {
-      const told = `${module.shown}: joined table ${one.name}`;
-      const shape = checkJoinedShape(one);
-      if (shape.length > 0) return void problems.push(...shape.map((problem) => `${told}: ${problem}`));
-      const before = problems.length;
-      // A table that only a joined one names is a table like any other.
-      for (const table of new Set(Object.values(one.tables))) {
-        const isKnown = checkViewShape(table).length === 0 && views.get(table.name)?.generation === generationOf(table);
-        if (!isKnown) await addView(table, module);
-      }
-      if (problems.length > before) return;
-      problems.push(...(await checkJoinedSql(duck, one)).map((problem) => `${told}: ${problem}`));
-      if (views.has(one.name) || joined.has(one.name)) problems.push(`${told}: its name is taken`);
-      joined.set(one.name, one);
-    };
-    const ofViews = await load("views");
-    for (const module of ofViews) for (const view of module.exported.filter(isView)) await addView(view, module);
-    for (const module of ofViews) for (const one of module.exported.filter(isJoined)) await addJoined(one, module);
-    const ruleFiles = new Map<string, string>();
-    for (const { shown, exported } of await load("rules")) {
-      for (const rule of exported.filter(isRule)) {
-        if (!isStream(rule.on)) {
-          problems.push(`${shown}: rule ${rule.name}: on: no stream`);
-          continue;
-        }
-        await add(rule.on, shown);
-        const shape = checkRuleShape(rule);
-        const sound = shape.length === 0 && checkStream(rule.on).length === 0;
-        const found = sound ? await checkRuleSql(duck, rule) : shape;
-        problems.push(...found.map((problem) => `${shown}: rule ${rule.name}: ${problem}`));
-        const other = ruleFiles.get(rule.name);
-        if (other !== undefined) problems.push(`${shown}: rule "${rule.name}" is defined in ${other} already`);
-        ruleFiles.set(rule.name, shown);
-        rules.set(rule.name, rule);
-      }
-    }
-    for (const { shown, exported } of await load("deliveries")) {
-      for (const delivery of exported.filter(isDelivery)) {
-        const found = checkDelivery(delivery, new Set(rules.keys()));
-        problems.push(...found.map((problem) => `${shown}: delivery ${delivery.name}: ${problem}`));
-        if (deliveries.has(delivery.name)) problems.push(`${shown}: delivery "${delivery.name}" is defined twice`);
-        deliveries.set(delivery.name, delivery);
-      }
-    }
-    if (rules.size + deliveries.size > 0) await add(alerts, "the stream of alerts");
+    await addAll(found, folders);
   } finally {
     duck.closeSync();
     pool.close();
   }
-  problems.push(...sharedTopics(folders.namespace ?? "", streams.values()));
+  const { views, streams, rules, deliveries, joined } = found;
+  const problems = [...found.problems, ...sharedTopics(folders.namespace ?? "", streams.values())];
   if (problems.length > 0)
     throw new TidelineError(
       "DEFINITION_INVALID",
@@ -164,6 +84,114 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
       "Correct the definition; nothing has been started.",
     );
   return { views, streams, rules, deliveries, joined };
+}
+
+/** Adds what the files of `folders` export: streams first, then what reads them. */
+async function addAll(found: FoundDefinitions, folders: DefinitionFolders): Promise<void> {
+  const load = async (kind: Kind) => {
+    const { modules, broken } = await modulesIn(folders[kind] ?? [], kind);
+    found.problems.push(...broken);
+    return modules;
+  };
+  for (const { shown, exported } of await load("schemas"))
+    for (const stream of exported.filter(isStream)) await found.addStream(stream, shown);
+  const ofViews = await load("views");
+  for (const module of ofViews) for (const view of module.exported.filter(isView)) await found.addView(view, module);
+  for (const module of ofViews) for (const one of module.exported.filter(isJoined)) await found.addJoined(one, module);
+  for (const { shown, exported } of await load("rules"))
+    for (const rule of exported.filter(isRule)) await found.addRule(rule, shown);
+  for (const { shown, exported } of await load("deliveries"))
+    for (const delivery of exported.filter(isDelivery)) found.addDelivery(delivery, shown);
+  if (found.rules.size + found.deliveries.size > 0) await found.addStream(alerts, "the stream of alerts");
+}
+
+/** Where a definition was found. */
+type Place = Pick<LoadedModule, "file" | "shown">;
+
+/** The definitions that were found so far, and what is wrong with them. Each is checked when it is added. */
+class FoundDefinitions {
+  readonly views = new Map<string, Definition>();
+  readonly streams = new Map<string, Stream>();
+  readonly rules = new Map<string, Rule>();
+  readonly deliveries = new Map<string, Delivery>();
+  readonly joined = new Map<string, Joined>();
+  readonly problems: string[] = [];
+  readonly #duck: Duck;
+  /** Where each rule is defined. */
+  readonly #ruleFiles = new Map<string, string>();
+
+  constructor(duck: Duck) {
+    this.#duck = duck;
+  }
+
+  async addStream(stream: Stream, shown: string): Promise<void> {
+    const known = this.streams.get(stream.name);
+    if (known === stream) return;
+    if (known !== undefined) this.problems.push(`${shown}: stream "${stream.name}" is defined twice`);
+    const shape = checkStream(stream);
+    const found = shape.length > 0 ? shape : await checkStreamSql(this.#duck, stream);
+    this.#add(`${shown}: stream ${stream.name}`, found);
+    this.streams.set(stream.name, stream);
+  }
+
+  async addView(view: View, { file, shown }: Place): Promise<void> {
+    if (!isStream(view.stream)) {
+      this.problems.push(`${shown}: view ${view.name}: stream: no stream`);
+      return;
+    }
+    await this.addStream(view.stream, shown);
+    const shape = checkViewShape(view);
+    const sound = shape.length === 0 && checkStream(view.stream).length === 0;
+    this.#add(`${shown}: view ${view.name}`, sound ? await checkViewSql(this.#duck, view) : shape);
+    if (!sound) return;
+    const other = this.views.get(view.name);
+    if (other !== undefined)
+      this.problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), other.file)}`);
+    this.views.set(view.name, { view, generation: generationOf(view), file });
+  }
+
+  async addJoined(one: Joined, place: Place): Promise<void> {
+    const told = `${place.shown}: joined table ${one.name}`;
+    const shape = checkJoinedShape(one);
+    if (shape.length > 0) return this.#add(told, shape);
+    const before = this.problems.length;
+    // A table that only a joined one names is a table like any other.
+    for (const table of new Set(Object.values(one.tables))) {
+      const isKnown =
+        checkViewShape(table).length === 0 && this.views.get(table.name)?.generation === generationOf(table);
+      if (!isKnown) await this.addView(table, place);
+    }
+    if (this.problems.length > before) return;
+    this.#add(told, await checkJoinedSql(this.#duck, one));
+    if (this.views.has(one.name) || this.joined.has(one.name)) this.problems.push(`${told}: its name is taken`);
+    this.joined.set(one.name, one);
+  }
+
+  async addRule(rule: Rule, shown: string): Promise<void> {
+    if (!isStream(rule.on)) {
+      this.problems.push(`${shown}: rule ${rule.name}: on: no stream`);
+      return;
+    }
+    await this.addStream(rule.on, shown);
+    const shape = checkRuleShape(rule);
+    const sound = shape.length === 0 && checkStream(rule.on).length === 0;
+    this.#add(`${shown}: rule ${rule.name}`, sound ? await checkRuleSql(this.#duck, rule) : shape);
+    const other = this.#ruleFiles.get(rule.name);
+    if (other !== undefined) this.problems.push(`${shown}: rule "${rule.name}" is defined in ${other} already`);
+    this.#ruleFiles.set(rule.name, shown);
+    this.rules.set(rule.name, rule);
+  }
+
+  addDelivery(delivery: Delivery, shown: string): void {
+    this.#add(`${shown}: delivery ${delivery.name}`, checkDelivery(delivery, new Set(this.rules.keys())));
+    if (this.deliveries.has(delivery.name))
+      this.problems.push(`${shown}: delivery "${delivery.name}" is defined twice`);
+    this.deliveries.set(delivery.name, delivery);
+  }
+
+  #add(told: string, problems: readonly string[]): void {
+    this.problems.push(...problems.map((problem) => `${told}: ${problem}`));
+  }
 }
 
 /**
