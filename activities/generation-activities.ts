@@ -24,29 +24,19 @@ export interface Adoption {
   readonly frozen?: boolean;
 }
 
+/** From which generation of a view to which one. */
+interface Move {
+  readonly view: string;
+  readonly served: string;
+  readonly next: string;
+}
+
 export function generationActivities(deps: ActivityDeps) {
-  const { stores, generations, definitions, keepGenerationsMs, logger } = deps;
-  const fileOf = (view: string) => definitions.views.get(view) ?? null;
+  const { stores, generations, keepGenerationsMs } = deps;
   return {
     /** What is to be adopted; null when the view is served as its file says. */
     planAdoption: ({ view }: { view: string }): Promise<Adoption | null> =>
-      attempt(deps, async () => {
-        const living = await generations.living(view, fileOf(view));
-        const record = await generations.record(view);
-        const next = living.find(({ part }) => part === "next")?.definition;
-        if (next === undefined || record === null) return null;
-        const target = await viewTarget(deps, next.generation);
-        await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
-        const held = record.held !== null && (await generations.isSame(record.held.over, next));
-        return {
-          namespace: deps.namespace,
-          served: record.generation,
-          next: next.generation,
-          stream: target.stream.name,
-          held,
-          frozen: !(await generations.follows(record.generation)),
-        };
-      }),
+      attempt(deps, () => planAdoption(deps, view)),
 
     planFirstVersion: ({ generation }: { generation: string }): Promise<FirstVersionJson | null> =>
       attempt(deps, async () => {
@@ -69,15 +59,7 @@ export function generationActivities(deps: ActivityDeps) {
 
     /** Whether the next generation's answers are as fresh as those that are served. */
     hasCaughtUp: ({ served, next }: { served: string; next: string }): Promise<boolean> =>
-      attempt(deps, async () => {
-        const fresh = await viewTarget(deps, next);
-        const reached = await servedUpTo(deps, served);
-        const manifest = await stores.manifests.newest(next);
-        const chain = await chainOf(deps, fresh).load();
-        if (reached === null || manifest === null || chain === null) return false;
-        const run = tilesOf(manifest.cut, chain);
-        return run.ok && cutReached(run.to, reached);
-      }),
+      attempt(deps, () => hasCaughtUp(deps, served, next)),
 
     /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
     compareGenerations: ({ served, next }: { served: string; next: string }): Promise<ComparisonJson | null> =>
@@ -90,24 +72,57 @@ export function generationActivities(deps: ActivityDeps) {
       }),
 
     /** Serves `next` in the place of `served`; false when something else is served by now. */
-    moveView: ({ view, served, next }: { view: string; served: string; next: string }): Promise<boolean> =>
-      attempt(deps, async () => {
-        const record = await generations.record(view);
-        if (record?.generation === next) return true;
-        if (record?.generation !== served) return false;
-        const { view: definition } = await viewTarget(deps, next);
-        const over = record.held?.over;
-        if (over !== undefined && (await generations.isSame(over, { view: definition, generation: next })))
-          return false;
-        const moved = await generations.move(record, next, { held: null, by: thisRun().createdBy });
-        if (moved) logger.info({ view, served: next, before: served }, "another generation is served");
-        return moved;
-      }),
+    moveView: (input: Move): Promise<boolean> => attempt(deps, () => moveView(deps, input)),
 
     /** Retires generations that nobody needs any more, and deletes those that were retired some time ago. */
     retireGenerations: (): Promise<{ retired: string[]; deleted: string[] }> =>
       attempt(deps, () => retireGenerations(deps, keepGenerationsMs, Date.now())),
   };
+}
+
+/** Finds the next generation of a view, and begins it if it has no version yet. */
+async function planAdoption(deps: ActivityDeps, view: string): Promise<Adoption | null> {
+  const { stores, generations, definitions, namespace } = deps;
+  const living = await generations.living(view, definitions.views.get(view) ?? null);
+  const record = await generations.record(view);
+  const next = living.find(({ part }) => part === "next")?.definition;
+  if (next === undefined || record === null) return null;
+  const target = await viewTarget(deps, next.generation);
+  await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
+  const held = record.held !== null && (await generations.isSame(record.held.over, next));
+  return {
+    namespace,
+    served: record.generation,
+    next: next.generation,
+    stream: target.stream.name,
+    held,
+    frozen: !(await generations.follows(record.generation)),
+  };
+}
+
+/** Whether the tiles of `next` reach as far as `served` answers. */
+async function hasCaughtUp(deps: ActivityDeps, served: string, next: string): Promise<boolean> {
+  const fresh = await viewTarget(deps, next);
+  const reached = await servedUpTo(deps, served);
+  const manifest = await deps.stores.manifests.newest(next);
+  const chain = await chainOf(deps, fresh).load();
+  if (reached === null || manifest === null || chain === null) return false;
+  const run = tilesOf(manifest.cut, chain);
+  return run.ok && cutReached(run.to, reached);
+}
+
+/** Not to a generation that people moved the view back from. */
+async function moveView(deps: ActivityDeps, { view, served, next }: Move): Promise<boolean> {
+  const { generations, logger } = deps;
+  const record = await generations.record(view);
+  if (record?.generation === next) return true;
+  if (record?.generation !== served) return false;
+  const { view: definition } = await viewTarget(deps, next);
+  const over = record.held?.over;
+  if (over !== undefined && (await generations.isSame(over, { view: definition, generation: next }))) return false;
+  const moved = await generations.move(record, next, { held: null, by: thisRun().createdBy });
+  if (moved) logger.info({ view, served: next, before: served }, "another generation is served");
+  return moved;
 }
 
 /** Up to where the served generation answers; null when that is not known at the moment. */

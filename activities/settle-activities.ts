@@ -55,6 +55,12 @@ export interface SettledSpans {
   readonly failures: readonly NamedFailure[];
 }
 
+interface PlannedChunks {
+  readonly stream: string;
+  readonly topicId: string;
+  readonly chunks: readonly ArchiveChunk[];
+}
+
 export interface ArchivedChunks {
   readonly records: number;
   /** Files that were made. */
@@ -97,24 +103,8 @@ export function settleActivities(deps: ActivityDeps) {
      * Archives chunks one after the other, and ends at one that does not go as far as it was planned to: the rest is to
      * be planned again.
      */
-    archiveChunks: (input: {
-      stream: string;
-      topicId: string;
-      chunks: readonly ArchiveChunk[];
-    }): Promise<ArchivedChunks> =>
-      attempt(deps, async (watch) => {
-        const { stream, topicId, chunks } = input;
-        let [records, files] = [0, 0];
-        const ended = new Set<number>();
-        for (const chunk of chunks) {
-          if (ended.has(chunk.partition)) continue;
-          const outcome = await archiveOne(deps, { stream, topicId, chunk }, watch);
-          if (outcome.won) files += 1;
-          records += outcome.records;
-          if (outcome.to !== chunk.to) ended.add(chunk.partition);
-        }
-        return { records, files, complete: ended.size === 0 };
-      }),
+    archiveChunks: (input: PlannedChunks): Promise<ArchivedChunks> =>
+      attempt(deps, (watch) => archiveChunks(deps, input, watch)),
 
     /**
      * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A
@@ -158,6 +148,23 @@ async function settlersOf(
     settlers.push({ target, chain: chainOf(deps, target), served });
   }
   return { settlers, adopt };
+}
+
+async function archiveChunks(
+  deps: ActivityDeps,
+  { stream, topicId, chunks }: PlannedChunks,
+  watch: Watch,
+): Promise<ArchivedChunks> {
+  let [records, files] = [0, 0];
+  const ended = new Set<number>();
+  for (const chunk of chunks) {
+    if (ended.has(chunk.partition)) continue;
+    const outcome = await archiveOne(deps, { stream, topicId, chunk }, watch);
+    if (outcome.won) files += 1;
+    records += outcome.records;
+    if (outcome.to !== chunk.to) ended.add(chunk.partition);
+  }
+  return { records, files, complete: ended.size === 0 };
 }
 
 /** A failure that is returned as data is logged and counted as one that is thrown. */
