@@ -70,25 +70,28 @@ function bodiesOf({ columns, isJoined }: DocumentedTable) {
 }
 
 function pathsOf(table: DocumentedTable): [string, Json][] {
-  const { name, key, columns } = table;
+  const { name, key } = table;
   const bodies = bodiesOf(table);
-  const operation = (id: string, summary: string, parameters: Json[], body: z.ZodType): Json => ({
-    get: {
-      tags: ["tables"],
-      operationId: `${id}-${name}`,
-      summary,
-      parameters,
-      responses: {
-        200: jsonResponse(summary, body),
-        ...problemResponses("400", "404", "410", "422", "429", "503", "504"),
-      },
-    },
-  });
   const keyText = `${key.join("/")}; / within a part is written %2F`;
   const one = inQuery("key", keyText, text, { required: true });
   const path = inPath("key", { description: keyText });
   const shared = [inQuery("columns", "Columns beside the key, separated by commas"), ...POSITION, NUMBERS];
-  const many = [
+  const limited = inQuery("limit", "The most events to answer, the newest ones", whole(HISTORY_LIMIT));
+  const rows = takenParameters("/tables/:name", [...rowParameters(table, keyText), ...shared]);
+  const row = [path, ...takenParameters("/tables/:name/*", shared)];
+  const history = takenParameters("/history/:table", [one, limited, AT]);
+  const replay = takenParameters("/replay/:table", [one, AT]);
+  return [
+    [`/tables/${name}`, tableOperation(`table-${name}`, `Rows of ${name}`, rows, bodies.rows)],
+    [`/tables/${name}/{key}`, tableOperation(`row-${name}`, `One row of ${name}`, row, bodies.row)],
+    [`/history/${name}`, tableOperation(`history-${name}`, "The events of one key", history, bodies.history)],
+    [`/replay/${name}`, tableOperation(`replay-${name}`, "One row, recomputed from the log", replay, bodies.replay)],
+  ];
+}
+
+/** Which rows of a table are asked for, and in which order. */
+function rowParameters({ key, columns }: DocumentedTable, keyText: string): Json[] {
+  return [
     inQuery("key", `Only these, up to ${MOST_KEYS}: ${keyText}`, { type: "array", items: text }),
     inQuery("prefix", `Only keys whose ${key[0]} begins so`),
     ...columns.map((column) => inQuery(`where[${column}]`, "Only rows with this value; null for none")),
@@ -96,33 +99,19 @@ function pathsOf(table: DocumentedTable): [string, Json][] {
     inQuery("limit", "The most rows to answer", whole({ most: MAX_LIMIT, byDefault: DEFAULT_LIMIT })),
     inQuery("after", "What the page before gave as next"),
   ];
-  const limited = inQuery("limit", "The most events to answer, the newest ones", whole(HISTORY_LIMIT));
-  return [
-    [
-      `/tables/${name}`,
-      operation("table", `Rows of ${name}`, takenParameters("/tables/:name", [...many, ...shared]), bodies.rows),
-    ],
-    [
-      `/tables/${name}/{key}`,
-      operation("row", `One row of ${name}`, [path, ...takenParameters("/tables/:name/*", shared)], bodies.row),
-    ],
-    [
-      `/history/${name}`,
-      operation(
-        "history",
-        "The events of one key",
-        takenParameters("/history/:table", [one, limited, AT]),
-        bodies.history,
-      ),
-    ],
-    [
-      `/replay/${name}`,
-      operation(
-        "replay",
-        "One row, recomputed from the log",
-        takenParameters("/replay/:table", [one, AT]),
-        bodies.replay,
-      ),
-    ],
-  ];
+}
+
+function tableOperation(operationId: string, summary: string, parameters: Json[], body: z.ZodType): Json {
+  return {
+    get: {
+      tags: ["tables"],
+      operationId,
+      summary,
+      parameters,
+      responses: {
+        200: jsonResponse(summary, body),
+        ...problemResponses("400", "404", "410", "422", "429", "503", "504"),
+      },
+    },
+  };
 }

@@ -25,66 +25,77 @@ import type { Serving } from "../request/serving.ts";
 const END_PATIENCE_MS = 1_000;
 
 /** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
-export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving): void {
-  app.get("/alerts", async (request): Promise<AlertsBody> => {
-    const { question, limit } = readQuestion(request.query as Parameters);
-    // Own alerts are told also while Kafka is away, which may be what they say.
-    const isOwn = question.rule === OWN_RULE;
-    const states = await (isOwn ? alerts.statesInTime() : alerts.states());
-    const nowMs = Date.now();
-    const all = alertsAsked(states, question, nowMs, await ownAlerts.all());
-    const found = all.filter((alert) => isShown(request, alert));
-    return { alerts: found.slice(0, limit).map((alert) => shownAlert(states, alert, nowMs)), found: found.length };
-  });
-
+export function alertRoutes(app: FastifyInstance, serving: Serving): void {
   const open = new Set<FastifyReply["raw"]>();
   app.addHook("preClose", async () => {
-    alerts.endStreams();
+    serving.alerts.endStreams();
     // A client that does not read is not waited for.
     setTimeout(() => open.forEach((raw) => void raw.destroy()), END_PATIENCE_MS).unref();
   });
+  app.get("/alerts", (request) => listAlerts(serving, request));
+  app.get("/alerts/live", { sse: "manual" }, (request, reply) => streamAlerts(serving, open, request, reply));
+}
 
-  app.get("/alerts/live", { sse: "manual" }, async (request, reply) => {
-    const values = readParameters("/alerts/live", request.query as Parameters);
-    const [rule, severity] = ["rule", "severity"].map((name) => values.get(name));
-    const isWanted = (alert: Alert) =>
-      (rule === undefined || alert.opened.rule === rule) &&
-      (severity === undefined || alert.opened.severity === severity) &&
-      isShown(request, alert);
-    open.add(reply.raw);
-    reply.raw.once("close", () => open.delete(reply.raw));
-    const isOwn = rule === OWN_RULE;
-    let states = await (isOwn ? alerts.statesInTime() : alerts.states());
-    void reply.headers({ connection: "close", "cache-control": "no-store" });
-    const sending = new AlertSending(reply, () => states);
-    const told = new ToldAlerts();
-    for (const alert of await ownAlerts.all()) told.add(alert);
-    const unsubscribe = await alerts.subscribe(
-      (alert, now) => {
-        states = now;
-        const isRepeat = isOwnAlert(alert) && alert.acknowledged === null && !told.add(alert);
-        if (!isRepeat && isWanted(alert)) sending.add({ alert, isInStream: true });
-      },
-      () => reply.sse.close(),
-      isOwn,
-    );
-    // After the subscription: what came while it was waited for is missed or new, and not lost.
-    const sent = sentTo(request.headers["last-event-id"], states, alerts.read);
-    const missed = states.all().filter((alert) => sent.isMissing(alert) && isWanted(alert));
-    for (const alert of missed.filter(isOwnAlert)) told.add(alert);
-    if (!reply.sse.isConnected) return unsubscribe();
-    const gone = new AbortController();
-    reply.sse.onClose(() => {
-      gone.abort();
-      unsubscribe();
-    });
-    reply.sse.sendHeaders();
-    reply.raw.flushHeaders();
-    reply.sse.keepAlive();
-    sending.begin(sent, missed);
-    const tell = (alert: Alert) => isWanted(alert) && sending.add({ alert, isInStream: false });
-    void ownAlerts.follow(told, tell, gone.signal);
+async function listAlerts(serving: Serving, request: FastifyRequest): Promise<AlertsBody> {
+  const { question, limit } = readQuestion(request.query as Parameters);
+  const states = await statesFor(serving, question.rule);
+  const nowMs = Date.now();
+  const all = alertsAsked(states, question, nowMs, await serving.ownAlerts.all());
+  const found = all.filter((alert) => isShown(request, alert));
+  return { alerts: found.slice(0, limit).map((alert) => shownAlert(states, alert, nowMs)), found: found.length };
+}
+
+/** Sends the alerts that the client has missed, then each that opens, is acknowledged or is over. */
+async function streamAlerts(
+  serving: Serving,
+  open: Set<FastifyReply["raw"]>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const { alerts, ownAlerts } = serving;
+  const values = readParameters("/alerts/live", request.query as Parameters);
+  const [rule, severity] = ["rule", "severity"].map((name) => values.get(name));
+  const isWanted = (alert: Alert) =>
+    (rule === undefined || alert.opened.rule === rule) &&
+    (severity === undefined || alert.opened.severity === severity) &&
+    isShown(request, alert);
+  open.add(reply.raw);
+  reply.raw.once("close", () => open.delete(reply.raw));
+  let states = await statesFor(serving, rule);
+  void reply.headers({ connection: "close", "cache-control": "no-store" });
+  const sending = new AlertSending(reply, () => states);
+  const told = new ToldAlerts();
+  for (const alert of await ownAlerts.all()) told.add(alert);
+  const unsubscribe = await alerts.subscribe(
+    (alert, now) => {
+      states = now;
+      const isRepeat = isOwnAlert(alert) && alert.acknowledged === null && !told.add(alert);
+      if (!isRepeat && isWanted(alert)) sending.add({ alert, isInStream: true });
+    },
+    () => reply.sse.close(),
+    rule === OWN_RULE,
+  );
+  // After the subscription: what came while it was waited for is missed or new, and not lost.
+  const sent = sentTo(request.headers["last-event-id"], states, alerts.read);
+  const missed = states.all().filter((alert) => sent.isMissing(alert) && isWanted(alert));
+  for (const alert of missed.filter(isOwnAlert)) told.add(alert);
+  if (!reply.sse.isConnected) return unsubscribe();
+  const gone = new AbortController();
+  reply.sse.onClose(() => {
+    gone.abort();
+    unsubscribe();
   });
+  reply.sse.sendHeaders();
+  reply.raw.flushHeaders();
+  reply.sse.keepAlive();
+  sending.begin(sent, missed);
+  const tell = (alert: Alert) => isWanted(alert) && sending.add({ alert, isInStream: false });
+  void ownAlerts.follow(told, tell, gone.signal);
+}
+
+/** What is known of alerts. Own alerts are told also while Kafka is away, which may be what they say. */
+function statesFor({ alerts }: Serving, rule: string | undefined): Promise<AlertStates> {
+  return rule === OWN_RULE ? alerts.statesInTime() : alerts.states();
 }
 
 /**
