@@ -42,7 +42,7 @@ Examples:
 
 /** Adds `tideline send`. */
 export function registerSend(program: Command): void {
-  program
+  const command = program
     .command("send")
     .description("send events of your own from a file or standard input")
     .argument("<stream>", "to which stream")
@@ -52,7 +52,27 @@ export function registerSend(program: Command): void {
     .addOption(new Option("--wait", "wait until every view of the stream has the events").default(false))
     .addOption(
       new Option("--timeout <duration>", "how long --wait waits at most").default(600_000, "10m").argParser(duration),
+    );
+  addFileOptions(command)
+    .addOption(
+      new Option(
+        "--format <format>",
+        "send JSON as it is and tables as JSON, or all as Avro in Confluent's wire format",
+      )
+        .choices(["json", "avro"])
+        .default("json"),
     )
+    .addOption(new Option("--json", "report as JSON").default(false))
+    .addHelpText("after", help)
+    .action(async (stream: string, file: string | undefined, flags: SendFlags) => {
+      const { send } = await import("../send/send.ts");
+      await send(loadConfig(process.env), stream, file ?? "-", flags);
+    });
+}
+
+/** How the file is to be read. */
+function addFileOptions(command: Command): Command {
+  return command
     .addOption(new Option("--input <kind>", "what the file is, where its name does not say").choices(FILE_KINDS))
     .addOption(
       new Option(
@@ -90,21 +110,7 @@ export function registerSend(program: Command): void {
       new Option("--times <unit>", "what a number says in a column of times").choices(TIME_NUMBERS).default("ms"),
     )
     .addOption(new Option("--dates <order>", "how to read dates with the year last").choices(DATE_ORDERS))
-    .addOption(new Option("--decimal-comma", "numbers are written 12,50").default(false))
-    .addOption(
-      new Option(
-        "--format <format>",
-        "send JSON as it is and tables as JSON, or all as Avro in Confluent's wire format",
-      )
-        .choices(["json", "avro"])
-        .default("json"),
-    )
-    .addOption(new Option("--json", "report as JSON").default(false))
-    .addHelpText("after", help)
-    .action(async (stream: string, file: string | undefined, flags: SendFlags) => {
-      const { send } = await import("../send/send.ts");
-      await send(loadConfig(process.env), stream, file ?? "-", flags);
-    });
+    .addOption(new Option("--decimal-comma", "numbers are written 12,50").default(false));
 }
 
 /**

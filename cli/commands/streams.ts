@@ -43,6 +43,12 @@ export function registerStreams(program: Command): void {
       const { listStreams } = await import("../status/list-streams.ts");
       await listStreams(loadConfig(process.env), json);
     });
+  registerQuality(group);
+  registerRecheck(group);
+  registerAcceptLog(group);
+}
+
+function registerQuality(group: Command): void {
   group
     .command("quality")
     .description("show a stream's quality over time, by when Kafka got the records")
@@ -69,6 +75,9 @@ export function registerStreams(program: Command): void {
         json,
       });
     });
+}
+
+function registerRecheck(group: Command): void {
   group
     .command("recheck")
     .description("ask the schema registry again for Avro schemas that it did not know")
@@ -88,7 +97,6 @@ Example:
       const { recheckStreams } = await import("../operations/recheck.ts");
       await recheckStreams(loadConfig(process.env), ids, json);
     });
-  registerAcceptLog(group);
 }
 
 function registerAcceptLog(group: Command): void {

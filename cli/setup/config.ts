@@ -386,16 +386,7 @@ export function hasOwnDefinitions(env: Environment): boolean {
  * that `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
  */
 export function loadConfig(env: Environment): Config {
-  const problems: string[] = [];
-  const read = <T>(setting: Setting<T>): T => {
-    const { variable, shape } = setting;
-    const text = env[variable] === "" ? undefined : env[variable];
-    const parsed = shape.safeParse(text);
-    if (parsed.success) return parsed.data;
-    const wanted = parsed.error.issues.map(({ message }) => message).join("; ");
-    problems.push(`${variable}${wrongValue(setting, text ?? "")} (${wanted})`);
-    return undefined as T; // never seen: with a problem there is no config
-  };
+  const { read, problems } = readingOf(env);
   const ports = {
     apiPort: read(settings.apiPort),
     speedPort: read(settings.speedPort),
@@ -444,4 +435,19 @@ export function loadConfig(env: Environment): Config {
   if (problems.length === 0) return config;
   const hint = "correct or unset these variables; `tideline --help` lists them all";
   throw new TidelineError("CONFIG_INVALID", `wrong settings: ${problems.join(", ")}`, hint);
+}
+
+/** How single settings are read, and what was wrong with them so far. */
+function readingOf(env: Environment) {
+  const problems: string[] = [];
+  const read = <T>(setting: Setting<T>): T => {
+    const { variable, shape } = setting;
+    const text = env[variable] === "" ? undefined : env[variable];
+    const parsed = shape.safeParse(text);
+    if (parsed.success) return parsed.data;
+    const wanted = parsed.error.issues.map(({ message }) => message).join("; ");
+    problems.push(`${variable}${wrongValue(setting, text ?? "")} (${wanted})`);
+    return undefined as T; // never seen: with a problem there is no config
+  };
+  return { read, problems };
 }

@@ -1,8 +1,8 @@
 import { normal, pick } from "../../../core/numbers/random.ts";
 import { inventoryReserved } from "../../../schemas/inventory-reserved.ts";
 import { type OrderCancelled, orderCancelled } from "../../../schemas/order-cancelled.ts";
-import { orderCompleted } from "../../../schemas/order-completed.ts";
-import { orderCreated } from "../../../schemas/order-created.ts";
+import { type OrderCompleted, type OrderCompletedV1, orderCompleted } from "../../../schemas/order-completed.ts";
+import { type OrderCreated, orderCreated } from "../../../schemas/order-created.ts";
 import { paymentProcessed } from "../../../schemas/payment-processed.ts";
 import type { Product } from "./catalogue.ts";
 import type { Customer } from "./customers.ts";
@@ -36,12 +36,7 @@ const oldRegion = "latam";
 export function lifeOf(customer: Customer, cart: readonly Product[], createdMs: number, run: Run): ShopEvent[] {
   const { random } = run;
   const { region } = customer;
-  const items = cart.map(({ sku, category, unitCents }) => ({
-    sku,
-    category,
-    quantity: random() < 0.8 ? 1 : 2 + Math.floor(3 * random()),
-    unit_cents: unitCents,
-  }));
+  const items = itemsOf(cart, run);
   const amount_cents = items.reduce((sum, { quantity, unit_cents }) => sum + quantity * unit_cents, 0);
   const tax_cents = Math.round((amount_cents * region.taxPercent) / 100);
   const order_id = `o-${run.name}`;
@@ -95,15 +90,27 @@ export function lifeOf(customer: Customer, cart: readonly Product[], createdMs: 
 
   const dearest = items.reduce((a, b) => (b.quantity * b.unit_cents > a.quantity * a.unit_cents ? b : a));
   const what = { completed_at: completedMs, category: dearest.category, buyer_id, amount_cents, test_order };
-  const old = { event_id: event_id(), ...of, ...what };
   const times = { created_at: createdMs, reserved_at: reservedMs, paid_at: paidMs };
-  const newest = { ...old, tax_cents, items, ...times };
-  events.push(
-    region.name === oldRegion
-      ? { ...happened(orderCompleted, newest, 1), event: old }
-      : happened(orderCompleted, newest),
-  );
+  events.push(completion({ event_id: event_id(), ...of, ...what }, { tax_cents, items, ...times }));
   return events;
+}
+
+/** The products of a cart, mostly one of each. */
+function itemsOf(cart: readonly Product[], { random }: Run): OrderCreated["items"] {
+  return cart.map(({ sku, category, unitCents }) => ({
+    sku,
+    category,
+    quantity: random() < 0.8 ? 1 : 2 + Math.floor(3 * random()),
+    unit_cents: unitCents,
+  }));
+}
+
+/** The last event of an order, in the version that its region's system writes. */
+function completion(old: OrderCompletedV1, added: Omit<OrderCompleted, keyof OrderCompletedV1>): ShopEvent {
+  const newest = { ...old, ...added };
+  return old.region === oldRegion
+    ? { ...happened(orderCompleted, newest, 1), event: old }
+    : happened(orderCompleted, newest);
 }
 
 /** Log-normal, at most a quarter of an hour: milliseconds. */
