@@ -1,5 +1,5 @@
 import type { Manifest } from "../core/log/documents.ts";
-import { cutReached } from "../core/log/position.ts";
+import { cutReached, type EpochMs } from "../core/log/position.ts";
 import type { Chain } from "../store/redis/chain.ts";
 import { closedOf } from "../store/redis/chain-state.ts";
 
@@ -13,18 +13,20 @@ export interface LiveRoomDeps {
   readonly chain: Chain;
   /** The newest manifest, begun if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
+  /** The wall clock, which versions have the time of. The clock of a lane has another beginning. */
+  readonly wallMs: () => EpochMs;
 }
 
 /**
  * Lets segments leave Redis that a version has: without need they stay until the next version. Returns how many cells
  * Redis has that are in no version yet.
  */
-export async function makeRoom({ chain: redis, newestManifest }: LiveRoomDeps, nowMs: number): Promise<number> {
+export async function makeRoom({ chain: redis, newestManifest, wallMs }: LiveRoomDeps): Promise<number> {
   const { cut, createdAtMs } = await newestManifest();
   const chain = await redis.load();
   if (chain === null) return 0;
   const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
-  const ageMs = nowMs - createdAtMs;
+  const ageMs = wallMs() - createdAtMs;
   // A version of the future is of a clock that was set: its age says nothing.
   if (settled.length > 0 && (ageMs > ROOM_AFTER_MS || ageMs < 0)) await redis.trim(cut);
   return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);

@@ -207,6 +207,7 @@ function trackOf(definition: Definition, topic: string, { options, stores, metri
     archiveTails: (topicId) => archive.tails(topic, topicId),
     requireRedis: () => requireNoEviction(redis),
     askToSettle: () => requests.add(definition.view.name),
+    wallMs: () => Date.now(),
     metrics,
     logger: options.logger,
   });

@@ -3,7 +3,7 @@ import type { Generation } from "../core/definition/generation.ts";
 import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutToJson } from "../core/log/position.ts";
+import { at, type Cut, cutToJson, type EpochMs } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import { sqlFailed } from "../store/duckdb/duck-errors.ts";
@@ -49,6 +49,8 @@ export interface TrackDeps {
   readonly requireRedis: () => Promise<void>;
   /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
   readonly askToSettle: () => Promise<void>;
+  /** The wall clock, which versions have the time of. */
+  readonly wallMs: () => EpochMs;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -148,7 +150,7 @@ export class ViewTrack {
       await this.#deps.requireRedis();
       const { topic, partitions, bounds } = source;
       this.#move({ kind: "attaching", partitions });
-      if (this.#state.settlingSinceMs !== null) await makeRoom(this.#deps, nowMs);
+      if (this.#state.settlingSinceMs !== null) await makeRoom(this.#deps);
       const compared = { log: source.reads, topic, topicId: source.info.id, bounds };
       await requireReached(compared, only(partitions, tails));
       const { chain, marks } = await healthyChain(this.#deps, compared, tails, partitions);
@@ -352,7 +354,7 @@ export class ViewTrack {
   async #run(effect: TrackEffect): Promise<void> {
     if (effect.kind === "ask-to-settle") return this.#deps.askToSettle();
     const { live, nowMs } = effect;
-    await this.#handle({ kind: "room-made", live: { ...live, cells: await makeRoom(this.#deps, nowMs) }, nowMs });
+    await this.#handle({ kind: "room-made", live: { ...live, cells: await makeRoom(this.#deps) }, nowMs });
   }
 }
 

@@ -97,6 +97,7 @@ class LaneView {
         this.askedToSettle += 1;
       },
       archiveTails: async () => new Map(),
+      wallMs: () => 0,
       metrics,
       logger,
     });
