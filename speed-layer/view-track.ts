@@ -321,7 +321,7 @@ export class ViewTrack {
       const answered = replies.length === applications.length ? applications.slice(index, index + 1) : applications;
       const partitions = answered.map(({ partition }) => partition);
       await this.#handle(eventOf(reply, this.name, partitions, nowMs));
-      if (reply.kind === "position") metrics.repositioned.inc({ view: this.name });
+      if (reply.kind === "position") this.#noteRefused(answered, reply.stored);
       if (reply.kind !== "ok") continue;
       for (const { ledger } of answered) metrics.records.inc({ view: this.name }, ledger.records);
       openWork = Math.max(openWork, reply.openWork);
@@ -332,6 +332,16 @@ export class ViewTrack {
     await this.#handle({ kind: "counted", live: { cells, maxCells: definition.view.maxCells, taken, left }, nowMs });
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#compaction.whenDue();
+  }
+
+  #noteRefused(applications: readonly Application[], stored: Cut): void {
+    const { definition, metrics, logger } = this.#deps;
+    metrics.repositioned.inc({ view: this.name });
+    const spans = applications.map(({ partition, from, to }) => ({ partition, from: `${from}`, to: `${to}` }));
+    logger.warn(
+      { stream: definition.view.stream.name, view: this.name, spans, stored: cutToJson(stored) },
+      "apply refused: Redis has another position stored",
+    );
   }
 
   /** Takes the state that an event leads to, and does what has to be done. */

@@ -186,7 +186,9 @@ class Tracked {
 }
 
 test("an answer that puts a view's position back while a batch is prepared loses nothing", async () => {
-  const tracked = await Tracked.open({ chain: new Chain(redis, namespace, generation) });
+  const lines: string[] = [];
+  const logger = pino({ level: "warn" }, { write: (line) => lines.push(line) });
+  const tracked = await Tracked.open({ chain: new Chain(redis, namespace, generation), logger });
   expect(tracked.track.phase).toBe("live");
   const apply = async (prepared: { applying: Promise<(() => Promise<void>) | null> }) => {
     const application = await prepared.applying;
@@ -194,6 +196,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
     await application?.();
   };
 
+  lines.splice(0); // of the chain's beginning
   const asItWas = await copyOf(redis, namespace);
   await apply(await tracked.prepare(await grow(0n)));
   expect(await tracked.applied()).toBe(3n);
@@ -209,6 +212,11 @@ test("an answer that puts a view's position back while a batch is prepared loses
   await apply(third);
   expect(await tracked.applied()).toBe(0n);
   expect(tracked.position()).toBe(0n);
+  const refused = { stream: "ticks", view: everything.name, stored: { 0: "0" } };
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { ...refused, spans: [{ partition: 0, from: "3", to: "6" }] },
+    { ...refused, spans: [{ partition: 0, from: "6", to: "9" }] },
+  ]);
 
   await tracked.decoder.forget([0]);
   await apply(await tracked.prepare(await fetch(0n, 9n)));
