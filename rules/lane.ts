@@ -3,7 +3,7 @@ import { type Match, type OpenedAlert, openedBy } from "../core/alerts/alert.ts"
 import type { Stream } from "../core/contract/stream.ts";
 import type { Rule } from "../core/definition/rule.ts";
 import type { TidelineError } from "../core/errors.ts";
-import { at, type Cut, type Position, positionsBetween } from "../core/log/position.ts";
+import { at, type Cut, farthest, nearestIn, type Position, positionsBetween } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
@@ -89,10 +89,7 @@ export class RuleLane {
 
   /** The furthest position of its rules, by partition. */
   get front(): Cut {
-    const front = new Map<number, Position>();
-    for (const { positions } of this.#tracks)
-      for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
-    return front;
+    return farthest(...[...this.#tracks].map(({ positions }) => positions));
   }
 
   /**
@@ -100,8 +97,11 @@ export class RuleLane {
    * begin again from what is stored then.
    */
   async step(): Promise<number> {
-    const { log, topic, writers, signal, nowMs } = this.#deps;
-    const wanted = this.#wanted();
+    const { log, topic, partitions, writers, signal, nowMs } = this.#deps;
+    const wanted = nearestIn(
+      partitions,
+      [...this.#tracks].map(({ positions }) => positions),
+    );
     if (wanted.size === 0) {
       await delay(IDLE_WAIT_MS, undefined, { signal }).catch(() => undefined);
       return 0;
@@ -153,19 +153,6 @@ export class RuleLane {
     const alerts = opened.filter((alert) => alert.partition === partition);
     await this.#deps.writers.get(partition)?.write(alerts, moved, this.#deps.nowMs());
     for (const { positions } of behind) positions.set(partition, to);
-  }
-
-  /** Per partition the smallest position of the rules. */
-  #wanted(): Map<number, Position> {
-    const wanted = new Map<number, Position>();
-    for (const { positions } of this.#tracks) {
-      for (const partition of this.#deps.partitions) {
-        const held = at(positions, partition);
-        const least = wanted.get(partition);
-        if (least === undefined || held < least) wanted.set(partition, held);
-      }
-    }
-    return wanted;
   }
 
   /** After every seek the decoder reloads the ids before the new position (invariant 4). */

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Stream } from "../core/contract/stream.ts";
-import { at, type Cut, cutToJson, type Position } from "../core/log/position.ts";
+import { at, type Cut, cutToJson, farthest, nearestIn, type Position } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import type { DecodedBatch } from "../store/decode/decoded-batch.ts";
 import { Decoder, type ScannedBatch } from "../store/decode/decoder.ts";
@@ -124,10 +124,7 @@ export class Lane {
 
   /** The furthest position that any of its views has reached, per partition. */
   get front(): Cut {
-    const front = new Map<number, Position>();
-    for (const { positions } of this.#live())
-      for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
-    return front;
+    return farthest(...this.#live().map(({ positions }) => positions));
   }
 
   /** Whether it may take a view in without reading again what its own live views have read. */
@@ -162,7 +159,10 @@ export class Lane {
   async step(assigned: readonly number[]): Promise<number> {
     const { stream, clock, metrics, pacing } = this.#deps;
     const partitions = await this.#attach(await this.#readable(assigned));
-    const wanted = this.#wanted(partitions);
+    const wanted = nearestIn(
+      partitions,
+      this.#live().map(({ positions }) => positions),
+    );
     if (wanted.size === 0) {
       this.#lags.clear();
       await this.#applying.settle();
@@ -285,19 +285,6 @@ export class Lane {
       if (track.phase === "live" && isBehind(track, others)) await this.#deps.moveOut(track);
       if (track.phase === "live") this.#returning.delete(track);
     }
-  }
-
-  /** Per partition the smallest position of the live views. */
-  #wanted(partitions: readonly number[]): Map<number, Position> {
-    const wanted = new Map<number, Position>();
-    for (const { positions } of this.#live()) {
-      for (const partition of partitions) {
-        const held = at(positions, partition);
-        const least = wanted.get(partition);
-        if (least === undefined || held < least) wanted.set(partition, held);
-      }
-    }
-    return wanted;
   }
 
   /**

@@ -62,6 +62,17 @@ export function nearest(...cuts: Cut[]): Cut {
   return others.reduce(lower, first);
 }
 
+/** As `nearest`, with these partitions and no others. Empty without cuts. */
+export function nearestIn(partitions: readonly number[], cuts: readonly Cut[]): Cut {
+  const lower = new Map<number, Position>();
+  for (const cut of cuts)
+    for (const one of partitions) {
+      const [held, least] = [at(cut, one), lower.get(one)];
+      if (least === undefined || held < least) lower.set(one, held);
+    }
+  return lower;
+}
+
 /**
  * How many positions `to` lies beyond `from`, over all partitions of `to`: one in which `from` is further counts none.
  */
