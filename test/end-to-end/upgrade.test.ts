@@ -49,6 +49,9 @@ const weather: Model<Reading> = {
   measures: {
     readings: { kind: "count" },
     wind: { kind: "sum", of: ({ wind }) => wind ?? null },
+    coldest: { kind: "min", of: ({ celsius }) => celsius },
+    warmest: { kind: "max", of: ({ celsius }) => celsius },
+    mean: { kind: "avg", of: ({ celsius }) => Math.round(celsius * 10), places: 1 },
     spread: { kind: "quantile", of: ({ wind }) => wind ?? null, at: [0.5, 0.9, 0.99], error: 0.05 },
     stations: { kind: "distinct", of: ({ station }) => station },
     latest: { kind: "last", of: ({ id }) => id },
