@@ -37,7 +37,16 @@ export interface SettlementsOptions {
   readonly everyMs: number;
   readonly failures: Pick<FailureTracker, "watch">;
   readonly logger: Logger;
+  readonly clocks?: Clocks;
 }
+
+/** Milliseconds. What happens in this process is timed by the first; when a version was made is on the second. */
+interface Clocks {
+  readonly steadyMs: () => number;
+  readonly wallMs: () => number;
+}
+
+const CLOCKS: Clocks = { steadyMs: () => performance.now(), wallMs: () => Date.now() };
 
 const LOOK_EVERY_MS = 1_000;
 /** A stream is settled by itself so often at most. */
@@ -48,7 +57,7 @@ const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] }
 
 /** What this process knows of a stream. */
 interface Known {
-  /** When it last tried to start a settlement, on the monotonic clock; absent: not yet. */
+  /** When it last tried to start a settlement, on the steady clock; absent: not yet. */
   triedAtMs?: number;
   /**
    * Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition.
@@ -76,6 +85,7 @@ interface Known {
  */
 export class Settlements {
   readonly #options: SettlementsOptions;
+  readonly #clocks: Clocks;
   readonly #known = new Map<string, Known>();
   readonly #ending = new AbortController();
   #connection: Promise<Connection> | null = null;
@@ -83,6 +93,7 @@ export class Settlements {
 
   constructor(options: SettlementsOptions, everyMs = LOOK_EVERY_MS) {
     this.#options = options;
+    this.#clocks = options.clocks ?? CLOCKS;
     this.#ended = this.#follow(everyMs).catch(() => {}); // ended
   }
 
@@ -147,7 +158,8 @@ export class Settlements {
     };
     this.#known.set(stream.name, known);
     if (known.underWay !== null && !(await this.#hasEnded(stream, known, known.underWay))) return;
-    const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
+    const sinceMs =
+      known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : this.#clocks.steadyMs() - known.triedAtMs;
     if (sinceMs < LEAST_BETWEEN_MS) return;
     const isFirst = !known.begun;
     const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
@@ -155,7 +167,7 @@ export class Settlements {
     if (isSettled || (!isFirst && !(await this.#isTime(stream, end, { sinceMs, known })))) return;
     if (!isFirst && !this.#isItsTurn(known)) return;
     known.dueSinceMs = null;
-    known.triedAtMs = performance.now();
+    known.triedAtMs = this.#clocks.steadyMs();
     const client = await this.#client();
     if (!isFirst && (await isPaused(client, scheduleId(namespace, "settle", stream.name)))) return;
     // One that runs already may have chosen its cuts before `end`: it is looked at again.
@@ -206,15 +218,17 @@ export class Settlements {
     const settled = nearest(...published.map(({ cut }) => cut));
     if (positionsBetween(settled, end) >= MANY_RECORDS) return true;
     // Another worker may have settled it. A clock that was set is not believed.
-    const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
+    const agesMs = published
+      .map(({ createdAtMs }) => this.#clocks.wallMs() - createdAtMs)
+      .filter((ageMs) => ageMs >= 0);
     return Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
   }
 
   /** Whether a stream that is due is settled now, or waits for others. */
   #isItsTurn(known: Known): boolean {
-    known.dueSinceMs ??= performance.now();
+    known.dueSinceMs ??= this.#clocks.steadyMs();
     const underWay = [...this.#known.values()].filter((one) => one.underWay !== null).length;
-    return isItsTurn({ underWay, waitedMs: performance.now() - known.dueSinceMs });
+    return isItsTurn({ underWay, waitedMs: this.#clocks.steadyMs() - known.dueSinceMs });
   }
 
   /** One connection for all of them, opened again when it failed. */
