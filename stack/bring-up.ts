@@ -182,8 +182,9 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
     await Promise.race([upTasks(options, servers, steps, started).run(), aborted(interrupts.stop)]);
     interrupts.stop.throwIfAborted();
     for (const handle of started.processes) void supervise(handle, { say, signal });
+    // First what the commands of the overview need.
+    if (notes.length > 0) say(`${notes.join("\n")}\n`);
     say(overview(servers, ports, home, options.firstSteps));
-    if (notes.length > 0) say(`\n${notes.join("\n")}`);
     if (unready.length > 0) say(`\nNot everything works; \`npx tideline status\` shows it:\n  ${unready.join("\n  ")}`);
     unready = null;
     await aborted(interrupts.stop);

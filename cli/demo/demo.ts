@@ -102,7 +102,7 @@ function introduction(settings: Readonly<Record<string, string>>): string {
   return [
     "Before commands in another terminal:",
     `  export ${words.join(" ")}`,
-    "Ctrl+C also removes all that this demo has made.",
+    "Ctrl+C removes all that this demo has made.",
   ].join("\n");
 }
 
