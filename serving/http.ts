@@ -16,7 +16,7 @@ import { requireCaller, requireKeys, type ServedSubject } from "./access/access.
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
 import { malformed, PROBLEM_TYPE, type Refusal, refusalOf } from "./common/problem.ts";
-import { badRequest, hostNotAllowed, serverClosing } from "./common/refusals.ts";
+import { badRequest, hostNotAllowed, nothingHere, serverClosing, uriTooLong } from "./common/refusals.ts";
 import { remembered } from "./common/remembered.ts";
 import { withAccount } from "./common/turns.ts";
 import { forwarding } from "./forward.ts";
@@ -222,11 +222,7 @@ function sendProblem(
 /** What is wrong with a URL whatever it asks for. */
 function urlProblem(request: FastifyRequest): TidelineError | null {
   if (request.url.length > MAX_QUERY_LENGTH)
-    return new TidelineError(
-      "URI_TOO_LONG",
-      `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`,
-      "",
-    );
+    return uriTooLong(`the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);
   if (request.is404) return null;
   const { problems } = request.query as Parameters;
   return problems.length > 0 ? badRequest(problems) : null;
@@ -253,7 +249,7 @@ const ADDRESS = new RegExp(`^/(${ADDRESSES.join("|")})/?$`);
 function notRouted(app: FastifyInstance, request: FastifyRequest): TidelineError {
   const path = request.url.split("?", 1)[0] ?? "";
   const known = request.method !== "GET" && (ADDRESS.test(path) || app.hasRoute({ method: "GET", url: path }));
-  if (!known) return new TidelineError("NOT_FOUND", "there is nothing at this address; /docs shows what there is", "");
+  if (!known) return nothingHere();
   const allow = mayBePosted(path) ? "GET, HEAD, POST" : "GET, HEAD";
   const problem = `${request.method} is not possible here`;
   return new TidelineError("METHOD_NOT_ALLOWED", problem, "", {

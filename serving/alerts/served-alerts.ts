@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type Alert, AlertStates } from "../../core/alerts/alert-states.ts";
-import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import { isTidelineError } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { AlertFeed } from "../../store/alerts/alert-feed.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
+import { tooManyStreams } from "../common/refusals.ts";
 
 export interface ServedAlertsOptions {
   readonly brokers: string;
@@ -75,11 +76,7 @@ export class ServedAlerts {
   async subscribe(onAlert: AlertListener, onEnd: () => void, isPatient = false): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#stopping.signal.aborted || this.#listeners.size >= maxStreams)
-      throw new TidelineError(
-        "TOO_MANY_STREAMS",
-        `this server keeps ${maxStreams} streams of alerts, and has them`,
-        "",
-      );
+      throw tooManyStreams(maxStreams, "streams of alerts");
     const nowMs = Date.now();
     // The topic may have been made since it was looked for.
     if (this.#isMissing) this.#lookAgain();

@@ -5,7 +5,7 @@ import { type Cut, cutReached, cutsEqual, type EpochMs } from "../../core/log/po
 import type { Query } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { askLess } from "../common/refusals.ts";
+import { askLess, tooManyStreams } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
 import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 import type { Reader } from "../read/reader.ts";
@@ -116,7 +116,7 @@ export class LiveFeeds {
    */
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
-    if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams);
+    if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams, "live streams");
     const { described, query, intervalMs, numbers } = subscription;
     const key = JSON.stringify([described.definition.generation, intervalMs, numbers, queryKey(query)]);
     const feed = this.#feeds.get(key) ?? new Feed(this.#options, subscription);
@@ -346,8 +346,4 @@ function tooLargeForLive(size: number, most: number): TidelineError {
 function tooManyLargeStreams(): TidelineError {
   const message = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
   return new TidelineError("TOO_MANY_STREAMS", message, "");
-}
-
-function tooManyStreams(maxStreams: number): TidelineError {
-  return new TidelineError("TOO_MANY_STREAMS", `this server keeps ${maxStreams} live streams, and has them`, "");
 }

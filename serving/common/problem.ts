@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type ErrorCode, isTidelineError, sentencesOf, TidelineError } from "../../core/errors.ts";
+import { type ErrorCode, isTidelineError, sentencesOf, type TidelineError } from "../../core/errors.ts";
 import { list } from "../../core/json-parts.ts";
+import { nothingHere, uriTooLong } from "./refusals.ts";
 
 /** How HTTP tells a client of an error. */
 interface Meaning {
@@ -128,8 +129,8 @@ interface HttpError {
 export function refusalOf(error: unknown): Refusal {
   if (isTidelineError(error)) return namedRefusal(error);
   const { statusCode, message } = (error ?? {}) as HttpError;
-  if (statusCode === 404) return namedRefusal(new TidelineError("NOT_FOUND", "there is nothing at this address", ""));
-  if (statusCode === 414) return namedRefusal(new TidelineError("URI_TOO_LONG", message ?? "the URL is too long", ""));
+  if (statusCode === 404) return namedRefusal(nothingHere());
+  if (statusCode === 414) return namedRefusal(uriTooLong(message ?? "the URL is too long"));
   return statusCode !== undefined && statusCode >= 400 && statusCode < 500
     ? malformed(statusCode, message ?? "malformed", "see /docs")
     : INTERNAL;

@@ -22,7 +22,22 @@ export function askLess(wrong: WrongParameter, how: "for" | "with" = "for"): Tid
 
 /** For more than this server can hold in its queues. */
 export function overloaded(message: string): TidelineError {
-  return new TidelineError("TOO_MANY_REQUESTS", message, "");
+  return new TidelineError("TOO_MANY_REQUESTS", message, "ask again later, or for less");
+}
+
+/** `kind`: of what a server keeps at most this many at a time, such as "live streams". */
+export function tooManyStreams(most: number, kind: string): TidelineError {
+  const hint = "end one that is not needed, or ask again later";
+  return new TidelineError("TOO_MANY_STREAMS", `this server has ${most} ${kind}, and keeps no more`, hint);
+}
+
+export function uriTooLong(message: string): TidelineError {
+  return new TidelineError("URI_TOO_LONG", message, "ask for fewer measures, dimensions or values in one request");
+}
+
+/** For a path that is not one of the API. */
+export function nothingHere(): TidelineError {
+  return new TidelineError("NOT_FOUND", "there is nothing at this address", "/docs shows what there is");
 }
 
 /** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */

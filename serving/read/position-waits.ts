@@ -40,9 +40,9 @@ export class PositionWaits {
           if (cutReached(reading.applied, min)) return reading;
           applied = reading.applied;
         }
-        if (performance.now() >= deadlineMs) throw notReached(behind(applied, min, waitMs));
+        if (performance.now() >= deadlineMs) throw behind(applied, min, waitMs);
         await delay(pollMs, undefined, { signal }).catch(() => {
-          throw notReached("the client has left");
+          throw notReached("the client has left", "");
         });
       }
     } finally {
@@ -51,10 +51,11 @@ export class PositionWaits {
   }
 }
 
-function behind(applied: Cut, min: Cut, waitMs: number): string {
-  return `after ${waitMs} ms the answer would still be at ${cutText(applied)}, and is to include ${cutText(min)}`;
+function behind(applied: Cut, min: Cut, waitMs: number): TidelineError {
+  const ends = `${cutText(applied)}, and is to include ${cutText(min)}`;
+  return notReached(`after ${waitMs} ms the answer would still be at ${ends}`, "ask again, or with a longer wait");
 }
 
-function notReached(message: string): TidelineError {
-  return new TidelineError("NOT_REACHED", message, "");
+function notReached(message: string, hint: string): TidelineError {
+  return new TidelineError("NOT_REACHED", message, hint);
 }

@@ -7,7 +7,6 @@ import {
   clientLeft,
   hostNotAllowed,
   keyUnknown,
-  overloaded,
   serverClosing,
   viewUnknown,
 } from "../../serving/common/refusals.ts";
@@ -91,7 +90,7 @@ describe("the detail of", () => {
   const wrong = { parameter: "limit", problem: "too many", allowed: "fewer" };
 
   test("an error without a hint is its message", () => {
-    expect(detailOf(overloaded("too many wait")).detail).toBe("too many wait");
+    expect(detailOf(serverClosing()).detail).toBe("this server is closing");
   });
 
   test("a question that is to be changed is one sentence, and its parameters are beside it", () => {
@@ -149,8 +148,14 @@ test("errors of the framework keep their status, and are requests that are wrong
   };
   expect(sent(415, "no such type")).toEqual([415, "BAD_REQUEST", "no such type", "see /docs"]);
   expect(sent(413)).toEqual([413, "BAD_REQUEST", "malformed", "see /docs"]);
-  expect(sent(404)).toEqual([404, "NOT_FOUND", "there is nothing at this address", undefined]);
-  expect(sent(414)).toEqual([414, "URI_TOO_LONG", "the URL is too long", undefined]);
+  expect(sent(404)).toEqual([
+    404,
+    "NOT_FOUND",
+    "there is nothing at this address. /docs shows what there is",
+    undefined,
+  ]);
+  const shorter = "the URL is too long. Ask for fewer measures, dimensions or values in one request";
+  expect(sent(414)).toEqual([414, "URI_TOO_LONG", shorter, undefined]);
 });
 
 test("a stream ends for what is wrong with the question, and tells the rest as an event", () => {

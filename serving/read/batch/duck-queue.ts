@@ -106,5 +106,5 @@ function tooSlow(timeoutMs: number): TidelineError {
   const message =
     `reading the batch version took longer than ${timeoutMs / 1_000} s although the ` +
     "question is within its budget: the server is overloaded";
-  return new TidelineError("TOO_SLOW", message, "", { retryAfterSeconds: 5 });
+  return new TidelineError("TOO_SLOW", message, "ask again later", { retryAfterSeconds: 5 });
 }
