@@ -113,7 +113,8 @@ async function applied(records: number): Promise<Answer> {
       complete && Object.values(position.applied).reduce((sum, offset) => sum + Number(offset), 0) === records,
     300_000,
   );
-  return ask();
+  // On a busy machine live state of forty thousand cells may come too late for one answer, which says so.
+  return until(`a complete answer about ${records} flights`, ask, ({ complete }) => complete, 60_000);
 }
 
 describe.sequential("real flights, as many as there are every night", () => {

@@ -45,7 +45,7 @@ describe("mutants are found", () => {
     await rm(home, { recursive: true, force: true });
   });
 
-  test.each(inReach)("$name: $what", { timeout: 600_000 }, async (mutant) => {
+  test.each(inReach)("$name: $what", { timeout: 1_200_000 }, async (mutant) => {
     const folder = await testBuild([mutant], join(home, mutant.name));
     const environment = await Environment.open(await loadProtocol(folder), ownDatabase("mutants"));
     try {

@@ -51,7 +51,7 @@ test("every answer is the fold of the log at its position, and everything comes 
   expect(seen.complete).toBeGreaterThan(seen.simulations * 5);
   expect(seen.versions).toBeGreaterThan(seen.simulations);
   expect(seen.restored).toBeGreaterThan(0);
-}, 600_000);
+}, 1_800_000);
 
 test("a log that lost its end and was written again is never counted together with what it lost, until somebody accepts it", async () => {
   const seen = { simulations: 0, answers: 0, archived: 0 };
@@ -76,4 +76,4 @@ test("a log that lost its end and was written again is never counted together wi
   // good as impossible.
   expect(seen.archived).toBeGreaterThan(0);
   expect(seen.archived).toBeLessThan(seen.simulations);
-}, 600_000);
+}, 1_800_000);
