@@ -5,6 +5,7 @@ import type { EpochMs } from "../../../core/log/position.ts";
 import type { Item, StateValue } from "../../../core/measures/measure.ts";
 import { type Registers, registersFromRedis } from "../../../core/numbers/hll.ts";
 import { type Budget, REGISTERS_A_MERGE, type Spending } from "../../../core/query/budget.ts";
+import type { Asked } from "../../../core/query/present.ts";
 import { answerPlaces, groupMatches, type Query } from "../../../core/query/query.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
 import {
@@ -153,13 +154,6 @@ export function baseWeight({ cells, spending }: AnswerBase): number {
   return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
-/** What is asked of a view, and the event time that the answer is about. */
-export interface AnswerQuestion {
-  readonly view: View;
-  readonly query: Query;
-  readonly window: TimeRange;
-}
-
 /** What of stored state an answer is merged from. */
 export interface AnswerNeeds {
   readonly components: readonly { readonly key: string }[];
@@ -184,7 +178,7 @@ export class AnswerBuilder {
   /** Whether the answer has the view's dimensions, in their order. */
   readonly #keepsGroups: boolean;
 
-  constructor({ view, query, window }: AnswerQuestion, needs: AnswerNeeds, budget: Budget) {
+  constructor({ view, query, window }: Asked, needs: AnswerNeeds, budget: Budget) {
     this.table = new CellTable(view);
     this.#view = view;
     this.#query = query;
