@@ -265,12 +265,17 @@ const folders = {
 
 const everyRoom = `^(${[...Object.keys(rooms), "test"].join("|")})/`;
 
-/** Fixtures of tests that the fault harness uses, too. */
+/**
+ * Fixtures of tests that the fault harness uses, too. Tests import the harness and its mutants; the harness imports
+ * nothing else of `test`, and these files nothing of either.
+ */
 const TEST_TOOLS = "^test/fixtures/(events/flip-bit|events/odd-keys|oracles/oracle|servers/patiently)\\.ts$";
 
 /** What a folder of tests may import of `test`: itself, fixtures, the files at the root of `test`, and its corpus. */
 const testRules = [
-  { from: "fixtures", to: ["fixtures/[^/]+"] },
+  { from: "fixtures/events", to: ["fixtures/events"] },
+  { from: "fixtures/servers", to: ["fixtures/events", "fixtures/servers"] },
+  { from: "fixtures/oracles", to: ["fixtures/events", "fixtures/servers", "fixtures/oracles"] },
   { from: "end-to-end", to: ["bad-input", "end-to-end", "fixtures/[^/]+", "releases"] },
   { from: "(?!fixtures|end-to-end)([^/]+)", to: ["$1", "fixtures/[^/]+"] },
 ].map(({ from, to }) => ({

@@ -19,7 +19,8 @@ import { deadLetterTopic, ensureTopics, topicName } from "../../store/kafka/clus
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { produce } from "../fixtures/events/produce.ts";
-import { everythingModel, type Tick, ticks } from "../fixtures/events/views.ts";
+import { type Tick, ticks } from "../fixtures/events/views.ts";
+import { everythingModel } from "../fixtures/oracles/everything-model.ts";
 import { readLog } from "../fixtures/oracles/log-oracle.ts";
 import { differenceOf, expectedRows, type Model, rowKey } from "../fixtures/oracles/oracle.ts";
 import { addLive, answerBuilder, liveState } from "../fixtures/oracles/served-cells.ts";

@@ -26,8 +26,8 @@ import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { anyText } from "../fixtures/events/any-text.ts";
-import { AT, entriesOf, expectMapsKept, MOST_ENTRIES, mapStream } from "../fixtures/events/map-law.ts";
 import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { AT, entriesOf, expectMapsKept, MOST_ENTRIES, mapStream } from "../fixtures/oracles/map-law.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Objects with free names: scanner, SQL and zod keep the same entries in the same order, or refuse the same. */

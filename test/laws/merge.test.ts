@@ -28,7 +28,8 @@ import { Chain } from "../../store/redis/chain.ts";
 import { tilesOf } from "../../store/redis/chain-state.ts";
 import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
-import { everything, everythingModel, type Tick, ticks } from "../fixtures/events/views.ts";
+import { everything, type Tick, ticks } from "../fixtures/events/views.ts";
+import { everythingModel } from "../fixtures/oracles/everything-model.ts";
 import {
   countedEvents,
   differenceOf,

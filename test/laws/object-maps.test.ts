@@ -16,8 +16,8 @@ import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { anyText } from "../fixtures/events/any-text.ts";
-import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../fixtures/events/map-law.ts";
 import { duckForTests } from "../fixtures/oracles/duck.ts";
+import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../fixtures/oracles/map-law.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fixtures/servers/fetched.ts";
 
 /** Objects with free names whose values are objects: scanner, SQL and zod keep the same entries, or refuse the same. */
