@@ -7,6 +7,7 @@ import {
   MERGE,
   type PresentedField,
   pickedValue,
+  presentInteger,
   type StateValue,
 } from "../measures/measure.ts";
 import { Registers } from "../numbers/hll.ts";
@@ -161,9 +162,7 @@ export function mergeStateRow(table: CellTable, view: View, row: readonly unknow
  * A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null.
  */
 export function groupValue(value: unknown): GroupValue {
-  if (typeof value !== "bigint") return (value ?? null) as GroupValue;
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value.toString();
+  return typeof value === "bigint" ? presentInteger(value) : ((value ?? null) as GroupValue);
 }
 
 export function groupKey(group: readonly GroupValue[]): GroupKey {
