@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { quoteText } from "../../core/contract/sql.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
+import { parquetRows } from "../../store/duckdb/parquet.ts";
 import { revenue } from "../../systems/shop/views/revenue.ts";
 import { BatchLayer } from "../setup/batch-layer.ts";
 import { type Figure, figure, type RatioFigure } from "../setup/figure.ts";
@@ -73,9 +74,7 @@ async function byHand({ stores: { archive, data, log, pool } }: BatchLayer, fold
   for (const partition of partitions)
     for (const { file } of await archive.entries(topic, id, partition)) if (file !== null) files.push(data.path(file));
   const cell = "completed_at // 60000 * 60000 AS bucket, region, category";
-  const source =
-    `read_parquet([${files.map(quoteText).join(", ")}]) WHERE _reject IS ` +
-    "NULL AND NOT _duplicate AND NOT test_order";
+  const source = `${parquetRows(files)} WHERE _reject IS NULL AND NOT _duplicate AND NOT test_order`;
   const statements = {
     values:
       `SELECT ${cell}, count(*) AS orders, sum(amount_cents)::BIGINT AS cents, sum(tax_cents)::BIGINT AS tax, ` +

@@ -6,6 +6,7 @@ import { openSource } from "../../ingest/send/send-rows.ts";
 import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { flights } from "../../schemas/flights.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
+import { parquetRows } from "../../store/duckdb/parquet.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { type EventRecord, openProducer } from "../../store/kafka/produce/producer.ts";
 import { flightsFile } from "../../systems/shop/flights/flights.ts";
@@ -60,7 +61,7 @@ async function flightsCsv(folder: string): Promise<string> {
   const columns =
     "file_row_number AS row, date AS departed_at, delay AS delay_minutes, " +
     "distance AS distance_miles, origin, destination";
-  const select = `SELECT ${columns} FROM read_parquet(${quoteText(source)}, file_row_number = true) LIMIT ${ROWS}`;
+  const select = `SELECT ${columns} FROM ${parquetRows([source], { numbersRows: true })} LIMIT ${ROWS}`;
   await duck.run(`COPY (${select}) TO ${quoteText(file)} (FORMAT csv, HEADER)`);
   duck.closeSync();
   pool.close();

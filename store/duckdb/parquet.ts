@@ -11,12 +11,15 @@ export interface ParquetFiles {
    * are text, which older writers leave out.
    */
   readonly areForeign?: boolean;
+  /** The column `file_row_number` has the place of a row in its file. */
+  readonly numbersRows?: boolean;
 }
 
 /** All rows, in the order of the files. */
 export function parquetRows(paths: readonly string[], files: ParquetFiles = {}): string {
   const options = [
     ...(files.mayLackColumns ? ["union_by_name = true"] : []),
+    ...(files.numbersRows ? ["file_row_number = true"] : []),
     ...(files.areForeign ? ["hive_partitioning = false", "binary_as_string = true"] : []),
   ];
   return `read_parquet(${[listOf(paths), ...options].join(", ")})`;

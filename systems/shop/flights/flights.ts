@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { TidelineError } from "../../../core/errors.ts";
 import { type Duck, DuckPool, rowsOf } from "../../../store/duckdb/duck.ts";
+import { parquetRows } from "../../../store/duckdb/parquet.ts";
 
 export interface SourceFlight {
   /** The flight's row number in the source, 0-based. */
@@ -51,7 +52,7 @@ export function flightsFile(resolve: (name: string) => string = createRequire(im
 export async function openFlights(file: string): Promise<FlightsSource> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(file)] });
   const duck = await pool.connect();
-  const source = `read_parquet('${file.replaceAll("'", "''")}', file_row_number = true)`;
+  const source = parquetRows([file], { numbersRows: true });
   const [[rows] = []] = await rowsOf(duck, `SELECT count(*)::INTEGER FROM ${source}`);
   return {
     rows: Number(rows),
