@@ -1,6 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Logger } from "pino";
-import type { Registry } from "prom-client";
 import { AlertStates } from "../core/alerts/alert-states.ts";
 import { positionsKey } from "../core/alerts/rule-positions.ts";
 import { positionsOf } from "../core/alerts/undelivered.ts";
@@ -23,6 +21,7 @@ import { Failures } from "../store/redis/failures.ts";
 import { openRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
+import type { RoleOptions } from "../store/role-options.ts";
 import { Attempts, PACE, type Pace } from "./attempts.ts";
 import { deliverEach } from "./deliver-each.ts";
 import { deliverGroups } from "./deliver-groups.ts";
@@ -30,17 +29,11 @@ import { type DeliveryMetrics, deliveryMetrics } from "./metrics.ts";
 import type { MailSettings } from "./sender.ts";
 import { senderOf } from "./senders.ts";
 
-export interface DeliveriesOptions {
-  readonly brokers: string;
-  readonly redisUrl: string;
-  readonly dataDir: string;
-  readonly namespace: string;
+export interface DeliveriesOptions extends RoleOptions {
   readonly definitions: Definitions;
   readonly schemaRegistry?: string | null;
   readonly mail: MailSettings;
   readonly pace?: Pace;
-  readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 export interface RunningDeliveries {

@@ -1,15 +1,10 @@
-import type { Logger } from "pino";
-import type { Registry } from "prom-client";
 import type { LagLimits } from "../core/alerts/own-problems.ts";
 import type { Pace } from "../deliveries/attempts.ts";
 import type { MailSettings } from "../deliveries/sender.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
+import type { RoleOptions } from "../store/role-options.ts";
 
-export interface MonitorOptions {
-  readonly brokers: string;
-  readonly redisUrl: string;
-  readonly dataDir: string;
-  readonly namespace: string;
+export interface MonitorOptions extends RoleOptions {
   readonly definitions: Definitions;
   readonly limitsOf: (stream: string) => LagLimits;
   readonly retentionWarnHours: number;
@@ -19,8 +14,6 @@ export interface MonitorOptions {
   /** How this process is called in the journal and in logs. */
   readonly name: string;
   readonly pace?: MonitorPace;
-  readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 /** How a monitor paces itself, in milliseconds. */

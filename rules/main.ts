@@ -1,5 +1,3 @@
-import type { Logger } from "pino";
-import type { Registry } from "prom-client";
 import type { Rule } from "../core/definition/rule.ts";
 import type { Failure } from "../core/failures.ts";
 import { Archive } from "../store/archive/archive.ts";
@@ -14,21 +12,15 @@ import { Failures } from "../store/redis/failures.ts";
 import { openRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
+import type { RoleOptions } from "../store/role-options.ts";
 import { AlertMemory } from "./alert-memory.ts";
 import { ruleMetrics } from "./metrics.ts";
 import { StreamRules } from "./stream-rules.ts";
 
-export interface RulesOptions {
-  readonly brokers: string;
-  /** For what fails alone: alerts and positions need no Redis. */
-  readonly redisUrl: string;
-  readonly dataDir: string;
-  readonly namespace: string;
+export interface RulesOptions extends RoleOptions {
   readonly definitions: Definitions;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
-  readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 export interface RulesHealth {
@@ -61,6 +53,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const directories = [data.path("archive")];
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories, keepsPlans: true });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
+  // For what fails alone: alerts and positions need no Redis.
   const redis = openRedis(options.redisUrl, (error) =>
     logger.warn({ error: error.message }, "Redis connection failed"),
   );

@@ -1,5 +1,4 @@
 import type { Logger } from "pino";
-import type { Registry } from "prom-client";
 import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
@@ -15,30 +14,24 @@ import { DataDirectory } from "../store/files/files.ts";
 import { topicOf } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
-import { FailureTracker } from "../store/redis/failure-tracker.ts";
-import { Failures } from "../store/redis/failures.ts";
+import { type FailureTracker, openTrackedRedis } from "../store/redis/failure-tracker.ts";
 import { requireNoEviction } from "../store/redis/memory-policy.ts";
-import { endRedis, openRedis, type TidelineRedis } from "../store/redis/redis.ts";
+import { endRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { SettleRequests } from "../store/redis/settle-requests.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
+import type { RoleOptions } from "../store/role-options.ts";
 import { STEADY_CLOCK } from "./clock.ts";
 import { PACING, type Pacing } from "./fetches.ts";
 import { type SpeedMetrics, type SpeedState, speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
 
-export interface SpeedOptions {
-  readonly brokers: string;
-  readonly redisUrl: string;
-  readonly dataDir: string;
-  readonly namespace: string;
+export interface SpeedOptions extends RoleOptions {
   readonly definitions: Definitions;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
   readonly pacing?: Pacing;
-  readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 export interface SpeedHealth {
@@ -117,14 +110,10 @@ interface Stores {
   readonly pool: DuckPool;
 }
 
-async function openStores({ brokers, namespace, logger, ...options }: SpeedOptions): Promise<Stores> {
+async function openStores(options: SpeedOptions): Promise<Stores> {
+  const { brokers, namespace } = options;
   const data = new DataDirectory(options.dataDir);
-  const redis = openRedis(options.redisUrl, (error) => {
-    failures.failed(REDIS, error);
-    logger.warn({ error: error.message }, "Redis connection failed");
-  });
-  const failures = new FailureTracker(new Failures(redis, namespace));
-  redis.on("ready", () => failures.succeeded(REDIS));
+  const { redis, failures } = openTrackedRedis(options, REDIS);
   const directories = [data.path("archive")];
   return {
     data,

@@ -1,5 +1,3 @@
-import type { Logger } from "pino";
-import type { Registry } from "prom-client";
 import type { MailSettings } from "../../batch-layer/report/deliver.ts";
 import type { Report } from "../../batch-layer/report/report.ts";
 import { Archive } from "../../store/archive/archive.ts";
@@ -10,21 +8,16 @@ import { Generations } from "../../store/definitions/generations.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
-import { FailureTracker } from "../../store/redis/failure-tracker.ts";
-import { Failures } from "../../store/redis/failures.ts";
-import { endRedis, openRedis } from "../../store/redis/redis.ts";
+import { type FailureTracker, openTrackedRedis } from "../../store/redis/failure-tracker.ts";
+import { endRedis } from "../../store/redis/redis.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
+import type { RoleOptions } from "../../store/role-options.ts";
 import type { ActivityDeps } from "../deps.ts";
 import { batchMetrics } from "../metrics.ts";
 
 /** What a process with activities is configured with. */
-export interface DepsOptions {
-  readonly brokers: string;
-  readonly redisUrl: string;
-  readonly dataDir: string;
-  /** TIDELINE_NAMESPACE. */
-  readonly namespace: string;
+export interface DepsOptions extends RoleOptions {
   readonly definitions: Definitions;
   /** TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
@@ -40,8 +33,6 @@ export interface DepsOptions {
   readonly apiKey?: string | null;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
-  readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 /** How much DuckDB may use in this process. */
@@ -64,7 +55,7 @@ const REDIS = { kind: "workflow", name: "redis", views: [] } as const;
 
 /** Opens everything that activities work with. */
 export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<OpenedDeps> {
-  const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
+  const { brokers, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
   const {
     keepGenerationsMs = KEEP_GENERATIONS_MS,
     report = null,
@@ -75,12 +66,7 @@ export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<O
   const data = new DataDirectory(dataDir);
   const pool = await DuckPool.open({ ...duck, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
-  const redis = openRedis(redisUrl, (error) => {
-    failures.failed(REDIS, error);
-    logger.warn({ error: error.message }, "Redis connection failed");
-  });
-  const failures = new FailureTracker(new Failures(redis, namespace));
-  redis.on("ready", () => failures.succeeded(REDIS));
+  const { redis, failures } = openTrackedRedis(options, REDIS);
   const deadLetters = new DeadLetters(brokers, namespace);
   const generations = new Generations(data);
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));

@@ -1,4 +1,5 @@
 import { setTimeout } from "node:timers/promises";
+import type { Logger } from "pino";
 import { isTidelineError } from "../../core/errors.ts";
 import {
   counted,
@@ -13,7 +14,8 @@ import {
   SAME_REASON,
   succeeded,
 } from "../../core/failures.ts";
-import type { Failures } from "./failures.ts";
+import { Failures } from "./failures.ts";
+import { openRedis } from "./redis.ts";
 
 /** What is known of something before it fails. */
 export interface Failing {
@@ -26,6 +28,24 @@ export interface Failing {
 
 /** The part of a tracker that counts. */
 export type FailureCounter = Pick<FailureTracker, "failed" | "stopped" | "succeeded">;
+
+/** Where Redis is, and who says that it cannot be reached. */
+interface RedisPlace {
+  readonly redisUrl: string;
+  readonly namespace: string;
+  readonly logger: Logger;
+}
+
+/** A client of Redis, and a tracker that counts as failures of `thing` that its connection fails. */
+export function openTrackedRedis({ redisUrl, namespace, logger }: RedisPlace, thing: Failing) {
+  const redis = openRedis(redisUrl, (error) => {
+    failures.failed(thing, error);
+    logger.warn({ error: error.message }, "Redis connection failed");
+  });
+  const failures = new FailureTracker(new Failures(redis, namespace));
+  redis.on("ready", () => failures.succeeded(thing));
+  return { redis, failures };
+}
 
 /** How often problems are written again: well within the time after which readers ignore them. */
 const RENEW_EVERY_MS = 15_000;
