@@ -115,7 +115,7 @@ const folders = {
     decode: ["files", "duckdb", "kafka/cluster", "kafka/read", "archive", "registry"],
     "dead-letters": ["kafka/cluster", "kafka/produce", "kafka/read", "decode"],
     definitions: ["files", "duckdb", "decode"],
-    records: ["duckdb", "kafka/cluster", "kafka/read", "registry", "decode", "definitions"],
+    records: [".", "duckdb", "kafka/cluster", "kafka/read", "registry", "decode", "definitions"],
     alerts: ["files", "duckdb", "kafka/cluster", "kafka/produce", "kafka/read", "decode", "definitions"],
     check: ["duckdb", "kafka/cluster", "kafka/read", "decode", "definitions", "records"],
   },

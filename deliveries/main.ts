@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { AlertStates } from "../core/alerts/alert-states.ts";
 import { positionsKey } from "../core/alerts/rule-positions.ts";
 import { positionsOf } from "../core/alerts/undelivered.ts";
@@ -16,6 +15,7 @@ import { DataDirectory } from "../store/files/files.ts";
 import { rulePositionsTopic, topicName, undeliveredTopic } from "../store/kafka/cluster/topics.ts";
 import { Membership } from "../store/kafka/group/membership.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
+import { pause } from "../store/pause.ts";
 import { FailureTracker } from "../store/redis/failure-tracker.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { openRedis } from "../store/redis/redis.ts";
@@ -146,7 +146,7 @@ class Deliveries {
       while (!this.#stopping.signal.aborted) {
         const signal = AbortSignal.any([this.#stopping.signal, this.#changed.signal]);
         const shares = await this.#shares(one, signal);
-        if (shares.length === 0) await pause(WAIT_MS, signal);
+        if (shares.length === 0) await pause(WAIT_MS, { signal });
         await Promise.all(
           shares.map((partitions) => this.#again(one.name, signal, () => this.#handOver(one, partitions, signal))),
         );
@@ -233,7 +233,7 @@ class Deliveries {
   async #caughtUp(partition: number, signal: AbortSignal): Promise<void> {
     const { stable } = await this.#log.bounds(topicName(this.#options.namespace, alerts.name), [partition]);
     while (!signal.aborted && this.#feed?.hasReached(partition, at(stable, partition)) !== true)
-      await pause(LOOK_EVERY_MS, signal);
+      await pause(LOOK_EVERY_MS, { signal });
     signal.throwIfAborted();
   }
 
@@ -267,7 +267,7 @@ class Deliveries {
         if (signal.aborted) return;
         this.failures.failed(failing, error);
         this.#options.logger.warn({ delivery: name, error: (error as Error).message }, "delivery interrupted");
-        await pause(Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last), signal);
+        await pause(Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last), { signal });
       }
     }
   }
@@ -280,8 +280,4 @@ function undelivered(name: string, reason: string): TidelineError {
     "See whether its receiver is well. `tideline deliveries failed` lists the " +
       "alerts, and `tideline deliveries replay --all` sends them again.",
   );
-}
-
-async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  await delay(durationMs, undefined, { signal }).catch(() => undefined);
 }

@@ -1,10 +1,10 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { OWN_RULE } from "../core/contract/alerts.ts";
 import { type Delivery, delivery, mail as mailTo, withEscalation } from "../core/definition/delivery.ts";
 import { PACE } from "../deliveries/attempts.ts";
 import { type JournalVersion, OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
+import { pause } from "../store/pause.ts";
 import { monitorMetrics } from "./metrics.ts";
 import type { MonitorOptions, MonitorPace } from "./options.ts";
 import { Watcher } from "./watcher.ts";
@@ -90,7 +90,7 @@ async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSi
       aliveAtMs = performance.now();
     }
     if (performance.now() - aliveAtMs >= pace.takeOverMs) return newest.number;
-    await delay(pace.everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+    await pause(pace.everyMs, { signal, ref: false });
   }
   return null;
 }
@@ -106,7 +106,7 @@ async function repeated(
     } catch (error) {
       if (signal.aborted) return;
       logger.error({ error: (error as Error).message }, "the monitor is interrupted");
-      await delay(pace.everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+      await pause(pace.everyMs, { signal, ref: false });
     }
   }
 }

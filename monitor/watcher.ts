@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { NOTHING_SEEN, type Watch, watched } from "../core/alerts/own-alerts.ts";
 import {
   appended,
@@ -16,6 +15,7 @@ import { alerts } from "../core/contract/alerts.ts";
 import type { Delivery } from "../core/definition/delivery.ts";
 import type { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
+import { pause } from "../store/pause.ts";
 import { AlertStream } from "./alert-stream.ts";
 import { HealthChecks } from "./health-checks.ts";
 import type { MonitorMetrics } from "./metrics.ts";
@@ -87,7 +87,7 @@ export class Watcher {
     const stop = AbortSignal.any([signal, this.#ending.signal]);
     while (!stop.aborted) {
       await this.#step();
-      await delay(this.#options.pace.everyMs, undefined, { signal: stop, ref: false }).catch(() => undefined);
+      await pause(this.#options.pace.everyMs, { signal: stop, ref: false });
     }
   }
 

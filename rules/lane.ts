@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type Match, type OpenedAlert, openedBy } from "../core/alerts/alert.ts";
 import type { Stream } from "../core/contract/stream.ts";
 import type { Rule } from "../core/definition/rule.ts";
@@ -9,6 +8,7 @@ import { Decoder } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource } from "../store/kafka/read/log.ts";
+import { pause } from "../store/pause.ts";
 import type { AlertMemory } from "./alert-memory.ts";
 import { evaluate } from "./evaluate.ts";
 import type { RuleMetrics } from "./metrics.ts";
@@ -103,7 +103,7 @@ export class RuleLane {
       [...this.#tracks].map(({ positions }) => positions),
     );
     if (wanted.size === 0) {
-      await delay(IDLE_WAIT_MS, undefined, { signal }).catch(() => undefined);
+      await pause(IDLE_WAIT_MS, { signal });
       return 0;
     }
     await this.#seek(wanted);

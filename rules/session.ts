@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type RulePosition, type RulePositions, startOf } from "../core/alerts/rule-positions.ts";
 import type { Stream } from "../core/contract/stream.ts";
@@ -12,6 +11,7 @@ import type { DedupSources } from "../store/decode/warm-dedup.ts";
 import type { Duck, DuckPool } from "../store/duckdb/duck.ts";
 import { topicName } from "../store/kafka/cluster/topics.ts";
 import { type FetchWatch, type LogBounds, LogReader, type TopicInfo } from "../store/kafka/read/log.ts";
+import { pause } from "../store/pause.ts";
 import type { AlertMemory } from "./alert-memory.ts";
 import { RuleLane, type RuleTrack } from "./lane.ts";
 import type { RuleMetrics } from "./metrics.ts";
@@ -225,7 +225,7 @@ export class RuleSession {
   }
 
   async #pause(durationMs: number): Promise<void> {
-    await delay(durationMs, undefined, { signal: this.#signal }).catch(() => undefined);
+    await pause(durationMs, { signal: this.#signal });
   }
 
   /** Moves the rules of another lane to the main one once they have read all that it has. */

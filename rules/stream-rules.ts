@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Rule } from "../core/definition/rule.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { Membership } from "../store/kafka/group/membership.ts";
 import { isFenced } from "../store/kafka/produce/transactional.ts";
+import { pause } from "../store/pause.ts";
 import type { Failing, FailureCounter } from "../store/redis/failure-tracker.ts";
 import { RuleSession, type SessionDeps } from "./session.ts";
 
@@ -162,7 +162,7 @@ export class StreamRules {
 
   async #pause(durationMs: number, changed: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([this.#stopping.signal, changed]);
-    await delay(durationMs, undefined, { signal }).catch(() => undefined);
+    await pause(durationMs, { signal });
   }
 }
 

@@ -1,10 +1,10 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
+import { pause } from "../store/pause.ts";
 import { Place } from "./common/place.ts";
 
 export interface HelperOptions {
@@ -294,7 +294,7 @@ export class Helper {
 
 /** Waits so long, or until the signal: whether it was so long. */
 async function isLate(ms: number, answered: AbortSignal): Promise<boolean> {
-  await delay(ms, undefined, { signal: answered }).catch(() => undefined);
+  await pause(ms, { signal: answered });
   return !answered.aborted;
 }
 

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { AggregatorRegistry, type Registry } from "prom-client";
 import { z } from "zod";
+import { pause } from "../../store/pause.ts";
 import type { FailureCounter } from "../../store/redis/failure-tracker.ts";
 
 export interface BackgroundProcessOptions {
@@ -109,7 +110,7 @@ export class BackgroundProcess {
       if (signal.aborted) return;
       failures.failed(THING, new Error(`it ended: ${how}`));
       logger.warn({ how, waitMs: this.#waitMs }, "the background process ended, and is started again");
-      await delay(this.#waitMs, undefined, { signal, ref: false }).catch(() => {}); // closing
+      await pause(this.#waitMs, { signal, ref: false }); // closing
       this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
     }
   }

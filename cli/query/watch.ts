@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../../core/errors.ts";
 import { eventData } from "../../core/event-stream.ts";
 import { separated } from "../../core/secrets.ts";
 import type { AnswerBody } from "../../serving/answer/answer-schemas.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
+import { pause } from "../../store/pause.ts";
 import type { Config } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
 import { interruptible } from "../terminal/progress.ts";
@@ -70,7 +70,7 @@ async function follow(
       if (shown === 0) throw apiSilent(url, error);
     }
     screen.lost(url);
-    await sleep(RECONNECT_MS, undefined, { signal: stop }).catch(() => {});
+    await pause(RECONNECT_MS, { signal: stop });
   }
 }
 

@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
 import type { ApplicationFailure } from "@temporalio/common";
 import { saidBy } from "../../activities/said-by.ts";
 import { TidelineError } from "../../core/errors.ts";
+import { pause } from "../../store/pause.ts";
 import { showProgress } from "../terminal/progress.ts";
 
 /** A workflow's run that a command waits for. */
@@ -52,7 +52,7 @@ export async function followRun<T>(
       // Without a worker nobody answers; the run waits for one, and so does this.
       const { done, total } = await ask(run.progress).catch(() => ({ done: 0, total: 0 }));
       if (total > 0) line.update(done, total);
-      await delay(POLL_MS, undefined, { signal: stop }).catch(() => undefined);
+      await pause(POLL_MS, { signal: stop });
     }
     return null;
   } finally {

@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isTidelineError, sentencesOf, TidelineError } from "../../core/errors.ts";
 import { at, type Cut, type CutJson, cutFromJson, partitionsOf } from "../../core/log/position.ts";
 import { separated } from "../../core/secrets.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Trouble } from "../../serving/common/trouble.ts";
+import { pause } from "../../store/pause.ts";
 import { apiSilent } from "../query/answer-text.ts";
 import type { Config } from "../setup/config.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
@@ -67,7 +67,7 @@ export async function waitForViews(
       line.update(Number(most - left), Number(most));
       const isOver = found.every(([, { state }]) => state !== "underway") || performance.now() > endsMs;
       if (isOver || stop.aborted) return found;
-      await sleep(POLL_MS, undefined, { signal: stop }).catch(() => {});
+      await pause(POLL_MS, { signal: stop });
     }
   }).finally(() => line.stop());
   if (process.exitCode === 130) return;

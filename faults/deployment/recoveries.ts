@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { pause } from "../../store/pause.ts";
 import type { Answer } from "../model/answer.ts";
 import { positionsOf, reaches } from "../model/judge.ts";
 import type { Positions } from "../model/view-fold.ts";
@@ -61,7 +61,7 @@ export class Recoveries {
   ): Promise<readonly string[]> {
     const reached = new AbortController();
     const watch = this.#watch(deployment, by, () => reached.abort());
-    await delay(limitMs, undefined, { signal: AbortSignal.any([signal, reached.signal]) }).catch(() => undefined);
+    await pause(limitMs, { signal: AbortSignal.any([signal, reached.signal]) });
     this.#watches.delete(watch);
     signal.throwIfAborted();
     return [...watch.views];

@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Simulator } from "../../core/definition/simulator.ts";
 import { deadLetterTopic, ensureTopics, topicOf } from "../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
+import { pause } from "../../store/pause.ts";
 import type { SimulatedRecord } from "./records.ts";
 
 /** What was made of a run. */
@@ -77,7 +77,7 @@ export async function sendSimulated(
   const beganMs = performance.now();
   let [steps, sent, next] = [0, 0, 0];
   try {
-    for (; steps < count && !stop.aborted; await pause(stop)) {
+    for (; steps < count && !stop.aborted; await pause(TICK_MS, { signal: stop })) {
       const due = dueSteps({ next, rate, elapsedMs: performance.now() - beganMs });
       const size = Math.min(due.size, count - steps);
       if (size <= 0) continue;
@@ -113,8 +113,4 @@ export function dueSteps({
   const end = Math.floor((elapsedMs * rate) / 1_000);
   const first = Math.max(next, end - Math.ceil((CATCH_UP_LIMIT_MS * rate) / 1_000));
   return { first, size: Math.min(end - first, Math.max(1, Math.ceil((PIECE_MS * rate) / 1_000))) };
-}
-
-async function pause(stop: AbortSignal): Promise<void> {
-  await sleep(TICK_MS, undefined, { signal: stop }).catch(() => {});
 }

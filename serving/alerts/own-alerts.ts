@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type Alert, AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
 import { alertOfRecord } from "../../core/alerts/own-journal.ts";
 import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
+import { pause } from "../../store/pause.ts";
 
 /** An answer about alerts may be so old. */
 const FRESH_MS = 500;
@@ -66,7 +66,7 @@ export class OwnAlerts {
   async follow(told: ToldAlerts, onAlert: (alert: Alert) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       for (const alert of this.#latest) if (told.add(alert)) onAlert(alert);
-      await delay(FOLLOW_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      await pause(FOLLOW_EVERY_MS, { signal, ref: false });
     }
   }
 

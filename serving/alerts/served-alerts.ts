@@ -5,6 +5,7 @@ import { isTidelineError } from "../../core/errors.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { AlertFeed } from "../../store/alerts/alert-feed.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
+import { pause } from "../../store/pause.ts";
 import { tooManyStreams } from "../common/refusals.ts";
 
 export interface ServedAlertsOptions {
@@ -111,7 +112,7 @@ export class ServedAlerts {
   async #look(): Promise<void> {
     const { signal } = this.#stopping;
     while (this.#early.size > 0 && !signal.aborted) {
-      await delay(AGAIN_AFTER_MS, undefined, { signal }).catch(() => undefined);
+      await pause(AGAIN_AFTER_MS, { signal });
       if (!signal.aborted)
         await this.#feed().catch((err: unknown) => this.#options.logger.warn({ err }, "cannot read alerts"));
     }
@@ -167,7 +168,7 @@ export class ServedAlerts {
       } catch (error) {
         if (signal.aborted) return;
         this.#options.logger.warn({ err: error }, "cannot read alerts");
-        await delay(AGAIN_AFTER_MS, undefined, { signal }).catch(() => undefined);
+        await pause(AGAIN_AFTER_MS, { signal });
       }
     }
   }

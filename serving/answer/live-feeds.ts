@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { type Cut, cutReached, cutsEqual, type EpochMs } from "../../core/log/position.ts";
 import type { Query } from "../../core/query/query.ts";
 import { bucketOf } from "../../core/time.ts";
+import { pause } from "../../store/pause.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { askLess, tooManyStreams } from "../common/refusals.ts";
 import { inTurns } from "../common/turns.ts";
@@ -207,7 +207,7 @@ class Feed {
     const { signal } = this.#stop;
     let latest = first;
     for (;;) {
-      await delay("told" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
+      await pause("told" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, { signal });
       if (signal.aborted) return;
       const found = await this.#read(latest);
       if (found === latest) continue;

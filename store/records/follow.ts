@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { isTidelineError } from "../../core/errors.ts";
 import { at, type Cut, type Position, partitionsOf, ZERO } from "../../core/log/position.ts";
 import { isAboutTheLog, isOutOfRange, logLost, logTruncated } from "../kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
+import { pause } from "../pause.ts";
 import type { LogSpan } from "./log-start.ts";
 
 export interface Following {
@@ -64,7 +64,7 @@ export async function* followTopic(
       )
         throw error;
       onSilence(error as Error);
-      await delay(RETRY_MS, undefined, { signal: stop }).catch(() => {});
+      await pause(RETRY_MS, { signal: stop });
     }
   }
 }

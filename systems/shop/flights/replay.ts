@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { flights } from "../../../schemas/flights.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../../../store/kafka/cluster/topics.ts";
 import { partitionOf } from "../../../store/kafka/produce/partitioner.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../../../store/kafka/produce/producer.ts";
 import { LogReader } from "../../../store/kafka/read/log.ts";
+import { pause } from "../../../store/pause.ts";
 import { type FlightsSource, flightsFile, openFlights, type SourceFlight } from "./flights.ts";
 import { heldRows, type LastRows, restartsTopic, startOver } from "./replayed.ts";
 
@@ -138,7 +138,7 @@ class Replay {
         rest = this.#take(rest, pace);
         if (this.#waiting.length >= least) await this.#send();
         this.#onProgress(this.progress());
-        if (rest.length > 0) await sleep(tickMs, undefined, { signal: this.#stop }).catch(() => {});
+        if (rest.length > 0) await pause(tickMs, { signal: this.#stop });
       }
       if (this.#stop.aborted) break;
     }

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { orderCompleted } from "../../../schemas/order-completed.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../../store/kafka/produce/producer.ts";
+import { pause } from "../../../store/pause.ts";
 import { type OrderMaker, ordersOf } from "./orders.ts";
 
 export interface SimulationOptions {
@@ -41,7 +41,7 @@ export async function simulateOrders(options: SimulationOptions): Promise<Simula
   let acknowledged = 0;
   const progress = () => ({ sent, acknowledged, seconds: (performance.now() - beganMs) / 1000 });
   try {
-    for (let sinceMs = beganMs; sent < count && !stop.aborted; await pause(tickMs, stop)) {
+    for (let sinceMs = beganMs; sent < count && !stop.aborted; await pause(tickMs, { signal: stop })) {
       const nowMs = performance.now();
       sinceMs = Math.max(sinceMs, nowMs - catchUpLimitMs);
       const size = Math.min(Math.floor(((nowMs - sinceMs) * rate) / 1000), count - sent);
@@ -64,11 +64,6 @@ function ordersAsRecords(order: OrderMaker, from: number, size: number, now: num
     const event = order(from + i, now);
     return { key: event.order_id, value: JSON.stringify(event) };
   });
-}
-
-/** Waits, but not longer than until `stop`. */
-async function pause(ms: number, stop: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal: stop }).catch(() => {});
 }
 
 export interface OrderLinesOptions {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { AvroSchema, avroSchemaText } from "../../../core/codec/avro/avro.ts";
 import type { Stream } from "../../../core/contract/stream.ts";
 import { inventoryReserved } from "../../../schemas/inventory-reserved.ts";
@@ -9,6 +8,7 @@ import { paymentProcessed } from "../../../schemas/payment-processed.ts";
 import { userActivity } from "../../../schemas/user-activity.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../../../store/kafka/cluster/topics.ts";
 import { type EventRecord, openProducer } from "../../../store/kafka/produce/producer.ts";
+import { pause } from "../../../store/pause.ts";
 import { type SchemaRegistry, subjectOf } from "../../../store/registry/registry.ts";
 import { prepareStreams } from "../../../store/registry/registry-prepare.ts";
 import { type AvroWriter, type Disorder, delivered } from "./disorder.ts";
@@ -87,8 +87,7 @@ export async function simulateShop(
       await Promise.all([...topics].map(([topic, records]) => producer.send(topic, records)));
       sent += size;
       run.onProgress(progress());
-      if (size < pieceRecords && ahead.done !== true)
-        await sleep(pauseMs, undefined, { signal: run.stop }).catch(() => {});
+      if (size < pieceRecords && ahead.done !== true) await pause(pauseMs, { signal: run.stop });
     }
   } finally {
     await producer.close();
