@@ -245,7 +245,7 @@ export function stateOrder(view: View): string {
  *
  * DuckDB groups nothing here. A grouped statement costs about a millisecond, however few events it reads; one that only
  * reads costs a quarter of that. The caller merges the rows, as Redis merges batches: the result is the same as that of
- * `partialSql` and `partialItemsSql` (test/laws/single-events.test.ts).
+ * `partialSql` and `partialItemsSql` (test/laws/answers/single-events.test.ts).
  */
 export function singlesSql(view: View, events: string): string {
   return `SELECT ${["_partition", ...singleExpressions(view)].join(", ")} FROM ${linesSql(view, events)}`;

@@ -5,7 +5,7 @@ import { singleExpressions, VALID } from "./compile.ts";
 /**
  * One statement in the place of the `singlesSql` of several views over the same events. A statement costs about a
  * quarter of a millisecond, however few events it reads, and views of one stream share many of their expressions.
- * The rows of each view are the same as those of its own statement (test/laws/shared-singles.test.ts).
+ * The rows of each view are the same as those of its own statement (test/laws/answers/shared-singles.test.ts).
  */
 export interface SharedSingles {
   /** The statement for a relation of decoded events: a row for each valid event, in the columns that `of` names. */

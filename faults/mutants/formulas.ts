@@ -9,7 +9,7 @@ export interface FormulaMutant extends Replacement {
 
 /**
  * Mutants of what answers are made with after the state is merged: presentation, order, limit and CSV. A proof has
- * formulas of its own, so it has to say "not equal" to each of them: test/laws/proof-finds.test.ts.
+ * formulas of its own, so it has to say "not equal" to each of them: test/laws/answers/proof-finds.test.ts.
  */
 export const formulaMutants: readonly FormulaMutant[] = [
   {

@@ -32,7 +32,7 @@ export function isRefusal(made: Made): made is Refusal {
 /**
  * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column
  * that returns null for what it does not know; and through `eventValue` and `decodeOne`, which decide and explain. The
- * quick way takes less than they accept, never more, and writes the same values: test/laws/send-files.test.ts.
+ * quick way takes less than they accept, never more, and writes the same values: test/laws/decoding/send-files.test.ts.
  */
 export class EventMaker {
   readonly #options: EventMakerOptions;

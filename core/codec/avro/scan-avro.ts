@@ -31,7 +31,8 @@ const { types } = avsc;
  * from the bytes straight to the column's text. Fields that the version does not know are passed over, as zod does.
  *
  * It may recognise less than the writer's schema allows (bytes of no canonical form, U+FFFD, control characters) but
- * never more, nor anything that JSON text and zod would give another verdict or value: test/laws/avro-columns.test.ts
+ * never more, nor anything that JSON text and zod would give another verdict or value:
+   test/laws/decoding/avro-columns.test.ts
  * holds them together.
  */
 export function bodyScanner(type: Type, version: Version): BodyScanner | null {

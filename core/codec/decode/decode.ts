@@ -18,7 +18,8 @@ import type { BodyScanner } from "./scan.ts";
  *            recognise (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text
  *            `canonicalSql` reads.
  *
- * Both are functions of the record alone. test/laws/scan.test.ts, decode.test.ts and contracts.test.ts hold them
+ * Both are functions of the record alone. test/laws/decoding/scan.test.ts, decode.test.ts and contracts.test.ts hold
+   them
  * together. To the contract an Avro record is the JSON text of its writer's fields (core/codec/avro/avro.ts), and then
  * a record like any other; the scanner spares nearly all of them that text.
  */

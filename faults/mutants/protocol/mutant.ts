@@ -19,7 +19,8 @@ export interface Mutant {
   /** Fault scenarios that should bring it to light. */
   readonly scenarios: readonly string[];
   /**
-   * From this seed on the property test's simulations (test/laws/protocol) find it soon; absent when it is out of their
+   * From this seed on the property test's simulations (test/laws/protocol/protocol) find it soon; absent when it is out
+     of their
    * reach.
    */
   readonly seed?: number;
