@@ -7,7 +7,7 @@ import type { DataDirectory } from "../../store/files/files.ts";
 import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
 import type { SegmentCache, SegmentTile } from "./live/segment-cache.ts";
 import type { ViewStatuses } from "./live/view-status.ts";
-import { positionGone, type Recomputations } from "./recomputations.ts";
+import { NEWER, positionGone, type Recomputations } from "./recomputations.ts";
 
 export interface HistoryOptions {
   readonly data: DataDirectory;
@@ -52,9 +52,9 @@ export class History {
     const held = await this.#held(definition, versions, applied, segments);
     if (held !== null) return held;
     if (definition.frozen)
-      throw positionGone("another release computed this definition: only whole versions of it can be answered");
+      throw positionGone("another release computed this definition: only whole versions of it can be answered", NEWER);
     const base = versions.find(({ cut }) => cutReached(applied, cut));
-    if (base === undefined) throw positionGone("this position lies before the beginning of what is stored");
+    if (base === undefined) throw positionGone("this position lies before the beginning of what is stored", NEWER);
     const span = { topicId: base.topicId, from: base.cut, to: applied };
     const file = await this.#options.recomputations.states(definition, span, left);
     // The state below a position is one thing however it was put together, so what is cached of it goes by the position

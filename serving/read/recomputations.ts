@@ -152,7 +152,7 @@ export class Recomputations {
 /** What went wrong while a position was recomputed, as clients are told. */
 export function recomputingRefused(error: unknown, brokers: string): unknown {
   if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
-    return positionGone(`this position cannot be recomputed: ${error.code}: ${error.message}`);
+    return positionGone(`this position cannot be recomputed: ${error.code}: ${error.message}`, NEWER);
   if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
     return tooLarge("recomputing this position would take more memory than this server may use");
   const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
@@ -172,7 +172,10 @@ function tooSlow(timeoutMs: number): TidelineError {
   return new TidelineError("TOO_SLOW", message, "");
 }
 
+/** What to ask for where a position is gone. */
+export const NEWER = "ask for a newer position, or without at";
+
 /** Neither the archive nor the log has what lies between the batch versions and this position. */
-export function positionGone(message: string): TidelineError {
-  return new TidelineError("POSITION_GONE", message, "");
+export function positionGone(message: string, hint = ""): TidelineError {
+  return new TidelineError("POSITION_GONE", message, hint);
 }
