@@ -66,11 +66,9 @@ export class Tiler {
     };
     let fields = 0;
     for (const [text, held] of rows) {
-      const group = groupFromKey(text);
-      // A text of its own: `text` is a slice, which would keep the page that it was cut from.
-      const key = groupKey(group);
+      const key = ownText(text);
       // A group has one row at most, and what is gathered beside it is its items and sketches.
-      groups.set(key, { group, key, values: [...held], items: [], sketches: [] });
+      groups.set(key, { group: groupFromKey(key), key, values: [...held], items: [], sketches: [] });
       fields += 1 + held.length;
       if (fields < STEP) continue;
       yield fields;
@@ -93,8 +91,7 @@ export class Tiler {
   #field(text: string): Field {
     const held = this.#fields.get(text);
     if (held !== undefined) return held;
-    // A text of its own: `text` may be a slice, which would keep all that it was cut from.
-    const own = Buffer.from(text).toString();
+    const own = ownText(text);
     const { component, group: key } = splitCellField(own);
     const coordinates = groupFromKey(key);
     const item = this.#items.has(component) ? (coordinates.pop() as Item) : undefined;
@@ -108,6 +105,11 @@ export class Tiler {
     this.#fields.set(own, field);
     return field;
   }
+}
+
+/** The same text, without what it was cut from: a slice keeps the whole page. */
+function ownText<T extends string>(text: T): T {
+  return Buffer.from(text).toString() as T;
 }
 
 interface Field extends Group {
