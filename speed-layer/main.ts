@@ -196,7 +196,6 @@ function trackOf(definition: Definition, topic: string, { options, stores, metri
     archiveTails: (topicId) => archive.tails(topic, topicId),
     requireRedis: () => requireNoEviction(redis),
     askToSettle: () => requests.add(definition.view.name),
-    wallMs: () => Date.now(),
     metrics,
     logger: options.logger,
   });

@@ -3,7 +3,7 @@ import type { Generation } from "../core/definition/generation.ts";
 import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutToJson, type EpochMs } from "../core/log/position.ts";
+import { at, type Cut, cutToJson } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import { sqlFailed } from "../store/duckdb/duck-errors.ts";
@@ -49,8 +49,6 @@ export interface TrackDeps {
   readonly requireRedis: () => Promise<void>;
   /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
   readonly askToSettle: () => Promise<void>;
-  /** The wall clock, which versions have the time of. */
-  readonly wallMs: () => EpochMs;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }

@@ -381,8 +381,8 @@ describe("a rule's definition", () => {
   async function problemsOf(file: string): Promise<string> {
     const folder = join(process.cwd(), ".tideline", `rules-${Date.now()}-${Math.random()}`);
     await mkdir(folder, { recursive: true });
-    const imports = `import { alerts, delivery, mail, rule, sql } from "../../../core/definition/builders.ts";
-      import { heartRates } from "../../../systems/patients/schemas/heart-rates.ts";`;
+    const imports = `import { alerts, delivery, mail, rule, sql } from "../../core/definition/builders.ts";
+      import { heartRates } from "../../systems/patients/schemas/heart-rates.ts";`;
     await writeFile(join(folder, "sample.ts"), `${imports}\n${file}`);
     const folders = { schemas: [], views: [], rules: [folder], deliveries: [folder] };
     const message = await loadDefinitions(folders).then(

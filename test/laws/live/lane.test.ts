@@ -97,7 +97,6 @@ class LaneView {
         this.askedToSettle += 1;
       },
       archiveTails: async () => new Map(),
-      wallMs: () => 0,
       metrics,
       logger,
     });

@@ -80,7 +80,6 @@ export class Workers {
       longArchive: async () => false,
       requireRedis: async () => undefined,
       askToSettle: async () => undefined,
-      wallMs: () => 0,
       archiveTails: (topicId) => stores.archive.tails(target.topic, topicId),
       metrics,
       logger,
