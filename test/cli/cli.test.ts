@@ -101,7 +101,7 @@ test("demo: lists the systems; runs one in a namespace of its own, and leaves no
   const started = until(
     "the demo has started",
     async () => said,
-    (text) => text.includes("Ctrl+C also removes"),
+    (text) => text.includes("Ctrl+C removes all"),
   );
   await Promise.race([started, ended]);
   const [namespace = ""] = await namespaces();
