@@ -9,19 +9,19 @@ import { postedText } from "./request/posted.ts";
 
 interface ForwardingOptions {
   readonly answerError: (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
-  /** Told the status of each answer of the helper, and of each refusal in its place. */
+  /** Called with the status of each answer of the helper, or of the refusal in its place. */
   readonly observe: (status: number) => void;
 }
 
-/** Headers of one connection, which are not passed on (RFC 9110, 7.6.1). */
+/** Headers for one connection only, which are not forwarded (RFC 9110, 7.6.1). */
 const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "transfer-encoding"]);
 
 /** Routes that read the log. */
 const LOG_WORK: ReadonlySet<string> = new Set(["/proof/:view", "/history/:table", "/replay/:table"]);
 
 /**
- * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The
- * helper has larger budgets; what is beyond those it refuses itself. Other errors go to `answerError`.
+ * Forwards to the helper what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The
+ * helper has larger budgets, and refuses what is beyond those itself. Other errors go to `answerError`.
  */
 export function forwarding(app: FastifyInstance, helper: Helper, { answerError, observe }: ForwardingOptions): void {
   const forward = async (request: FastifyRequest, reply: FastifyReply, question: AskedRange | null) => {
@@ -43,7 +43,7 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
   };
 
   app.addHook("preHandler", async (request, reply) => {
-    // They have queues of their own, and may take long.
+    // These routes have queues of their own and may take long.
     if (LOG_WORK.has(request.routeOptions.url ?? "")) return forward(request, reply, null);
     if (!helper.knowsLarge || request.headers["if-none-match"] !== undefined) return undefined;
     const question = askedRange(request);

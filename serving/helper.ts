@@ -9,14 +9,14 @@ import { Place } from "./common/place.ts";
 
 export interface HelperOptions {
   /**
-   * Starts the process, which lowers its own priority. It sends `{ port, secret }` when it answers those who bring that
-   * secret, and ends in order on the message "close".
+   * Starts the helper process, which lowers its own priority. The process sends `{ port, secret }` when it is ready,
+   * and answers only requests with that secret. It ends in order on the message "close".
    */
   readonly start: () => ChildProcess;
   readonly logger: Logger;
-  /** It is ended when nobody has needed it for this long. */
+  /** The helper is ended when it has not been used for this long. */
   readonly idleMs?: number;
-  /** From when on a question takes long. */
+  /** A question takes long if it takes more than this. */
   readonly longMs?: number;
 }
 
@@ -27,13 +27,16 @@ export interface ForwardedRequest {
   readonly headers: IncomingHttpHeaders;
   /** Empty when there is none. */
   readonly body: string;
-  /** What it asks, if it waits while as many large answers as may be are computed; null if it waits for nobody. */
+  /**
+   * The question, for an answer that waits while other large answers are computed; null for an answer that does not
+   * wait.
+   */
   readonly question: AskedRange | null;
 }
 
 /**
- * A question without its range, and how much time that has: dashboards ask the same over the last hours again and
- * again.
+ * A question without its range, and the length of the range. Dashboards ask the same question about the last hours
+ * again and again.
  */
 export interface AskedRange {
   readonly name: string;
@@ -45,15 +48,18 @@ interface Running {
   readonly at: Promise<Started>;
 }
 
-/** A question that took longer than this takes long. */
+/** The default of `longMs`. */
 const LONG_MS = 5_000;
-/** Of each kind. */
+/** In each of the two queues. */
 const MAX_WAITING = 64;
 const START_LIMIT_MS = 60_000;
 const CLOSE_LIMIT_MS = 2_000;
 const IDLE_MS = 10 * 60_000;
 
-/** Over ranges of which length on questions have some property; those asked first are forgotten when there are many. */
+/**
+ * For each question, the shortest range that has some property (such as "takes long"). Longer ranges have it too. When
+ * there are too many questions all are forgotten.
+ */
 class KnownRanges {
   readonly #fromMs = new Map<string, number>();
 
@@ -70,7 +76,10 @@ class KnownRanges {
     this.#fromMs.set(name, Math.min(spanMs, this.#fromMs.get(name) ?? spanMs));
   }
 
-  /** A range that was in it is not any more, nor are shorter ones. */
+  /**
+   * Forgets the question if the range is not shorter than the known one: this range does not have the property any
+   * more.
+   */
   forget({ name, spanMs }: AskedRange): void {
     if (spanMs >= (this.#fromMs.get(name) ?? Number.POSITIVE_INFINITY)) this.#fromMs.delete(name);
   }
@@ -78,31 +87,31 @@ class KnownRanges {
 
 const MAX_KNOWN = 1_000;
 
-/** What a connection to a process that has ended, or accepts none, fails with. */
+/** Errors of a connection to a process that has ended or does not accept connections. */
 const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
 const Started = z.strictObject({ port: z.number(), secret: z.string() });
 type Started = z.infer<typeof Started>;
 
 /**
- * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of
- * its own, so that neither long computations nor collecting their garbage delay a short request. It is started when it
- * is first needed or likely to be, again when it has ended, and ended when it is idle.
+ * A second server process, which computes answers that are too large for the first one's event loop. It has an event
+ * loop and a heap of its own, so neither long computations nor their garbage collection delay a short request. It is
+ * started when it is first needed or likely to be needed, started again after it has ended, and ended when it is idle.
  */
 export class Helper {
   readonly #options: HelperOptions;
   /**
-   * One question that is known to take long is computed at a time, and beside it one of which that is not known: so it
-   * need not wait for those. At their limits each takes some 200 MB.
+   * The place for a question that is known to take long. A second place is for all other questions, so that they need
+   * not wait for long ones. At its limits each computation takes about 200 MB.
    */
   readonly #longPlace = new Place(MAX_WAITING);
   readonly #otherPlace = new Place(MAX_WAITING);
-  /** Questions that were too large for the server. */
+  /** Questions that were too large for the server process. */
   readonly #large = new KnownRanges();
-  /** Questions that took long. */
+  /** Questions that took longer than `longMs`. */
   readonly #long = new KnownRanges();
   #running: Running | null = null;
-  /** Also true when it is closed: then it is not to be started ahead. */
+  /** Also true once this is closed, so that `expect` starts nothing. */
   #wasStarted = false;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;
@@ -112,22 +121,22 @@ export class Helper {
     this.#options = options;
   }
 
-  /** Requests that it answers now. */
+  /** How many requests the helper is answering. */
   get inUse(): number {
     return this.#inUse;
   }
 
-  /** Requests that wait for others to end. */
+  /** How many requests wait for a place. */
   get waiting(): number {
     return this.#longPlace.waiting + this.#otherPlace.waiting;
   }
 
-  /** Whether any question was too large. */
+  /** Whether any question was too large for the server process. */
   get knowsLarge(): boolean {
     return !this.#large.isEmpty;
   }
 
-  /** Whether a question was too large over this range or a shorter one: it need not be tried again in the server. */
+  /** Whether this question was too large over this range or a shorter one, so that the server need not try it again. */
   isKnownLarge(question: AskedRange): boolean {
     return this.#large.has(question);
   }
@@ -136,7 +145,7 @@ export class Helper {
     this.#large.add(question);
   }
 
-  /** Starts it, if it never was: the first large question need not wait for that. */
+  /** Starts the helper if it never was, so that the first large question need not wait for the start. */
   expect(): void {
     if (this.#wasStarted) return;
     const { at } = this.#start();
@@ -147,8 +156,8 @@ export class Helper {
   }
 
   /**
-   * The helper's response, as it begins; the rest of it is read from it. Throws TOO_MANY_REQUESTS when too many wait,
-   * NOT_READY when the helper cannot be started or ends.
+   * Returns the helper's response when it begins; the caller reads the rest from it. Throws TOO_MANY_REQUESTS when too
+   * many wait, NOT_READY when the helper cannot be started or ends.
    */
   async answer(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     try {
@@ -161,14 +170,14 @@ export class Helper {
     }
   }
 
-  /** Lets the helper finish what is under way, and ends what it streams. Who asks from now on gets another one. */
+  /** Lets the helper finish its work, and ends its streams. Later requests get another helper. */
   end(): void {
     if (this.#idle !== null) clearTimeout(this.#idle);
     if (this.#running?.child.connected === true) this.#running.child.send("close");
     this.#running = null;
   }
 
-  /** Ends every helper; resolves when they are gone. */
+  /** Ends every helper; resolves when the processes are gone. */
   async close(): Promise<void> {
     this.#wasStarted = true;
     this.end();
@@ -178,8 +187,9 @@ export class Helper {
   }
 
   /**
-   * A question of which it is not known that it takes long gives its place up when it does: it continues in the place
-   * of those that take long if that is free; or, while others wait, it waits among these and begins again.
+   * A question that is not known to take long may lose its place when it does. If the place for long questions is free,
+   * the question moves there and continues. If it is taken and others wait for this place, the question is given up; it
+   * waits for the long place and begins again.
    */
   async #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const { question } = request;
@@ -191,7 +201,10 @@ export class Helper {
     return this.#longPlace.run(() => this.#askLong(request, question, signal), signal);
   }
 
-  /** Resolves when the place is free again. Null: the question was given up, because it takes long and others wait. */
+  /**
+   * Resolves when the place may be given to the next question. Null: the question was given up because it takes long
+   * and others wait.
+   */
   async #begin(
     request: ForwardedRequest,
     question: AskedRange,
@@ -222,7 +235,7 @@ export class Helper {
     return response;
   }
 
-  /** How long a helper takes to start says nothing of a question. */
+  /** Waits for the helper's start, so that this time does not count as the question's. */
   async #ready(): Promise<void> {
     await (this.#running ?? this.#start()).at;
   }
@@ -236,7 +249,7 @@ export class Helper {
       const own = { ...asked(headers), authorization: `Bearer ${secret}` };
       const path = url;
       const request = httpRequest(`http://127.0.0.1:${port}`, { method, path, headers: own, agent: false, signal });
-      // When the client leaves while it reads the response, the request fails, too.
+      // If the client leaves while the response is read, the request fails too.
       request.on("error", () => {});
       request.end(body);
       const [response] = (await once(request, "response")) as [IncomingMessage];
@@ -244,7 +257,7 @@ export class Helper {
       return response;
     } catch (error) {
       use.end();
-      // It is heard that a process has ended a moment after its connections have.
+      // The "exit" event of a process comes a moment after its connections fail.
       if (GONE.has((error as NodeJS.ErrnoException).code)) this.#drop(running);
       throw error;
     }
@@ -292,13 +305,13 @@ export class Helper {
   }
 }
 
-/** Waits so long, or until the signal: whether it was so long. */
+/** Waits until the time is over or the signal is aborted. Returns whether the time was over. */
 async function isLate(ms: number, answered: AbortSignal): Promise<boolean> {
   await pause(ms, { signal: answered });
   return !answered.aborted;
 }
 
-/** Headers that an answer depends on. */
+/** The headers that an answer depends on. */
 const ASKED = ["accept", "content-type", "if-none-match", "last-event-id"];
 
 function asked(headers: IncomingHttpHeaders): Record<string, string> {
@@ -310,7 +323,9 @@ function asked(headers: IncomingHttpHeaders): Record<string, string> {
   );
 }
 
-/** Where a child that was just started listens. Rejects when it ends before it says so, or takes too long. */
+/**
+ * Returns the port and secret of a child that was just started. Rejects when the child ends first or takes too long.
+ */
 async function whereOf(child: ChildProcess): Promise<Started> {
   const given = new AbortController();
   const signal = AbortSignal.any([given.signal, AbortSignal.timeout(START_LIMIT_MS)]);

@@ -44,7 +44,7 @@ export interface HttpOptions {
   /** Requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute: number;
   readonly version: string;
-  /** Returns what is too large for this process; null: nothing does. */
+  /** The process for what is too large for this one; null if there is none. */
   readonly helper: Helper | null;
   readonly keys: KeyCheck;
   readonly policy: AccessPolicy;
@@ -52,10 +52,10 @@ export interface HttpOptions {
   readonly callerSecret: string | null;
 }
 
-/** Of every answer. Those that a browser shows as pages have more, which is computed for each. */
+/** Headers of every answer. Pages for browsers have more headers, which are computed for each. */
 const HEADERS = { "x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin" } as const;
 
-/** What the docs page needs: scripts from here alone, inline styles, and images within the page. */
+/** The docs page needs scripts from this server only, inline styles, and images within the page. */
 const CONTENT_SECURITY_POLICY = {
   useDefaults: false,
   directives: {
@@ -73,7 +73,7 @@ const CONTENT_SECURITY_POLICY = {
   },
 };
 
-/** The HTTP API, not listening yet. Hooks run in the order in which they are added here. */
+/** Returns the HTTP API, not listening yet. Hooks run in the order in which they are added here. */
 export async function createApp(serving: Serving, options: HttpOptions): Promise<FastifyInstance> {
   const { logger, requestsPerMinute, helper, keys, policy, callerSecret } = options;
   const app = newApp(logger);
@@ -84,8 +84,8 @@ export async function createApp(serving: Serving, options: HttpOptions): Promise
   observeRequests(app, serving);
   if (callerSecret !== null) {
     requireCaller(app, callerSecret);
-    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more
-    // than it wins.)
+    // A helper computes several large answers at once, so it counts the time of each request. In the server, which
+    // computes small answers, the counting would cost more than it saves.
     app.addHook("preHandler", (_request, _reply, done) => withAccount(done));
   }
   const audit = logger.child({ audit: true }, { level: "info" });
@@ -103,11 +103,11 @@ function newApp(logger: Logger): FastifyInstance {
   const parsed = remembered(parseParameters);
   return Fastify({
     loggerInstance: logger,
-    // One line a request, written by `observeRequests`: the framework's would carry the URL, and with it what clients
-    // filter by.
+    // `observeRequests` writes one line a request. The framework's line would have the URL, and so the values of
+    // filters.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: "idle",
-    // `refuseWhileClosing` says it as a problem.
+    // `refuseWhileClosing` refuses them with problem details.
     return503OnClosing: false,
     requestTimeout: 30_000,
     routerOptions: { querystringParser: (text) => ({ ...parsed(text) }), ignoreTrailingSlash: true },
@@ -116,7 +116,10 @@ function newApp(logger: Logger): FastifyInstance {
   }) as unknown as FastifyInstance;
 }
 
-/** Has every error answered as a problem; what is too large for this process goes to the helper, if there is one. */
+/**
+ * Answers every error with problem details. If there is a helper, requests that are too large for this process go to
+ * it.
+ */
 function refuseAsProblems(app: FastifyInstance, { metrics }: Serving, helper: Helper | null): void {
   const answerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendProblem(request, reply, refusalOf(error), error);
@@ -125,7 +128,7 @@ function refuseAsProblems(app: FastifyInstance, { metrics }: Serving, helper: He
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, refusalOf(notRouted(app, request))));
 }
 
-/** Refuses hosts that are not this server, and URLs that are wrong whatever they ask for. */
+/** Refuses Host headers that do not name this server, and malformed URLs. */
 function checkAddresses(app: FastifyInstance, isAllowedHost: HostCheck): void {
   const isAllowed = remembered(isAllowedHost);
   app.addHook("onRequest", (request, reply, done) => {
@@ -135,11 +138,11 @@ function checkAddresses(app: FastifyInstance, isAllowedHost: HostCheck): void {
   });
 }
 
-/** Measures each request, and logs a line for it. */
+/** Measures each request, and writes its log line. */
 function observeRequests(app: FastifyInstance, { metrics }: Serving): void {
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
-    // A live stream took as long as somebody watched, which says nothing of this server.
+    // A live stream lasts as long as its client wants, so its duration says nothing about this server.
     if (reply.sse === undefined || reply.statusCode !== 200)
       metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
     request.log.debug(
@@ -150,7 +153,7 @@ function observeRequests(app: FastifyInstance, { metrics }: Serving): void {
   });
 }
 
-/** What a key has to be for, to read a view or table; null if there is none of the name. */
+/** Returns the view or table of this name as a subject of keys; null if there is none. */
 function servedSubject({ joins, views }: Serving, name: string): ServedSubject | null {
   const joined = joins.definition(name);
   if (joined !== undefined) return { ...joinedSubject(joined), isTable: true };
@@ -160,7 +163,7 @@ function servedSubject({ joins, views }: Serving, name: string): ServedSubject |
   return { ...subjectOf(view), isTable: view.table !== null };
 }
 
-/** The page and the documentation, which browsers show: with the headers that protect them. */
+/** Adds the page and the documentation, with the headers that protect pages in browsers. */
 async function addPages(pages: FastifyInstance, serving: Serving, { version, policy }: HttpOptions): Promise<void> {
   await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
   await docsRoutes(
@@ -170,7 +173,7 @@ async function addPages(pages: FastifyInstance, serving: Serving, { version, pol
   await pageRoutes(pages);
 }
 
-/** `givesUp`: ends work whose client has left. */
+/** `givesUp`: whether work ends when its client leaves. */
 async function addRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): Promise<void> {
   viewListRoutes(app, serving);
   viewRoutes(app, serving, givesUp);
@@ -185,8 +188,8 @@ async function addRoutes(app: FastifyInstance, serving: Serving, givesUp: boolea
 }
 
 /**
- * To Node a connection that never asked anything is not idle, and a closing server would wait a minute for it. Clients
- * keep such ones in reserve.
+ * Closes connections on which no request was ever sent. Node does not treat them as idle, so a closing server would
+ * wait a minute for them. Clients keep such connections in reserve.
  */
 function closeUnusedConnections(app: FastifyInstance): void {
   const sockets = new Set<Socket>();
@@ -199,7 +202,7 @@ function closeUnusedConnections(app: FastifyInstance): void {
   });
 }
 
-/** A closing server ends the requests under way, and takes no other ones on the connections of these. */
+/** Lets a closing server finish its current requests, and refuses further requests on their connections. */
 function refuseWhileClosing(app: FastifyInstance): void {
   let isClosing = false;
   app.addHook("preClose", async () => {
@@ -219,7 +222,7 @@ function sendProblem(
   void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 
-/** What is wrong with a URL whatever it asks for. */
+/** Returns the problem of a malformed URL; null if there is none. */
 function urlProblem(request: FastifyRequest): TidelineError | null {
   if (request.url.length > MAX_QUERY_LENGTH)
     return uriTooLong(`the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);
@@ -228,7 +231,7 @@ function urlProblem(request: FastifyRequest): TidelineError | null {
   return problems.length > 0 ? badRequest(problems) : null;
 }
 
-/** The addresses of the API, whether or not the installation has what they name. */
+/** The paths of the API, whether or not the installation has the things that they name. */
 const ADDRESSES = [
   "",
   "views(/[^/]+(/(keys|live))?)?",
@@ -245,7 +248,7 @@ const ADDRESSES = [
 ];
 const ADDRESS = new RegExp(`^/(${ADDRESSES.join("|")})/?$`);
 
-/** METHOD_NOT_ALLOWED where another method would be answered, else NOT_FOUND. */
+/** Returns METHOD_NOT_ALLOWED if the path accepts another method, else NOT_FOUND. */
 function notRouted(app: FastifyInstance, request: FastifyRequest): TidelineError {
   const path = request.url.split("?", 1)[0] ?? "";
   const known = request.method !== "GET" && (ADDRESS.test(path) || app.hasRoute({ method: "GET", url: path }));
@@ -258,7 +261,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): TidelineError
   });
 }
 
-/** The plugin that counts requests sends Retry-After itself. */
+/** The rate-limit plugin sends Retry-After itself. */
 function tooMany(_request: FastifyRequest, { max, after }: { max: number; after: string }): TidelineError {
   const message = `more than ${max} requests a minute; ask again in ${after}`;
   return new TidelineError("TOO_MANY_REQUESTS", message, "", { retryAfterSeconds: null });
@@ -269,7 +272,7 @@ const CONNECTION_PROBLEMS: Readonly<Record<string, readonly [number, string]>> =
   ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout"],
 };
 
-/** A request that is not HTTP: it has no route, and so no other handler. */
+/** Answers bytes that are not a valid HTTP request. They reach no route, so no other handler sees them. */
 function refuseConnection(error: ConnectionError, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

@@ -12,35 +12,38 @@ import { type OpenOptions, openServing } from "./open-serving.ts";
 import type { Serving } from "./request/serving.ts";
 
 export interface ServingOptions extends OpenOptions {
-  /** 0: a free one. */
+  /** 0: any free port. */
   readonly port: number;
   readonly host: string;
   /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
   readonly allowedHosts?: readonly string[] | null;
   /**
-   * Where the API keys are (TIDELINE_HOME), and whether everything but page, health and metrics needs one. Without it
-   * no key is known: a server that listens beyond loopback shows no records.
+   * The directory with the API keys (TIDELINE_HOME), and whether everything but the page, health and metrics needs a
+   * key. Without this setting there are no keys, and a server that listens beyond loopback shows no records.
    */
   readonly apiKeys?: { readonly home: string; readonly isRequired: boolean } | null;
-  /** The one caller that is answered sends it as its key: of the process that a server starts for large answers. */
+  /**
+   * The secret of the only caller that is answered. Set in the helper process, whose caller is the server that started
+   * it.
+   */
   readonly callerSecret?: string;
-  /** Requests that one address may send in a minute; 0: no limit. */
+  /** The most requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute?: number;
   readonly version?: string;
 }
 
 export interface RunningServing {
   readonly port: number;
-  /** What GET /metrics answers. */
+  /** The metrics of GET /metrics. */
   readonly registry: Registry;
-  /** Stops accepting, lets the requests under way finish, then closes Redis and DuckDB. */
+  /** Stops accepting requests, lets the current ones finish, then closes Redis and DuckDB. */
   close(): Promise<void>;
 }
 
 /** How long a starting server waits for Redis. */
 const REDIS_PATIENCE_MS = 2_000;
 
-/** How long a closing server waits for requests under way. */
+/** How long a closing server waits for its current requests. */
 const CLOSE_PATIENCE_MS = 15_000;
 
 /** Starts the HTTP API. */
@@ -64,7 +67,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   }
 }
 
-/** Who may ask, how often, and by which name of the server. */
+/** Returns the settings of HTTP: allowed hosts, keys, and the rate limit. */
 function httpOptions(options: ServingOptions, helper: Helper | null): HttpOptions {
   const { host, logger, allowedHosts = null, apiKeys = null, callerSecret = null } = options;
   const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
@@ -80,7 +83,7 @@ function httpOptions(options: ServingOptions, helper: Helper | null): HttpOption
   };
 }
 
-/** Waits for Redis, but not for long: without it there are still batch versions to answer from. */
+/** Waits for Redis, but not for long: without Redis the server can still answer from batch versions. */
 async function redisOr(redis: TidelineRedis, limitMs: number): Promise<void> {
   if (redis.status === "ready") return;
   await once(redis, "ready", { signal: AbortSignal.timeout(limitMs) }).catch(() => {});
@@ -91,7 +94,7 @@ function loadManifests({ views, statuses }: Serving): void {
   for (const { definition } of views.values()) statuses.manifest(definition, "newest").catch(() => undefined);
 }
 
-/** Lets the requests under way finish, but does not wait for long. */
+/** Lets the current requests finish, but does not wait for long. */
 async function closeApp(app: FastifyInstance): Promise<void> {
   const late = setTimeout(() => app.server.closeAllConnections(), CLOSE_PATIENCE_MS).unref();
   await app.close().finally(() => clearTimeout(late));

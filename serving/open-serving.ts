@@ -40,33 +40,33 @@ import { ServedViews } from "./views/served-views.ts";
 
 export interface OpenOptions {
   readonly redisUrl: string;
-  /** For answers about earlier positions: what is not archived yet is read from the log. */
+  /** Used for answers about earlier positions: records that are not archived yet are read from the log. */
   readonly kafkaBrokers: string;
   readonly dataDir: string;
   readonly namespace: string;
   readonly definitions: Definitions;
-  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  /** TIDELINE_SCHEMA_REGISTRY; if it is not set, the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
   readonly logger: Logger;
   /**
-   * Starts a second process of this server, for what is too large for the event loop of the first. Without it this
-   * process answers everything.
+   * Starts the helper process, for answers that are too large for this one's event loop. Without it this process
+   * answers everything.
    */
   readonly startHelper?: HelperOptions["start"] | null;
   readonly duckThreads?: number;
   readonly memoryLimitMb?: number;
-  /** Live streams that may be open at once. */
+  /** The most live streams that may be open at once. */
   readonly maxStreams?: number;
   /** How long recomputing an earlier position may take. */
   readonly recomputeTimeoutMs?: number;
   /** How long a proof may take. */
   readonly proofTimeoutMs?: number;
-  /** Characters of one live answer, and of all that live streams hold. */
+  /** The most characters of one live answer, and of the newest answers of all live streams. */
   readonly maxLiveAnswerSize?: number;
   readonly maxLiveHeldSize?: number;
-  /** Cells that one answer may have before it is sorted and limited. */
+  /** The most cells that one answer may have before it is sorted and limited. */
   readonly maxAnswerCells?: number;
-  /** Cells of closed segments, again of batch answers, and again of both merged, that are kept in memory. */
+  /** The most cells in memory in each of three caches: closed segments, batch answers, and both merged. */
   readonly maxCachedCells?: number;
 }
 
@@ -86,29 +86,29 @@ const DEFAULTS = {
   maxCachedCells: 1_000_000,
 };
 
-/** A server that has a helper recomputes at most this many records itself: some milliseconds of decoding. */
+/** A server with a helper recomputes at most this many records itself: some milliseconds of decoding. */
 const SMALL_RECOMPUTED_RECORDS = 10_000;
 
-/** From this many state rows on, some questions about a version are likely to be too large for the server. */
+/** A version with at least this many state rows is likely to get queries that are too large for the server. */
 const LARGE_ROWS = 500_000;
 
-/** What the routes answer from, and what it is closed with. */
+/** The state that the routes answer from, and the function that closes it. */
 export interface OpenServing {
   readonly serving: Serving;
   readonly redis: TidelineRedis;
   readonly helper: Helper | null;
-  /** Ends what is under way, and closes every client. */
+  /** Ends all work and closes every client. */
   release(): Promise<void>;
 }
 
-/** Opens the stores, what reads them, and what the routes answer from. Waits neither for Redis nor for Kafka. */
+/** Opens the stores and their readers. Waits neither for Redis nor for Kafka. */
 export async function openServing(options: OpenOptions): Promise<OpenServing> {
   const settings = { ...DEFAULTS, ...options };
   const { definitions, namespace, logger, startHelper } = settings;
   const stores = await openStores(settings);
   const { data, redis, gate, pool, ducks } = stores;
   const helper = startHelper === null ? null : new Helper({ start: startHelper, logger });
-  // What this server meets concerns it alone: it is told to those who ask it.
+  // Failures of this server concern only this server, so they are not stored in Redis. Its answers show them.
   const failures = new FailureTracker(null);
   const problems = new Problems(new Failures(redis, namespace), gate, failures);
   const { reader, statuses, limits, batch, recomputations } = openReaders(stores, settings, { helper, problems });
@@ -147,7 +147,7 @@ export async function openServing(options: OpenOptions): Promise<OpenServing> {
   return { serving, redis, helper, release };
 }
 
-/** Where data is stored, and the clients that read it. */
+/** The places where data is stored, and their clients. */
 interface Stores {
   readonly data: DataDirectory;
   readonly archive: Archive;
@@ -157,9 +157,9 @@ interface Stores {
   readonly redis: TidelineRedis;
   readonly gate: RedisGate;
   readonly pool: DuckPool;
-  /** For answers. */
+  /** For the SQL of answers. */
   readonly ducks: DuckQueue;
-  /** For what scans files of the archive. */
+  /** For scans of archive files. */
   readonly scans: DuckQueue;
 }
 
@@ -168,7 +168,7 @@ async function openStores(settings: Settings): Promise<Stores> {
   const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [dataDir], keepsMetadata: true });
   const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 60_000 });
   const scans = await DuckQueue.open(pool, { connections: 1, maxWaiting: 16, timeoutMs: 60_000 });
-  // Not counted here: `Problems` asks Redis every second, and counts that.
+  // Errors of Redis are not counted here: `Problems` asks Redis every second and counts its failures.
   const redis = openRedis(settings.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis, ({ message, cause }) => logger.warn({ err: cause }, message));
   const data = new DataDirectory(dataDir);
@@ -188,7 +188,7 @@ async function openStores(settings: Settings): Promise<Stores> {
   };
 }
 
-/** Closes all but the log, which is closed with what reads it. */
+/** Closes all stores except the log, which its readers close. */
 function closeStores({ redis, ducks, scans, pool }: Stores): void {
   redis.disconnect();
   ducks.close();
@@ -196,11 +196,11 @@ function closeStores({ redis, ducks, scans, pool }: Stores): void {
   pool.close();
 }
 
-/** What a question about a view is answered with, at the newest position and at earlier ones. */
+/** The readers that answer queries of views, at the newest position and at earlier ones. */
 interface Readers {
   readonly reader: Reader;
   readonly statuses: ViewStatuses;
-  /** What one answer may cost in this process. */
+  /** The most that one answer may cost in this process. */
   readonly limits: BudgetLimits;
   readonly batch: BatchStates;
   readonly recomputations: Recomputations;
@@ -237,7 +237,7 @@ function openReaders(
   return { reader, statuses, limits, batch, recomputations };
 }
 
-/** What answers from the records of the log: proofs, the history of a key, pages of records, and how good they are. */
+/** Opens the readers of raw records: proofs, the history of a key, pages of records, and the quality of streams. */
 function openLogReaders(
   stores: Stores,
   settings: Settings,
@@ -267,7 +267,7 @@ function openLogReaders(
   };
 }
 
-/** What live streams are fed from: answers of views, and alerts. */
+/** Opens the sources of live streams: answers of views, and alerts. */
 function openFeeds(
   settings: Settings,
   { reader, statuses, helper }: Pick<Readers, "reader" | "statuses"> & Pick<OpenServing, "helper">,

@@ -14,17 +14,17 @@ import {
   routeAccess,
 } from "./route-access.ts";
 
-/** A request that needed a key. */
+/** A request to a route that needs a key. */
 interface Checked {
   readonly action: ApiAction;
-  /** Null while none was identified. */
+  /** Null until a key is identified. */
   key: ApiKey | null;
   isNoted: boolean;
 }
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Null where no key is needed. */
+    /** Null if the route needs no key. */
     checked: Checked | null;
   }
 }
@@ -35,22 +35,22 @@ export type ServedSubject = Subject & { readonly isTable: boolean };
 export interface AccessOptions {
   readonly check: KeyCheck;
   readonly policy: AccessPolicy;
-  /** Takes the audit log, whatever the level of the server's other logs. */
+  /** Writes the audit log, whatever the level of the server's other logs. */
   readonly audit: Logger;
-  /** The view or table of a name, as the server knows it; null if there is none. */
+  /** Returns the view or table of this name that the server serves; null if there is none. */
   readonly viewOf: (name: string) => ServedSubject | null;
-  /** A monotonic clock, for what is counted a minute. */
+  /** A monotonic clock. The audit log counts refusals by the minute. */
   readonly nowMs?: () => number;
 }
 
-/** How often requests that are still answered are looked at: live streams end when their key is revoked or expires. */
+/** How often the keys of open requests are checked again. A live stream ends when its key is revoked or expires. */
 const LOOK_EVERY_MS = 1_000;
 const ALL: Subject = { kind: "all" };
 
 /**
- * Has every route that `routeAccess` says so answered only to holders of a key, and notes in the audit log who was
- * shown records, and who was refused. Fails for a route that `routeAccess` does not know. To be called before routes
- * are registered.
+ * Answers the routes that need a key (`routeAccess`) only to holders of one. The audit log gets a line for each request
+ * that was shown records or was refused. Throws when a route is registered that `routeAccess` does not know. Call this
+ * before routes are registered.
  */
 export function requireKeys(app: FastifyInstance, options: AccessOptions): void {
   const { check, policy, viewOf } = options;
@@ -59,7 +59,8 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
   const audit = new AccessAudit(options);
   const open = new Map<FastifyRequest, FastifyReply>();
 
-  // After the hooks of onRequest, so that the limit of requests counts before a key is looked for.
+  // This hook runs after the hooks of onRequest, so that a request counts towards the rate limit before its key is
+  // read.
   app.addHook("preParsing", async (request, reply) => {
     const access = request.is404 ? null : accessOf(request, viewOf);
     if (access === null || access.action === null || !needsKey(access, policy)) return;
@@ -87,7 +88,7 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
   recheckKeys(app, { open, check, audit });
 }
 
-/** Every route has to be one that reads, and one that `routeAccess` knows. */
+/** Throws when a route is registered that is not read-only, or that `routeAccess` does not know. */
 function refuseUnlistedRoutes(app: FastifyInstance): void {
   app.addHook("onRoute", ({ url, method }) => {
     const isRead = [method]
@@ -99,17 +100,18 @@ function refuseUnlistedRoutes(app: FastifyInstance): void {
 }
 
 interface Rechecked {
-  /** Requests that are still answered, and were allowed. */
+  /** Requests that were allowed and are still being answered. */
   readonly open: Map<FastifyRequest, FastifyReply>;
   readonly check: KeyCheck;
   readonly audit: AccessAudit;
 }
 
-/** Has the keys of the requests in `open` looked at again every second. Those whose key has ended are ended. */
+/** Checks the keys of the requests in `open` every second. Ends each request whose key was revoked or has expired. */
 function recheckKeys(app: FastifyInstance, { open, check, audit }: Rechecked): void {
   const recheck = async (request: FastifyRequest, reply: FastifyReply) => {
     const { checked } = request;
-    // Its "close" came before it was listened to, or does not come because it waits behind another on its connection.
+    // The "close" event may come before the listener is added. It may also be delayed by another request on the
+    // connection.
     if (reply.raw.destroyed || request.raw.socket.destroyed) open.delete(request);
     if (checked?.key == null || !open.has(request)) return;
     if (checked.action !== "read" && !checked.isNoted && reply.raw.headersSent) {
@@ -132,7 +134,7 @@ function recheckKeys(app: FastifyInstance, { open, check, audit }: Rechecked): v
   });
 }
 
-/** The audit log: a line for a request, and one for the refusals of a minute that have none of their own. */
+/** The audit log. Refusals that get no line of their own are counted, and a line a minute has their number. */
 class AccessAudit {
   readonly #log: Logger;
   readonly #nowMs: () => number;
@@ -143,7 +145,7 @@ class AccessAudit {
     this.#nowMs = nowMs;
   }
 
-  /** Notes a request that needed a key; `how` is what was made of it. */
+  /** Writes the line of a request that needed a key. `how` has further fields of the line. */
   note(request: FastifyRequest, reply: FastifyReply, how: object): void {
     const { checked } = request;
     if (checked === null) return;
@@ -155,12 +157,12 @@ class AccessAudit {
     this.#log.info({ ...who, ...what, ...how }, "audit");
   }
 
-  /** Notes what was left out in the last minute, when it is over. */
+  /** When a minute is over, writes how many refusals had no line in it. */
   noteMinute(): void {
     this.#noteLeftOut(this.#unknown.over(this.#nowMs()));
   }
 
-  /** Notes what was left out in the minute under way. */
+  /** Writes how many refusals had no line in the current minute. */
   end(): void {
     this.#noteLeftOut(this.#unknown.end(this.#nowMs()));
   }
@@ -173,7 +175,7 @@ class AccessAudit {
 
 const OTHER_CALLER = "this process answers the server that started it";
 
-/** Answers only requests with this secret as their key. */
+/** Answers only requests that send this secret as their key. */
 export function requireCaller(app: FastifyInstance, secret: string): void {
   const hash = hashOf(secret);
   app.addHook("onRequest", (request, _reply, done) => {
@@ -183,12 +185,12 @@ export function requireCaller(app: FastifyInstance, secret: string): void {
   });
 }
 
-/** Whether a list that a request asks for has this subject. Where no key is needed it has all. */
+/** Whether this request may see `subject` in a list. Without a key check a request may see everything. */
 export function isListed({ checked }: FastifyRequest, subject: Subject): boolean {
   return checked?.key == null || coversSubject(checked.key, subject);
 }
 
-/** What a request needs; null where its route is not listed. */
+/** Returns the access that a request needs; null if its route is not listed. */
 function accessOf(request: FastifyRequest, viewOf: AccessOptions["viewOf"]): RouteAccess | null {
   const access = routeAccess(request.routeOptions.url ?? "");
   if (access === null || !("parameter" in access)) return access;
@@ -197,14 +199,18 @@ function accessOf(request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Rou
   return requestAccess(access, isView, values.rows);
 }
 
-/** Null for a list, which leaves out what the key is not for. */
+/**
+ * Returns the stream, view or table of the request. Null for a list: the list leaves out what the key does not cover.
+ */
 function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Subject | null {
   if (!("parameter" in access)) return null;
   const name = nameIn(access.parameter, request);
   return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
 }
 
-/** Cache-Control of an answer that needed a key: a cache that several people share is not to keep it. */
+/**
+ * Returns Cache-Control for an answer that needed a key. A cache that several people share must not store the answer.
+ */
 function privateCaching(given: unknown): string {
   if (given === undefined) return "private";
   const text = String(given);
@@ -215,7 +221,7 @@ function nameIn(parameter: string, { params }: FastifyRequest): string {
   return (params as Record<string, string>)[parameter] ?? "";
 }
 
-/** The path without what may be personal: query, and the key of a table's row. */
+/** Returns the path without possibly personal data: without the query and without the key of a table's row. */
 function shownPath({ routeOptions: { url = "" }, params }: FastifyRequest): string {
   const values = params as Record<string, string | undefined>;
   return url.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(values[name] ?? "").slice(0, 100));

@@ -11,19 +11,19 @@ import { allowsAction, coversSubject, type Subject } from "../../core/access/per
 import { TidelineError } from "../../core/errors.ts";
 import type { ApiKeys } from "../../store/api-keys/api-keys.ts";
 
-/** A key that is read again when it is this old: so long a revoked one may still be accepted. */
+/** A key of this age is read again. A revoked key may be accepted for this long. */
 const FRESH_MS = 1_000;
-/** Longer than any key; nothing longer is looked at. */
+/** No key is this long. A longer header is refused unread. */
 const MAX_HEADER_LENGTH = 200;
 const BEARER = /^bearer +(\S+)$/i;
 
-/** Finds and judges the keys that requests carry. */
+/** Finds the keys that requests carry, and decides whether they are accepted. */
 export class KeyCheck {
   readonly #keys: ApiKeys | null;
   readonly #logger: Logger;
   readonly #held = new Map<string, { readonly key: Promise<ApiKey | null>; readonly readAtMs: number }>();
 
-  /** `keys`: null where no key is known. */
+  /** `keys`: null if this installation has no keys. */
   constructor(keys: ApiKeys | null, logger: Logger) {
     this.#keys = keys;
     this.#logger = logger;
@@ -45,14 +45,14 @@ export class KeyCheck {
     return key;
   }
 
-  /** Returns the key of an id as it was at most a second ago; null if there is none. Throws NOT_READY. */
+  /** Returns the key with this id, at most one second old; null if there is none. Throws NOT_READY. */
   async find(id: string): Promise<ApiKey | null> {
     const nowMs = Date.now();
     const held = this.#held.get(id);
     if (held !== undefined && Math.abs(nowMs - held.readAtMs) < FRESH_MS) return held.key;
     const key = this.#read(id);
     this.#held.set(id, { key, readAtMs: nowMs });
-    // Ids that are not known are not held: anybody can send new ones.
+    // Unknown ids are not kept: anybody can send new ones.
     const forget = () => {
       if (this.#held.get(id)?.key === key) this.#held.delete(id);
     };
@@ -73,8 +73,8 @@ export class KeyCheck {
 }
 
 /**
- * Throws UNAUTHENTICATED for a key that is not accepted any more, and FORBIDDEN for what it is not for. `hint`: what
- * can be asked with a key that does not allow the action; null for nothing.
+ * Throws UNAUTHENTICATED for a key that is no longer accepted, and FORBIDDEN if the key does not allow the action on
+ * this subject. `hint` says what else the holder can ask for when the key does not allow the action; null for nothing.
  */
 export function requirePermission(
   key: ApiKey,

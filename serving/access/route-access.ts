@@ -1,11 +1,11 @@
 import type { ApiAction } from "../../core/access/api-key.ts";
 
-/** What a route shows, and of what. `parameter` is the part of the path that names it. */
+/** The action that a route needs, and its subject. `parameter` is the part of the path that names the subject. */
 export type RouteAccess =
-  /** Names at most, such as files of the page, health and metrics: never needs a key. */
+  /** Shows at most names (files of the page, health, metrics), so it never needs a key. */
   | { readonly action: null }
   | NamedAccess
-  /** The answer leaves out what the caller's key is not for. */
+  /** A list: it leaves out what the caller's key does not cover. */
   | { readonly action: ApiAction; readonly about: "list" };
 
 interface NamedAccess {
@@ -14,19 +14,19 @@ interface NamedAccess {
   readonly parameter: string;
   /** The action for a table, whose rows are records, unless the request asks for no rows with `rows=0`. */
   readonly ofTable?: ApiAction;
-  /** What a holder of a key for `action` alone can ask instead. */
+  /** What a holder of a key for `action` alone can ask for instead. */
   readonly hint?: string;
 }
 
-/** Questions that may be longer than an address: they are answered to POST too, with the parameters in the body. */
+/** Routes whose parameters may be longer than a URL. They also accept POST, with the parameters in the body. */
 const POSTED: readonly string[] = [
   ...["/views/:name", "/views/:name/keys"],
   ...["/tables/:name", "/tables/:name/*", "/history/:table", "/replay/:table"],
 ];
 
-/** Who needs a key. */
+/** The settings that decide which routes need a key. */
 export interface AccessPolicy {
-  /** Whether the server listens on loopback: only its own machine reaches it. */
+  /** Whether the server listens on loopback, where only its own machine can reach it. */
   readonly isLocal: boolean;
   /** TIDELINE_API_KEYS=required. */
   readonly isRequired: boolean;
@@ -44,8 +44,9 @@ const of = (action: ApiAction, about: "view" | "stream", parameter: string): Nam
 });
 
 /**
- * Every route, as it is registered. Nothing over HTTP changes anything; a route that does needs an action of its own. A
- * table's rows belong to single keys, and an alert has values of the record that opened it: both show records.
+ * All routes, by the pattern that they are registered with. No route changes anything; a route that does would need an
+ * action of its own. A table's rows belong to single keys, and an alert has values of the record that opened it, so
+ * both show records.
  */
 const ROUTES: Readonly<Record<string, RouteAccess>> = {
   "/": OPEN,
@@ -76,8 +77,8 @@ const ROUTES: Readonly<Record<string, RouteAccess>> = {
 };
 
 /**
- * Returns what a route needs, by the pattern that it is registered with or by a path of the OpenAPI document; null for
- * one that is not listed. A listed path goes before one with parameters.
+ * Returns the access that a route needs; null if the route is not listed. `path` is a registered pattern or a path of
+ * the OpenAPI document. A listed path is preferred to one with parameters.
  */
 export function routeAccess(path: string): RouteAccess | null {
   const exact = ROUTES[path];
@@ -87,15 +88,15 @@ export function routeAccess(path: string): RouteAccess | null {
   return found === undefined ? null : (ROUTES[found] ?? null);
 }
 
-/** Whether an address, or the pattern of a route, answers POST as it does GET. It changes nothing anyway. */
+/** Whether a URL, or the pattern of a route, also accepts POST. Such a POST changes nothing. */
 export function mayBePosted(path: string): boolean {
   const parts = path.replace(/\/$/, "").split("/");
   return POSTED.some((pattern) => matches(pattern.split("/"), parts));
 }
 
 /**
- * Returns what one request to a route needs. `isView`: its name is known to be that of a view. Any other name counts as
- * a table's, because the helper may know a new table earlier. `rows`: the parameter as it was sent.
+ * Returns the access that one request to a route needs. `isView`: the name is known to be a view's. Any other name
+ * counts as a table's, because the helper may know a new table earlier. `rows` is the parameter as it was sent.
  */
 export function requestAccess(access: RouteAccess, isView: boolean, rows: unknown): RouteAccess {
   if (!("ofTable" in access) || access.ofTable === undefined || isView || rows === "0") return access;

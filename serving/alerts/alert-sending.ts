@@ -2,18 +2,20 @@ import type { FastifyReply } from "fastify";
 import { type Alert, type AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
 import type { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 
-/** A client that is so far behind is disconnected: it comes back with Last-Event-ID. */
+/** A client with this many unsent alerts is disconnected. It comes back with Last-Event-ID. */
 const MOST_WAITING = 1_000;
 
-/** An alert to send, and whether it is in the stream of alerts. Own alerts come from the journal first. */
+/**
+ * An alert to send. `isInStream`: whether it is in the stream of alerts. Own alerts are first known from the journal.
+ */
 export interface Waiting {
   readonly alert: Alert;
   readonly isInStream: boolean;
 }
 
 /**
- * Sends alerts to one client, one after the other. The connection is closed when the client does not take what comes;
- * what it has missed does not count.
+ * Sends alerts to one client, one after the other. Closes the connection when the client does not read fast enough. The
+ * alerts that the client missed before it connected do not count for that.
  */
 export class AlertSending {
   readonly #reply: FastifyReply;
@@ -23,20 +25,20 @@ export class AlertSending {
   #sent: SentAlerts | null = null;
   #isSending = false;
 
-  /** `states` returns what is known of the alerts when one is sent. */
+  /** `states` returns the newest known states of the alerts, at the moment of sending. */
   constructor(reply: FastifyReply, states: () => AlertStates) {
     this.#reply = reply;
     this.#states = states;
   }
 
-  /** Sends an alert after those that wait. Before `begin` it waits, too. */
+  /** Queues an alert behind those that wait. Before `begin` nothing is sent. */
   add(alert: Waiting): void {
     this.#waiting.push(alert);
     if (this.#waiting.length > MOST_WAITING + this.#stillMissed) this.#reply.sse.close();
     else this.#go();
   }
 
-  /** Begins to send: first the alerts that the client has missed. `sent` says what it was sent before. */
+  /** Begins to send, first the alerts that the client has missed. `sent` knows what the client was sent before. */
   begin(sent: SentAlerts, missed: readonly Alert[]): void {
     this.#waiting.unshift(...missed.map((alert) => ({ alert, isInStream: true })));
     this.#stillMissed = missed.length;
@@ -53,8 +55,8 @@ export class AlertSending {
   }
 
   /**
-   * An event has an id if its alert was opened just now and is in the stream: a client that comes back continues behind
-   * it.
+   * An event has an id if its alert was opened just now and is in the stream. A client that comes back continues after
+   * the event with this id.
    */
   async #sendAll(sent: SentAlerts): Promise<void> {
     const { sse } = this.#reply;

@@ -5,17 +5,18 @@ import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
 import { pause } from "../../store/pause.ts";
 
-/** An answer about alerts may be so old. */
+/** The greatest age of the journal's contents in an answer about alerts. */
 const FRESH_MS = 500;
-/** How often the journal is read beside the answers. */
+/** How often the journal is read in the background. */
 const EVERY_MS = 1_000;
-/** How often own alerts are looked at while somebody follows them. */
+/** How often a client that follows alerts is sent new own alerts. */
 const FOLLOW_EVERY_MS = 1_000;
 const NO_STATES = new AlertStates(0);
 
 /**
- * Tideline's own alerts as the journal has them, which is there also while Kafka is away. What is told with every
- * answer is read once a second beside the answers: a file system that is slow must not delay them.
+ * Tideline's own alerts, from the journal, which can be read while Kafka is away. `open` returns what was read last,
+ * because every answer needs it and a slow file system must not delay answers. The journal is read once a second for
+ * that.
  */
 export class OwnAlerts {
   readonly #journal: OwnAlertJournal;
@@ -43,15 +44,15 @@ export class OwnAlerts {
     clearTimeout(this.#timer);
   }
 
-  /** All that are remembered, the oldest first, as of half a second ago or later. Never rejects. */
+  /** Returns all remembered own alerts, the oldest first, at most half a second old. Never rejects. */
   async all(): Promise<readonly Alert[]> {
     if (performance.now() - this.#readAtMs > FRESH_MS) await this.#read();
     return this.#latest;
   }
 
   /**
-   * Those whose problem lasted when the journal was last read, as answers show them; without those about `named`, which
-   * the answer names already.
+   * Returns the alerts whose problem lasted when the journal was last read, in the form of answers. Leaves out those
+   * about `named`, which the answer names already.
    */
   open(named: ReadonlySet<string> = new Set()): ShownAlert[] {
     return this.#latest
@@ -60,8 +61,8 @@ export class OwnAlerts {
   }
 
   /**
-   * Calls `onAlert` for each alert whose state is not in `told`, and adds it there, until `signal` is aborted. Once a
-   * second it looks at what was read last.
+   * Calls `onAlert` for each alert whose state is not in `told`, and adds the state to `told`, until `signal` is
+   * aborted. Looks once a second at what was read last.
    */
   async follow(told: ToldAlerts, onAlert: (alert: Alert) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -70,7 +71,7 @@ export class OwnAlerts {
     }
   }
 
-  /** Never rejects: what was read last holds until the journal can be read again. The first failure is logged. */
+  /** Never rejects: while the journal cannot be read, the last contents are used. The first failure is logged. */
   #read(): Promise<void> {
     this.#reading ??= this.#readJournal()
       .then(
@@ -97,15 +98,15 @@ export class OwnAlerts {
 }
 
 /**
- * Which own alerts a client was told of. They come from the journal, and again from the stream of alerts once they are
- * in it.
+ * The own alerts that a client was sent. An own alert comes from the journal first, and a second time from the stream
+ * of alerts.
  */
 export class ToldAlerts {
   readonly #told = new Set<string>();
 
   /**
-   * Whether the client was not told of an alert in this state. An alert that is over is not told as open afterwards:
-   * the stream may have its beginning later than the journal has its end.
+   * Adds the alert's state. Returns whether the client has not been sent it. An alert that is over is not sent as open
+   * again: the journal may have its end before the stream has its beginning.
    */
   add({ id, clearedAtMs }: Alert): boolean {
     const [open, over] = [`${id} open`, `${id} over`];

@@ -12,41 +12,38 @@ export interface ServedAlertsOptions {
   readonly brokers: string;
   readonly namespace: string;
   readonly logger: Logger;
-  /** This many clients may follow the alerts at once. */
+  /** The most clients that may follow the alerts at once. */
   readonly maxStreams: number;
 }
 
-/**
- * What a client that follows is told of: alerts that were opened or acknowledged, in the order of the log, and the
- * states of all.
- */
+/** Called for each alert that was opened or acknowledged, in the order of the log, with the states of all alerts. */
 export type AlertListener = (alert: Alert, states: AlertStates) => void;
 
 /** How long a fetch waits for the next alert. */
 const WAIT_MS = 5_000;
 const AGAIN_AFTER_MS = 1_000;
-/** A client that wants own alerts waits for Kafka no longer than this: own alerts come from the journal. */
+/** A client that asks for own alerts too waits at most this long for Kafka: own alerts come from the journal. */
 const OWN_PATIENCE_MS = 2_000;
 const NO_ALERTS = new AlertStates(0);
 const NOTHING_READ: Cut = new Map();
 
-/** The newest alerts, as the log has them. Nothing is read before somebody asks. */
+/** The newest alerts of the log. Nothing is read before the first request. */
 export class ServedAlerts {
   readonly #options: ServedAlertsOptions;
   readonly #stopping = new AbortController();
   readonly #listeners = new Map<AlertListener, () => void>();
   /**
-   * Listeners that came before the alerts could be read, each with the time from which on an alert is new to it, epoch
-   * milliseconds: -Infinity for one that came before the topic existed.
+   * Listeners that came before the alerts could be read. The value is the time from which on an alert is new to the
+   * listener, in epoch milliseconds. It is -Infinity for a listener that came before the topic existed.
    */
   readonly #early = new Map<AlertListener, number>();
   #looking: Promise<void> = Promise.resolve();
   #open: Promise<AlertFeed | null> | null = null;
-  /** The feed, once it is open. */
+  /** The feed, once it is open; null before. */
   #opened: AlertFeed | null = null;
-  /** Whether `#open` found no topic a moment ago. */
+  /** Whether `#open` has just found that there is no topic. */
   #isMissing = false;
-  /** One for all tries: connecting costs more than asking. */
+  /** One reader for all attempts: connecting costs more than asking. */
   readonly #log: LogReader;
   #following: Promise<void> = Promise.resolve();
 
@@ -55,31 +52,32 @@ export class ServedAlerts {
     this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-alerts" });
   }
 
-  /** All that are remembered, none where no rule has run. Throws what Kafka says when it cannot be read. */
+  /** Returns all remembered alerts; none if no rule has run. Throws Kafka's error when the alerts cannot be read. */
   async states(): Promise<AlertStates> {
     return (await this.#feed())?.states ?? NO_ALERTS;
   }
 
-  /** As `states`; none when Kafka does not answer soon. */
+  /** As `states`; returns no alerts when Kafka does not answer in time. */
   async statesInTime(): Promise<AlertStates> {
     return (await this.#feedInTime())?.states ?? NO_ALERTS;
   }
 
-  /** How far the alerts were read that `states` has; empty before they can be read. */
+  /** The positions up to which `states` has read the alerts; empty before they can be read. */
   get read(): Cut {
     return this.#opened?.read ?? NOTHING_READ;
   }
 
   /**
-   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS,
-   * and what Kafka says when it cannot be read, unless `isPatient`: then the alerts come once it can be.
+   * Calls `onAlert` for each new alert, and `onEnd` when this server closes. Returns a function that ends that. Throws
+   * TOO_MANY_STREAMS. If the alerts cannot be read it throws Kafka's error; with `isPatient` it waits until they can be
+   * read.
    */
   async subscribe(onAlert: AlertListener, onEnd: () => void, isPatient = false): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#stopping.signal.aborted || this.#listeners.size >= maxStreams)
       throw tooManyStreams(maxStreams, "streams of alerts");
     const nowMs = Date.now();
-    // The topic may have been made since it was looked for.
+    // The topic may have been created since the last look.
     if (this.#isMissing) this.#lookAgain();
     const feed = await (isPatient ? this.#feedInTime() : this.#feed());
     this.#listeners.set(onAlert, onEnd);
@@ -93,7 +91,7 @@ export class ServedAlerts {
     };
   }
 
-  /** Ends the streams; nothing new is followed. */
+  /** Ends all streams, and lets no new one in. */
   endStreams(): void {
     this.#stopping.abort();
     for (const onEnd of this.#listeners.values()) onEnd();
@@ -108,7 +106,7 @@ export class ServedAlerts {
     await this.#following;
   }
 
-  /** Asks for the topic of alerts again, as long as somebody waits for it. */
+  /** Asks for the topic of alerts again, as long as a listener waits for it. */
   async #look(): Promise<void> {
     const { signal } = this.#stopping;
     while (this.#early.size > 0 && !signal.aborted) {
@@ -118,13 +116,16 @@ export class ServedAlerts {
     }
   }
 
-  /** The feed; null where there is no topic, undefined where Kafka does not answer soon. */
+  /** Returns the feed; null if there is no topic, undefined if Kafka does not answer in time. */
   #feedInTime(): Promise<AlertFeed | null | undefined> {
     const late = delay(OWN_PATIENCE_MS, undefined, { ref: false });
     return Promise.race([this.#feed().catch(() => undefined), late]);
   }
 
-  /** Calls share it. Where it fails the next call tries again; where there are no alerts yet, one a second does. */
+  /**
+   * Concurrent calls share one attempt. After a failure the next call tries again. While there is no topic, the next
+   * attempt is made a second later.
+   */
   #feed(): Promise<AlertFeed | null> {
     if (this.#open !== null) return this.#open;
     const open = this.#openFeed();
@@ -174,7 +175,7 @@ export class ServedAlerts {
   }
 }
 
-/** Tells a listener the alerts that were written at `sinceMs`, epoch milliseconds, or later. */
+/** Calls `tell` for the alerts that were written at `sinceMs` (epoch milliseconds) or later. */
 function tellSince({ states }: AlertFeed, tell: AlertListener, sinceMs: number): void {
   for (const alert of states.all()) if (alert.writtenAtMs >= sinceMs) tell(alert, states);
 }

@@ -38,7 +38,7 @@ const SESSION_FIELDS: Readonly<Record<(typeof SESSION_COLUMNS)[number], AnswerFi
   },
 };
 
-/** What values are, and as what they come in JSON. */
+/** Returns the kind of a column's values, and the JSON type that they have in an answer. */
 export function written(
   values: AnswerField["values"],
   scale: number,
@@ -61,7 +61,7 @@ function sessionFields(numbers: Numbers): typeof SESSION_FIELDS {
   return { ended, duration_ms: { ...duration_ms, ...written("integer", 0, numbers) } };
 }
 
-/** What of a query decides which columns its answer has. */
+/** The parts of a query that decide which columns its answer has. */
 export type AnswerColumns = Pick<Query, "by" | "measures" | "everyMs" | "calendar">;
 
 /** The columns of an answer. */

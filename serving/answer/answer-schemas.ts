@@ -9,7 +9,7 @@ import { Missing } from "../common/missing.ts";
 import { problems } from "../common/trouble.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 
-/** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
+/** The description of a column. A measure's `type` is the kind of its definition: count, sum, distinct. */
 export const AnswerField = z
   .object({
     kind: z.enum(["time", "dimension", "measure"]),
@@ -34,7 +34,7 @@ export const AnswerField = z
   .meta({ id: "Field" });
 export type AnswerField = z.infer<typeof AnswerField>;
 
-/** What a client should know although the answer is right. */
+/** A note for the client about an answer that is right. */
 export const AnswerNotice = z.object({
   code: z
     .enum(["EVENTS_AFTER_NOW", "LONG_NUMBERS"])
@@ -61,7 +61,7 @@ const freshness = z
   .describe("how long ago the applied position was known to be the end of the log; null with at");
 const complete = z.boolean().describe("false: the batch version alone, and `missing` says why");
 
-/** What every answer says beside its rows. */
+/** The fields that every answer has beside its rows. */
 export const AnswerStatus = z.object({
   asOf,
   position: LogPosition,
@@ -73,7 +73,7 @@ export const AnswerStatus = z.object({
 });
 export type AnswerStatus = z.infer<typeof AnswerStatus>;
 
-/** What an answer about a joined table says beside its rows: each of its tables stands somewhere of its own. */
+/** The fields that an answer about a joined table has beside its rows. Each of its tables has a position of its own. */
 export const JoinedStatus = z.object({
   asOf,
   tables: z
@@ -87,7 +87,7 @@ export const JoinedStatus = z.object({
 });
 export type JoinedStatus = z.infer<typeof JoinedStatus>;
 
-/** Which time the rows are about, and how it is cut. */
+/** The event time that the rows are about, and the buckets that it is cut into. */
 export const AnswerWindow = z.object({
   from: time,
   to: time,
@@ -114,7 +114,7 @@ const KeyEntry = z.object({
   rows: z.union([z.int(), z.string()]).describe("how many events (or lines) have it"),
 });
 
-/** The answer to which values a dimension has. */
+/** The answer that lists the values of a dimension. */
 export const KeysBody = AnswerStatus.extend({
   view: z.string(),
   dimension: z.string(),
@@ -125,18 +125,18 @@ export const KeysBody = AnswerStatus.extend({
 });
 export type KeysBody = z.infer<typeof KeysBody>;
 
-/** `AnswerBody` of one view: with its own columns. */
+/** `AnswerBody` with the columns of one view. */
 export function answerOf(view: View, types: ColumnTypes) {
   return AnswerBody.extend({ view: z.literal(view.name), rows: list(rowOf(view, types)) });
 }
 
-/** `KeysBody` of one view: with the values that its dimensions can have. */
+/** `KeysBody` with the values that the dimensions of one view can have. */
 export function keysOf(view: View, types: ColumnTypes) {
   const key = z.union(Object.keys(view.by).map((name) => dimensionValue(view, types, name)));
   return KeysBody.extend({ view: z.literal(view.name), keys: list(KeyEntry.extend({ key })) });
 }
 
-/** A question may leave out any column but `bucket`. */
+/** A query may leave out any column but `bucket`. */
 function rowOf(view: View, types: ColumnTypes) {
   const dimensions = Object.keys(view.by).map((name) => [name, dimensionValue(view, types, name)] as const);
   const measures = Object.entries(view.measures).map(([name, measure]) => [name, measureValue(measure)] as const);
@@ -150,7 +150,7 @@ function rowOf(view: View, types: ColumnTypes) {
   return z.object({ bucket: time, ...columns.partial().shape });
 }
 
-/** A dimension's values. Exact numbers are text with numbers=text. */
+/** The type of a dimension's values. With numbers=text, exact numbers are text. */
 function dimensionValue(view: View, types: ColumnTypes, name: string): z.ZodType {
   if (dimensionScales(view).has(name)) return z.union([z.number(), z.string(), z.null()]);
   const type = types.get(name) ?? "text";
@@ -173,7 +173,7 @@ function measureValue({ kind, unit, accuracy, parts, values, scale }: Measure): 
   return z.object(each).partial().describe(description);
 }
 
-/** A view in the list of views: what can be asked of it, where it stands, and how long ago it changed. */
+/** A view in the list of views: its dimensions and measures, its position, and how long ago it changed. */
 export const ViewSummary = z
   .object({
     name: z.string(),

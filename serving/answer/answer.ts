@@ -28,14 +28,14 @@ function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: numb
   return { from: formatTime(fromMs), to: formatTime(toMs), every, window, zone };
 }
 
-/** The token of where a view or an answer stands. */
+/** Returns the token of the position of a view or an answer. */
 export function asOfToken({ generation }: Definition, { manifest, cut, applied }: ViewStatus): string {
   return token({ generation, version: manifest.version, cut, applied });
 }
 
 const tokens = new WeakMap<Cut, { readonly asOf: AsOf; readonly token: string }>();
 
-/** The token of a position; all questions that one look at Redis answered share it. */
+/** Returns the token of a position. All requests that shared one read of Redis share the token. */
 function token(asOf: AsOf): string {
   const { generation, version, cut, applied } = asOf;
   const held = tokens.get(applied);
@@ -46,11 +46,11 @@ function token(asOf: AsOf): string {
   return made;
 }
 
-/** What every answer says beside its rows: for the body of JSON, and the headers of all. */
+/** Returns the fields that every answer has beside its rows, for the JSON body and for the headers of every format. */
 export function answerStatus(definition: Definition, status: ViewStatus, at: AsOf | null): AnswerStatus {
   const { manifest, missing, problems } = status;
-  // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was
-  // made, or when.
+  // An answer about an earlier position is always the same. So nothing in it says when it was computed, or from which
+  // files.
   const { version, cut, applied } = at ?? { ...status, version: manifest.version };
   const { generation } = definition;
   return {
@@ -64,7 +64,7 @@ export function answerStatus(definition: Definition, status: ViewStatus, at: AsO
   };
 }
 
-/** For the body of an answer: nothing when there is nothing to say. */
+/** Returns the notices of an answer's body; nothing if there are none. */
 export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Reading, "toMs" | "laterMs">) {
   if (laterMs === null) return {};
   const message =
@@ -75,8 +75,8 @@ export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Read
 }
 
 /**
- * The body of an answer; `at` is the position that was asked for, null for the newest. Its rows are to be written as
- * its fields say.
+ * Returns the body of an answer; `at` is the position that was asked for, null for the newest. Write its rows by its
+ * fields.
  */
 export function answerBody(
   { definition, types }: DescribedView,
@@ -96,7 +96,7 @@ export function answerBody(
   };
 }
 
-/** For an answer whose numbers a reader may round. */
+/** The notice for an answer whose numbers a client may round. */
 export const LONG_NUMBERS: AnswerNotice = {
   code: "LONG_NUMBERS",
   message:
@@ -104,7 +104,7 @@ export const LONG_NUMBERS: AnswerNotice = {
     "JSON round them, as JavaScript does; numbers=text gives numbers as text.",
 };
 
-/** A view in the list of views: what can be asked of it, where it stands, and how long ago it changed. */
+/** Returns a view's entry in the list of views: its columns, its position, and how long ago it changed. */
 export function viewSummary(
   { view, generation }: Definition,
   types: ColumnTypes,
@@ -141,18 +141,18 @@ export function viewSummary(
 }
 
 /**
- * A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that
- * does.
+ * A complete answer about the newest position, as the text to send except for its age. While nothing changes, only the
+ * age has to be written again.
  */
 export interface RenderedAnswer {
   readonly answer: ReadAnswer;
-  /** All of the JSON before the age, and all after it. */
+  /** The JSON before the age, and the JSON after it. */
   readonly before: string;
   readonly after: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Null for an answer that is not complete, or comes with problems: it says so, and is not to be held on to. */
+/** Returns null for an answer that is incomplete or has problems: such an answer must not be kept. */
 export function* renderAnswer(
   described: DescribedView,
   query: Query,
@@ -166,13 +166,15 @@ export function* renderAnswer(
   return { answer, before, after: `,"complete":${complete}}`, headers };
 }
 
-/** This many rows become text between two yields. */
+/** This many rows are written between two yields. */
 const STEP_ROWS = 50;
 
-/** What an answer's text may have, in characters: half of what a JavaScript string can hold. */
+/** The most characters of an answer's text: half of what a JavaScript string can hold. */
 const MOST_CHARACTERS = 256_000_000;
 
-/** The body of an answer, or some of its fields, as JSON. Throws TOO_LARGE for a text that is too long to be held. */
+/**
+ * Returns the body of an answer, or some of its fields, as JSON. Throws TOO_LARGE if the text is too long for a string.
+ */
 export function* answerJson(
   { view, rows, ...rest }: Pick<AnswerBody, "view" | "rows" | "fields" | "notices">,
   numbers: Numbers,

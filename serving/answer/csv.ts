@@ -12,11 +12,11 @@ import type { AnswerColumns } from "./answer-fields.ts";
 interface Column {
   readonly header: string;
   readonly of: (row: Row) => PresentedField | undefined;
-  /** The places of its decimals; 0 for all other values. */
+  /** The decimal places of a decimal column; 0 for all others. */
   readonly scale: number;
 }
 
-/** The columns of a table of rows: a measure with several values has one for each, as `delay.p50`. */
+/** Returns the columns of the CSV. A measure with several values has a column for each, such as `delay.p50`. */
 function columnsOf(view: View, query: AnswerColumns): Column[] {
   const { by, measures } = query;
   const ofSessions = view.sessions === null ? [] : SESSION_COLUMNS;
@@ -37,14 +37,19 @@ function columnsOf(view: View, query: AnswerColumns): Column[] {
   return [...plain, ...measured, ...cut];
 }
 
-/** A list becomes its JSON; null an empty field, while empty text is quoted. A decimal has all of its places. */
+/**
+ * Returns a value as text. A list becomes its JSON, and null an empty field; empty text is quoted. A decimal has all of
+ * its places.
+ */
 function cell(value: PresentedField | undefined, scale: number): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === "object") return fieldJson(value, scale, "number");
   return typeof value === "number" && scale > 0 ? numberText(value, scale) : String(value);
 }
 
-/** Text that a spreadsheet runs begins so, also in full width; a number does not run. */
+/**
+ * Text that a spreadsheet runs as a formula begins like this, also in full-width characters. A number is not a formula.
+ */
 const FORMULA = /^(?!-?\d+(\.\d+)?(e[+-]?\d+)?$)[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/;
 
 function harmless(text: string | null): string | null {
@@ -52,8 +57,8 @@ function harmless(text: string | null): string | null {
 }
 
 /**
- * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is as it is. For a spreadsheet, text that would run as a
- * formula gets an apostrophe in front: dimensions are what producers sent, and people open a table.
+ * Returns rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is written as it is. For a spreadsheet, text that
+ * would run as a formula gets an apostrophe in front: producers can send any text, and people open the table.
  */
 export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], isForSpreadsheet = false): Stringifier {
   const columns = columnsOf(view, query);
@@ -61,7 +66,7 @@ export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], is
     header: true,
     columns: columns.map(({ header }) => header),
     record_delimiter: "windows",
-    // By itself it quotes only the delimiter of records, which is CRLF.
+    // By default the library quotes only the record delimiter, CRLF.
     quoted_match: /[\r\n]/,
     cast: { string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
   });
@@ -69,7 +74,7 @@ export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], is
   return Readable.from(recordsOf(rows, columns, write)).pipe(table);
 }
 
-/** The records of a table, in turns with other requests. */
+/** Yields the records of the table, taking turns with other requests. */
 async function* recordsOf(
   rows: readonly Row[],
   columns: readonly Column[],
@@ -81,5 +86,5 @@ async function* recordsOf(
   }
 }
 
-/** This many rows are written in some milliseconds. */
+/** Writing this many rows takes some milliseconds. */
 const TURN_ROWS = 200;

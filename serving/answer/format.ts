@@ -1,13 +1,10 @@
-/**
- * The formats that an answer can be had in, and their media types. `spreadsheet` is CSV without text that would run as
- * a formula.
- */
+/** The formats of an answer, and their media types. `spreadsheet` is CSV without text that would run as a formula. */
 export const FORMATS = { json: "application/json", csv: "text/csv", spreadsheet: "text/csv" } as const;
 export type Format = keyof typeof FORMATS;
 
 /**
- * Which format a request's Accept header prefers (RFC 9110, 12.5.1): the more specific range decides a type's quality,
- * JSON wins a tie, and a header that accepts neither is answered with JSON.
+ * Returns the format that a request's Accept header prefers (RFC 9110, 12.5.1). The more specific range decides a
+ * type's quality, and JSON wins a tie. A header that accepts neither gets JSON.
  */
 export function preferredFormat(accept: string | undefined): Format {
   if (accept === undefined || accept === "*/*") return "json";

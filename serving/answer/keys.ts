@@ -14,7 +14,7 @@ import { LONG_NUMBERS } from "./answer.ts";
 import { answerFields } from "./answer-fields.ts";
 import type { KeysBody } from "./answer-schemas.ts";
 
-/** The query whose cells are the values of one dimension: all of the window in one bucket. */
+/** Returns the query whose cells are the values of one dimension, with the whole window in one bucket. */
 export function keysQuery(view: View, query: Query, dimension: string): Query {
   const everyMs = bucketOf(LAST_INSTANT, view.grainMs);
   return { ...query, by: [dimension], measures: [], everyMs, windowMs: everyMs, calendar: null, order: [] };
@@ -32,7 +32,7 @@ export function keysOrder(dimension: string, { prefix, limit }: { prefix: string
   };
 }
 
-/** The values that begin with `prefix` (as text; null is "null"), the most frequent first. */
+/** Returns the values that begin with `prefix` (as text; null is "null"), the most frequent first. */
 export function* keysOf(
   view: View,
   dimension: string,
@@ -61,17 +61,20 @@ export function* keysOf(
   };
 }
 
-/** A key as text: a decimal with all of its places. */
+/** Returns a value as text: a decimal has all of its places. */
 function textOf(key: GroupValue, scale: number): string {
   return scale === 0 || key === null ? String(key) : decimalText(BigInt(key), scale);
 }
 
-/** As text; no value after the text that is written the same. */
+/** Compares values as text. No value (null) comes after the text "null". */
 function compareKeys(a: GroupValue, b: GroupValue, scale: number): number {
   return compareText(textOf(a, scale), textOf(b, scale)) || Number(a === null) - Number(b === null);
 }
 
-/** The answer to which values a dimension has, as JSON: numbers are written, and long ones noted, as in rows. */
+/**
+ * Returns the answer that lists the values of a dimension, as JSON. Numbers are written, and long numbers noted, as in
+ * rows.
+ */
 export function keysJson(
   { definition: { view }, types }: DescribedView,
   { keys, ...body }: Pick<KeysBody, "view" | "dimension" | "keys" | "notices">,

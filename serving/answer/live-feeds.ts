@@ -17,8 +17,8 @@ import { answerBody, answerJson, answerStatus, asOfToken } from "./answer.ts";
  * One event of a live stream:
  *
  *   answer   the whole answer, with the token of its position as id
- *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is
- *            missing
+ *   behind   the newest known position is before the one that this subscriber has seen, so there are no rows; says what
+ *            is missing
  *   problem  no answer can be given now; the stream continues
  */
 export interface LiveEvent {
@@ -27,24 +27,26 @@ export interface LiveEvent {
   readonly data: string;
 }
 
-/** What a feed found out last. */
+/** The newest result of a feed: an answer or an error. */
 type Finding =
   | {
       readonly applied: Cut;
       readonly state: string;
-      /** The bucket of now when a window that moves with the clock was found; null for one that does not. */
+      /**
+       * For a window that moves with the clock, the current bucket when the answer was read; null for a fixed window.
+       */
       readonly clock: EpochMs | null;
-      /** The state, and the window where that moves: what makes another answer of the same position. */
+      /** The state, and the bounds of a window that moves. If it differs, the answer of the same position differs. */
       readonly shown: string;
       readonly answer: LiveEvent;
       readonly behind: LiveEvent;
     }
   | { readonly error: unknown; readonly told: ToldError; readonly event: LiveEvent };
 
-/** An error as subscribers are told of it. */
+/** An error in the form that subscribers are sent. */
 export interface ToldError {
   readonly code: string;
-  /** Whether the question is to blame: to ask it again changes nothing. */
+  /** Whether the question itself is wrong, so that asking again changes nothing. */
   readonly isOfQuestion: boolean;
   /** JSON. */
   readonly data: string;
@@ -55,12 +57,12 @@ export interface LiveFeedsOptions {
   readonly statuses: ViewStatuses;
   readonly logger: Logger;
   readonly maxStreams: number;
-  /** Characters that one answer, and the answers of all feeds together, may have. */
+  /** The most characters of one answer, and of the newest answers of all feeds together. */
   readonly maxAnswerSize: number;
   readonly maxHeldSize: number;
   /**
-   * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper.
-   * Else they say so, and continue.
+   * Whether a stream ends when its answer becomes too large for this process. The helper then answers the client that
+   * comes back. Otherwise the stream sends a problem and continues.
    */
   readonly endLarge: boolean;
   readonly tell: (error: unknown) => ToldError;
@@ -72,24 +74,24 @@ export interface Subscription {
   /** At most one answer in this time. */
   readonly intervalMs: number;
   readonly numbers: Numbers;
-  /** The positions that the subscriber has seen before it came back. */
+  /** The positions that the subscriber saw before it came back. */
   readonly seen: Cut | null;
   readonly onEvent: (event: LiveEvent) => void;
-  /** The server closes. */
+  /** Called when the server closes. */
   readonly onEnd: () => void;
 }
 
-/** What one feed is for. */
+/** The question of one feed. */
 type Question = Pick<Subscription, "described" | "query" | "intervalMs" | "numbers">;
 
 interface FeedOptions extends LiveFeedsOptions {
   readonly room: Room;
 }
 
-/** How long a feed waits after a problem before it looks again. */
+/** How long a feed waits after a problem before it reads again. */
 const AFTER_PROBLEM_MS = 2_000;
 
-/** The live streams of this server: one feed for all subscribers to the same question. */
+/** The live streams of this server. All subscribers to the same question share a feed. */
 export class LiveFeeds {
   readonly #options: FeedOptions;
   readonly #feeds = new Map<string, Feed>();
@@ -105,14 +107,14 @@ export class LiveFeeds {
     return this.#streams;
   }
 
-  /** How many questions they ask. */
+  /** How many different questions the streams ask. */
   get feeds(): number {
     return this.#feeds.size;
   }
 
   /**
-   * Begins to follow a question; returns a function that ends that. Throws TOO_MANY_STREAMS, and what is wrong with a
-   * question in itself.
+   * Begins to follow a question; returns a function that ends that. Throws TOO_MANY_STREAMS, and any error in the
+   * question itself.
    */
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
@@ -128,7 +130,7 @@ export class LiveFeeds {
       if (feed.leave(listener) === 0 && this.#feeds.get(key) === feed) this.#feeds.delete(key);
     };
     const first = await feed.join();
-    // Trouble that may pass becomes an event of the stream. A server that is full lets nobody in.
+    // A problem that may pass is sent as an event of the stream. A server that is full refuses the stream.
     if ("told" in first && (first.told.isOfQuestion || isTidelineError(first.error, "TOO_MANY_STREAMS"))) {
       leave();
       throw first.error;
@@ -137,14 +139,14 @@ export class LiveFeeds {
     return leave;
   }
 
-  /** Ends every stream; no new one is let in. */
+  /** Ends every stream, and lets no new one in. */
   close(): void {
     this.#closed = true;
     for (const feed of [...this.#feeds.values()]) feed.end();
   }
 }
 
-/** A question that is asked again whenever the view's position has moved, for as long as anybody listens. */
+/** A question that is read again whenever the view's position has moved, as long as it has a subscriber. */
 class Feed {
   readonly #options: FeedOptions;
   readonly #described: DescribedView;
@@ -153,11 +155,11 @@ class Feed {
   readonly #numbers: Numbers;
   readonly #listeners = new Set<Listener>();
   readonly #stop = new AbortController();
-  /** Those who listen, and those who wait for the first finding before they do. */
+  /** The number of listeners, and of subscribers that still wait for the first result. */
   #members = 0;
   #first: Promise<Finding> | null = null;
   #latest: Finding | null = null;
-  /** Of the newest answer, in characters. */
+  /** The size of the newest answer, in characters. */
   #size = 0;
 
   constructor(options: FeedOptions, { described, query, intervalMs, numbers }: Question) {
@@ -168,7 +170,7 @@ class Feed {
     this.#numbers = numbers;
   }
 
-  /** Counts one member more; returns the newest answer, or the first one when it is there. */
+  /** Adds a member; returns the newest result, or waits for the first one. */
   async join(): Promise<Finding> {
     this.#members += 1;
     this.#first ??= this.#begin();
@@ -180,7 +182,7 @@ class Feed {
     if (this.#latest !== null) listener.tell(this.#latest);
   }
 
-  /** Counts one member less, and stops when that was the last; returns how many are left. */
+  /** Removes a member, and stops if it was the last. Returns how many members are left. */
   leave(listener: Listener): number {
     this.#listeners.delete(listener);
     this.#members -= 1;
@@ -221,7 +223,7 @@ class Feed {
     }
   }
 
-  /** Counts what the newest answer takes, in place of the one before. Throws TOO_LARGE and TOO_MANY_STREAMS. */
+  /** Counts the size of the newest answer in place of the one before. Throws TOO_LARGE and TOO_MANY_STREAMS. */
   #hold(size: number): void {
     const { room, maxAnswerSize } = this.#options;
     room.give(this.#size);
@@ -232,7 +234,7 @@ class Feed {
     this.#size = size;
   }
 
-  /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
+  /** Reads the newest result; returns `latest` itself if nothing has changed. Never throws. */
   async #read(latest: Finding | null): Promise<Finding> {
     const { statuses, reader, logger, tell } = this.#options;
     const { definition } = this.#described;
@@ -261,7 +263,7 @@ class Feed {
   }
 }
 
-/** The room for the newest answers of all feeds, in characters. */
+/** The space for the newest answers of all feeds, in characters. */
 class Room {
   #left: number;
 
@@ -269,7 +271,7 @@ class Room {
     this.#left = characters;
   }
 
-  /** Returns whether there was enough. */
+  /** Takes space; returns whether there was enough. */
   take(characters: number): boolean {
     if (characters > this.#left) return false;
     this.#left -= characters;
@@ -287,16 +289,16 @@ function moved(latest: Finding, status: ViewStatus, clock: EpochMs): boolean {
   return !cutsEqual(status.applied, latest.applied) || stateOf(status) !== latest.state;
 }
 
-/** Names what is missing, and what is wrong: "" when nothing is. */
+/** Returns what is missing and what is wrong as one text; "" if nothing is. */
 function stateOf({ missing, problems }: Pick<ViewStatus, "missing" | "problems">): string {
   return [missing?.code ?? "", ...problems.map(({ kind, name, code }) => `${kind}/${name} ${code}`)].join("\n");
 }
 
-/** One subscriber: never told the same twice, and never sent back. */
+/** One subscriber. It is never sent the same answer twice, and never an earlier position than it has seen. */
 class Listener {
   readonly #subscription: Subscription;
   #seen: Cut | null;
-  /** What was missing or wrong, and which window, when it was told last. */
+  /** What was missing or wrong, and the bounds of the window, in the last result that was sent. */
   #shown = "";
   #problem: string | null = null;
   #behind = false;
@@ -334,7 +336,9 @@ class Listener {
   }
 }
 
-/** A live answer is sent whole with every change, so it has to be smaller than one that is asked for once. */
+/**
+ * A live answer is sent whole with every change, so its limit is lower than that of an answer that is asked for once.
+ */
 function tooLargeForLive(size: number, most: number): TidelineError {
   const shown = (characters: number) => `${(characters / 1e6).toFixed(1)} MB`;
   const problem = `a live answer may have ${shown(most)}, and this one has ${shown(size)}`;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { count } from "../../core/json-parts.ts";
 
-/** Why an answer may be the batch version's alone. */
+/** The reasons for an answer from the batch version alone. */
 export const MISSING_CODES = [
   "GAP", // neither the batch version nor Redis has some positions
   "OVERLAP", // both have them
@@ -12,7 +12,10 @@ export const MISSING_CODES = [
   "FROZEN", // another release computed the view
 ] as const;
 
-/** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
+/**
+ * The reason for an answer from the batch version alone. `from` and `to` are the positions of `partition` that do not
+ * tile.
+ */
 export const Missing = z
   .object({
     code: z.enum(MISSING_CODES),

@@ -2,17 +2,16 @@ import type { PresentedField } from "../../core/measures/measure.ts";
 import type { Row } from "../../core/query/present.ts";
 
 /**
- * How the exact numbers of an answer are written in JSON, whatever their size: as numbers with all of their digits,
- * which a reader may round, or as text. Rows hold a number that a double does not keep as text; here it becomes what
- * the answer's fields say.
+ * How an answer writes exact numbers of any size in JSON: as numbers with all of their digits, which a client may
+ * round, or as text. Rows hold a number as text if a double cannot keep it; it is written as the answer's fields say.
  */
 export const NUMBERS = { number: "number", text: "string" } as const;
 export type Numbers = keyof typeof NUMBERS;
 
-/** The places of the exact numbers in a row's columns, by column. Other columns are written as they are. */
+/** The decimal places of the columns with exact numbers. Other columns are written as they are. */
 export type NumberColumns = ReadonlyMap<string, number>;
 
-/** The columns of an answer that hold exact numbers, by what its fields say. */
+/** Returns the columns of an answer that hold exact numbers, from its fields. */
 export function numberColumns(
   fields: Readonly<Record<string, { readonly values: string; readonly scale?: number }>>,
 ): NumberColumns {
@@ -23,14 +22,12 @@ export function numberColumns(
   );
 }
 
-/** An exact number as text: a decimal with all of its places. */
+/** Returns an exact number as text: a decimal has all of its places. */
 export function numberText(value: number | string, scale: number): string {
   return typeof value === "number" && scale > 0 ? value.toFixed(scale) : String(value);
 }
 
-/**
- * What rows are as JSON, without the brackets around them, and whether a number has more digits than a double keeps.
- */
+/** Returns rows as JSON, without the brackets around them, and whether a number has more digits than a double keeps. */
 export function rowsJson(
   rows: readonly Row[],
   columns: NumberColumns,
@@ -50,7 +47,7 @@ export function rowsJson(
   return { json: written.join(","), hasLong };
 }
 
-/** One field of exact numbers as JSON: a number, or a list of records with numbers. */
+/** Returns one field of exact numbers as JSON: a number, or a list of records with numbers. */
 export function fieldJson(value: PresentedField, scale: number, numbers: Numbers): string {
   if (!Array.isArray(value)) return valueJson(value, scale, numbers);
   const records = (value as readonly Row[]).map((record) => {
@@ -72,9 +69,9 @@ function valueJson(value: PresentedField, scale: number, numbers: Numbers): stri
 /** Text that is a number of JSON. */
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
 
-/** An item of a top list is text, also where it is a number. */
+/** An item of a top list is text, even if it looks like a number. */
 const isText = (name: string) => name === "item";
-/** A bin's bounds have the places of its field, and its count has none. */
+/** The bounds of a bin have the decimal places of its field; its count has none. */
 const isCount = (name: string) => name === "count";
 
 function isLong(value: PresentedField | undefined): boolean {

@@ -1,19 +1,21 @@
 import { overloaded } from "./refusals.ts";
 
-/** Does one piece of work after the other. Those that wait are refused when there are too many. */
+/** Does one piece of work after the other. Refuses more work when too many pieces wait. */
 export class OneByOne {
   readonly #most: number;
   readonly #refusal: string;
   #last: Promise<unknown> = Promise.resolve();
   #taken = 0;
 
-  /** Takes `most` pieces at a time, the one that is done included; `refusal` says that there are too many. */
+  /**
+   * Takes at most `most` pieces at a time, including the running one. `refusal` is the error text when there are more.
+   */
   constructor(most: number, refusal: string) {
     this.#most = most;
     this.#refusal = refusal;
   }
 
-  /** What `work` returns, once those before it are done. Throws TOO_MANY_REQUESTS. */
+  /** Runs `work` after the pieces before it, and returns its result. Throws TOO_MANY_REQUESTS. */
   run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#taken >= this.#most) return Promise.reject(overloaded(this.#refusal));
     this.#taken += 1;
@@ -24,7 +26,7 @@ export class OneByOne {
     return made;
   }
 
-  /** Waits until all that was taken is done. */
+  /** Waits until all work is done. */
   async drain(): Promise<void> {
     await this.#last;
   }

@@ -1,7 +1,8 @@
 import { overloaded } from "./refusals.ts";
 
 /**
- * A place that one piece of work has at a time. Others wait for it in turn, and leave the queue when nobody wants them.
+ * A place that one piece of work has at a time. Others wait for it in order, and leave the queue when their signal is
+ * aborted.
  */
 export class Place {
   readonly #maxWaiting: number;
@@ -57,7 +58,7 @@ export class Place {
     });
   }
 
-  /** To the one that has waited longest. */
+  /** Gives the place to the piece of work that has waited longest. */
   #give(): void {
     const [next] = this.#waiting;
     if (next === undefined) {

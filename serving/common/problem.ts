@@ -3,15 +3,17 @@ import { type ErrorCode, isTidelineError, sentencesOf, type TidelineError } from
 import { list } from "../../core/json-parts.ts";
 import { nothingHere, uriTooLong } from "./refusals.ts";
 
-/** How HTTP tells a client of an error. */
+/** How HTTP reports an error to a client. */
 interface Meaning {
   readonly status: number;
   readonly title: string;
-  /** Of the header Retry-After, unless the error has its own. */
+  /** The value of Retry-After, unless the error has its own. */
   readonly retryAfterSeconds?: number;
 }
 
-/** What HTTP tells clients of: `type` is made of the code. Here and nowhere else a code has a status. */
+/**
+ * The codes that HTTP reports; `type` is made of the code. This is the only place that gives a code its HTTP status.
+ */
 const MEANINGS = {
   BAD_REQUEST: { status: 400, title: "The request is wrong" },
   TOO_LARGE: { status: 400, title: "The answer would be too large" },
@@ -40,15 +42,15 @@ const MEANINGS = {
   INTERNAL: { status: 500, title: "Something went wrong in the server" },
 } as const satisfies Partial<Record<ErrorCode, Meaning>>;
 
-/** What a problem-details body can carry as `code`: stable, for programs. */
+/** The codes that a problem-details body can have. They are stable, for programs. */
 export type ProblemCode = keyof typeof MEANINGS;
 
 /** Every code. */
 export const PROBLEM_CODES = Object.keys(MEANINGS) as readonly ProblemCode[];
 
 /**
- * By which code clients are told of the other errors. NOT_READY: the log or a server is in trouble, and the detail has
- * the error. INTERNAL: no request should meet it, so it is an error of the server.
+ * The reported code of all other errors. NOT_READY: the log or a server is in trouble, and the detail has the error.
+ * INTERNAL: no request should cause it, so it is an error of the server.
  */
 const TOLD_AS: Readonly<Record<Exclude<ErrorCode, ProblemCode>, "NOT_READY" | "INTERNAL">> = {
   TOPIC_MISSING: "NOT_READY",
@@ -110,21 +112,21 @@ export type Problem = z.infer<typeof Problem>;
 
 export const PROBLEM_TYPE = "application/problem+json";
 
-/** What is sent instead of an answer. */
+/** A response that refuses a request. */
 export interface Refusal {
   readonly problem: Problem;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What an error of the framework has. */
+/** The fields of an error of the framework. */
 interface HttpError {
   readonly statusCode?: number;
   readonly message?: string;
 }
 
 /**
- * Any error as a client is told of it: ours by their code, the framework's 4xx by their status, and everything else as
- * a 500 that says nothing of its inside.
+ * Returns the refusal for any error. Tideline's errors are reported by their code, and the framework's 4xx errors by
+ * their status. Any other error is reported as a 500 without details.
  */
 export function refusalOf(error: unknown): Refusal {
   if (isTidelineError(error)) return namedRefusal(error);
@@ -136,13 +138,13 @@ export function refusalOf(error: unknown): Refusal {
     : INTERNAL;
 }
 
-/** For a request that HTTP has a status for, and Tideline has no code. */
+/** Returns the refusal for a request that has an HTTP status but no code of Tideline. */
 export function malformed(status: number, problem: string, allowed: string): Refusal {
   const errors = [{ parameter: "request", problem, allowed }];
   return { problem: { ...documentOf("BAD_REQUEST", problem), status, errors }, headers: {} };
 }
 
-/** An error as an event of a stream. `isOfQuestion`: to ask again changes nothing. */
+/** Returns an error as an event of a stream. `isOfQuestion`: asking again changes nothing. */
 export function problemEvent(error: unknown): { code: ProblemCode; isOfQuestion: boolean; data: string } {
   const { problem } = refusalOf(error);
   return { code: problem.code, isOfQuestion: problem.status < 500, data: JSON.stringify(problem) };
@@ -172,7 +174,7 @@ function documentOf(code: ProblemCode, detail: string): Problem {
   return { type, title, status, detail, code };
 }
 
-/** Of a question that is to be changed it is one sentence. */
+/** For a question that the client has to change, the detail is one sentence. */
 function detailOf(error: TidelineError): string {
   const { message, hint, details } = error;
   return details.parameters === undefined || hint === "" ? sentencesOf(error) : `${message}; ${hint}`;
@@ -188,7 +190,7 @@ function headersOf(code: ProblemCode, { details }: TidelineError): Record<string
     details.retryAfterSeconds === undefined ? meaning.retryAfterSeconds : details.retryAfterSeconds;
   return {
     ...(retryAfterSeconds == null ? {} : { "retry-after": String(retryAfterSeconds) }),
-    // Of several wide streams a token is too long for a header: the sentence has it.
+    // For a joined table over wide streams a token is too long for a header; the detail has it.
     ...(asOf === undefined || asOf.length > MOST_HEADER_CHARACTERS ? {} : { "tideline-as-of": asOf }),
     ...(methods === undefined ? {} : { allow: methods }),
     ...(realm === undefined ? {} : { "www-authenticate": `Bearer realm="${realm}"` }),

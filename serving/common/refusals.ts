@@ -1,31 +1,31 @@
 import { type ErrorCode, TidelineError, type WrongParameter } from "../../core/errors.ts";
 
-/** The errors that several parts of serving throw: why a question is not answered. */
+/** The errors that several parts of serving throw when they do not answer a question. */
 
-/** Every parameter that is wrong. */
+/** Returns the error that lists every wrong parameter. */
 export function badRequest(parameters: readonly WrongParameter[]): TidelineError {
   const message = parameters.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; ");
   return new TidelineError("BAD_REQUEST", message, "", { parameters });
 }
 
-/** For a query whose answer would not fit; `problem` says what would be too much. */
+/** Returns the error for a query whose answer is too large; `problem` says what is too large. */
 export function tooLarge(problem: string): TidelineError {
   const allowed =
     "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
   return new TidelineError("TOO_LARGE", problem, "", { parameters: [{ parameter: "every", problem, allowed }] });
 }
 
-/** For a question that something else makes small enough: asked `for` or `with` what is allowed. */
+/** Returns the error for a query that can be made small enough: `allowed` says what to ask `for` or `with`. */
 export function askLess(wrong: WrongParameter, how: "for" | "with" = "for"): TidelineError {
   return new TidelineError("TOO_LARGE", wrong.problem, `ask ${how} ${wrong.allowed}`, { parameters: [wrong] });
 }
 
-/** For more than this server can hold in its queues. */
+/** Returns the error for more work than this server's queues can hold. */
 export function overloaded(message: string): TidelineError {
   return new TidelineError("TOO_MANY_REQUESTS", message, "ask again later, or for less");
 }
 
-/** `kind`: of what a server keeps at most this many at a time, such as "live streams". */
+/** Returns the error for too many live streams. `kind` names what is limited, such as "live streams". */
 export function tooManyStreams(most: number, kind: string): TidelineError {
   const hint = "end one that is not needed, or ask again later";
   return new TidelineError("TOO_MANY_STREAMS", `this server has ${most} ${kind}, and keeps no more`, hint);
@@ -35,12 +35,12 @@ export function uriTooLong(message: string): TidelineError {
   return new TidelineError("URI_TOO_LONG", message, "ask for fewer measures, dimensions or values in one request");
 }
 
-/** For a path that is not one of the API. */
+/** Returns the error for a path that the API does not have. */
 export function nothingHere(): TidelineError {
   return new TidelineError("NOT_FOUND", "there is nothing at this address", "/docs shows what there is");
 }
 
-/** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */
+/** Returns the error that ends work whose client has left. It is sent to nobody. */
 export function clientLeft(): TidelineError {
   return new TidelineError("NOT_READY", "the client has left", "", { retryAfterSeconds: null });
 }
@@ -49,7 +49,7 @@ export function serverClosing(): TidelineError {
   return new TidelineError("NOT_READY", "this server is closing", "", { retryAfterSeconds: null });
 }
 
-/** For a request whose Host header fails the check: see `hostCheck`. */
+/** Returns the error for a request whose Host header fails the check: see `hostCheck`. */
 export function hostNotAllowed(host: string): TidelineError {
   const problem = `the server does not answer for the host "${host.slice(0, 100)}"`;
   const allowed = "an address, localhost, or a name in the setting TIDELINE_ALLOWED_HOSTS of the server";
@@ -62,7 +62,7 @@ export function viewUnknown(name: string, known: readonly string[]): TidelineErr
   return nameUnknown("VIEW_UNKNOWN", `there is no view "${name.slice(0, 60)}"`, allowed);
 }
 
-/** For a question of views about a table. */
+/** Returns the error for a request to a view's route about a table. */
 export function tableNotView(name: string): TidelineError {
   const problem = `"${name.slice(0, 60)}" is a table, not a view: its rows belong to keys`;
   return nameUnknown("VIEW_UNKNOWN", problem, `GET /tables/${name.slice(0, 60)}, or \`tideline table\``);
@@ -82,7 +82,7 @@ function nameUnknown(code: ErrorCode, problem: string, allowed: string): Tidelin
   return new TidelineError(code, problem, "", { parameters: [{ parameter: "name", problem, allowed }] });
 }
 
-/** `asOf` says up to where the log was looked at. */
+/** `asOf` is the position up to which the log was read. */
 export function keyUnknown(table: string, key: readonly string[], asOf: string): TidelineError {
   const shown = key.join("/").slice(0, 60);
   return new TidelineError("KEY_UNKNOWN", `table "${table}" has no row "${shown}" at ${asOf}`, "", { asOf });

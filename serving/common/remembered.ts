@@ -1,10 +1,8 @@
-/** Texts that are longer are computed each time: they are not sent again and again. */
+/** The value of a longer text is computed each time: long texts are rarely repeated. */
 const MOST_CHARACTERS = 1_000;
 const MOST_TEXTS = 500;
 
-/**
- * The same function of a text, whose last values are kept: what clients send is nearly always what they sent before.
- */
+/** Returns the same function, which keeps its last values. Clients mostly send texts that they have sent before. */
 export function remembered<T>(compute: (text: string) => T): (text: string) => T {
   const held = new Map<string, T>();
   return (text) => {

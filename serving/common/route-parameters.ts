@@ -1,15 +1,15 @@
 import type { WrongParameter } from "../../core/errors.ts";
 import { QUERY_PARAMETERS } from "../../core/query/query.ts";
 
-/** Where an answer is to stand. */
+/** The parameters that choose the position of an answer. */
 const POSITION = ["at", "min", "wait"] as const;
-/** What is asked of a view. `where[dimension]` stands for one of any dimension, as where[region]. */
+/** The parameters of a query. `where[dimension]` stands for a filter on any dimension, such as where[region]. */
 const QUESTION = [...QUERY_PARAMETERS, "where[dimension]"] as const;
 const OF_KEY = ["columns", "numbers", ...POSITION] as const;
 
 /**
- * The parameters that each route takes, by its pattern, in the order in which a refusal and the OpenAPI document name
- * them. Routes that are not here look at none: the pages, and what monitoring asks.
+ * The parameters that each route accepts, by its pattern. Refusals and the OpenAPI document name them in this order. A
+ * route that is not listed (pages, health, metrics) reads no parameters.
  */
 export const ROUTE_PARAMETERS = {
   "/views": [],
@@ -20,7 +20,7 @@ export const ROUTE_PARAMETERS = {
     ...["from", "to", "every", "zone", "window", "by", "where[dimension]", "measures"],
     ...["at", "sample", "deep", "rows"],
   ],
-  /** All of its rows are proven. */
+  /** For a table: all of its rows are proven. */
   "/proof/:view of a table": ["at", "sample", "deep", "rows"],
   "/tables": [],
   "/tables/:name": ["key", "prefix", "where[column]", "order", "limit", "after", ...OF_KEY],
@@ -37,7 +37,7 @@ export const ROUTE_PARAMETERS = {
 
 export type ParameterRoute = keyof typeof ROUTE_PARAMETERS;
 
-/** What is wrong with a parameter that a question to a view has, and this route does not. Else there is none such. */
+/** Why a route refuses a parameter that other queries of a view accept. Other parameters are reported as unknown. */
 const UNUSED: Partial<Record<ParameterRoute, string>> = {
   "/views/:name/keys": "is not used by keys",
   "/proof/:view": "is not used by proofs",
@@ -50,7 +50,7 @@ export function takesParameter(route: ParameterRoute, name: string): boolean {
   return ROUTE_PARAMETERS[route].some((own) => own === name || (WHERE.test(own) && WHERE.test(name)));
 }
 
-/** The refusal of each of these parameters that the route does not take. */
+/** Returns the refusal of each of these parameters that the route does not accept. */
 export function refusedParameters(route: ParameterRoute, names: readonly string[]): WrongParameter[] {
   const allowed = ROUTE_PARAMETERS[route].join(", ") || "none";
   return names
@@ -61,7 +61,7 @@ export function refusedParameters(route: ParameterRoute, names: readonly string[
     });
 }
 
-/** Of what is known of parameters, that of those that the route takes, in its order. The first of a name counts. */
+/** Returns those of `known` that the route accepts, in the route's order. The first of a name counts. */
 export function takenParameters<T extends { readonly name?: unknown }>(
   route: ParameterRoute,
   known: readonly T[],

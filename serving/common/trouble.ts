@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { Failure } from "../../core/failures.ts";
 import { list, time } from "../../core/json-parts.ts";
 
-/** A failure as answers show it, without what only its counting needs. */
+/** A failure in the form of answers, without the fields that are only needed to count it. */
 export const Trouble = Failure.pick({ kind: true, name: true, message: true })
   .extend({
     code: Failure.shape.code.describe("stable, for programs"),
@@ -24,5 +24,5 @@ export const problems = list(Trouble)
   .describe("what keeps the answer from growing; absent when all is well, and with at")
   .exactOptional();
 
-/** The same of the whole installation. */
+/** The same field for the whole installation. */
 export const allProblems = list(Trouble).describe("of the whole installation; absent when all is well").exactOptional();

@@ -3,13 +3,12 @@ import type { Budget } from "../../core/query/budget.ts";
 import type { Work } from "../../core/query/work.ts";
 
 /**
- * Long computations of all requests take turns on this process's event loop: in each round of it, which serves sockets
- * and timers, all of them together run for some milliseconds. So a short request waits for one slice at most, however
- * many long ones run.
+ * The time that long computations have in one round of the event loop, all of them together. Sockets and timers are
+ * served between two rounds. So a short request waits for one slice at most, however many long computations there are.
  */
 const SLICE_MS = 4;
 
-/** What the computations of one request have had of the event loop. */
+/** The time on the event loop that one request has used. */
 interface Account {
   usedMs: number;
 }
@@ -17,8 +16,8 @@ interface Account {
 const accounts = new AsyncLocalStorage<Account>();
 
 /**
- * Runs `begin` and all that follows from it with an account of its own: a request that has had little time then passes
- * those that have had much. Work without an account counts as that of a request that has just begun.
+ * Runs `begin`, and everything that follows from it, with an account of its own. A request that has used little time
+ * then gets its turn before those that have used much. Work without an account counts as a request that has just begun.
  */
 export function withAccount(begin: () => void): void {
   accounts.run({ usedMs: 0 }, begin);
@@ -32,7 +31,10 @@ interface Waiting {
 const waiting: Waiting[] = [];
 let isForShortest = false;
 
-/** Every other turn is for who has had the least time, the others for who has waited longest: nobody waits for ever. */
+/**
+ * Removes the next one from the queue. Every other turn goes to the request that has used the least time, and the
+ * others to the one that has waited longest. So every request gets a turn in the end.
+ */
 function takeNext(): Waiting | undefined {
   isForShortest = !isForShortest;
   if (!isForShortest) return waiting.shift();
@@ -42,7 +44,7 @@ function takeNext(): Waiting | undefined {
 }
 
 let pumping = false;
-/** When the slice of this round of the event loop ends; null before anything has run in it. */
+/** When the slice of the current round ends; null before any work has run in this round. */
 let endsMs: number | null = null;
 let round = 0;
 
@@ -78,7 +80,7 @@ export function turn(): Promise<void> {
 }
 
 /**
- * Whether what ran in this round of the event loop has used its slice: the next piece of work has to wait for a turn.
+ * Whether the slice of this round of the event loop is used up. If so, the next piece of work has to wait for a turn.
  */
 export function isSliceOver(): boolean {
   return performance.now() >= sliceEndsMs();
@@ -89,8 +91,8 @@ function sliceEndsMs(): number {
 }
 
 /**
- * Runs work in slices, and counts its merges. Throws OverBudget, and when nobody wants the result any more why that is
- * so.
+ * Runs work in slices, and counts its merges. Throws OverBudget. When nobody wants the result any more, throws the
+ * reason for that.
  */
 export async function inTurns<T>(work: Work<T>, budget: Budget | null): Promise<T> {
   const account = accounts.getStore();

@@ -1,7 +1,7 @@
 import { type AccessPolicy, needsKey, requestAccess, routeAccess } from "../access/route-access.ts";
 import { type Json, problemResponses } from "./openapi-schemas.ts";
 
-/** What the OpenAPI document says of API keys. */
+/** The OpenAPI document's description of API keys. */
 export const SECURITY_SCHEMES: Json = {
   apiKey: {
     type: "http",
@@ -10,7 +10,10 @@ export const SECURITY_SCHEMES: Json = {
   },
 };
 
-/** Returns the paths with what a server of this policy needs: of those that need a key the scheme and the refusals. */
+/**
+ * Returns the paths with the security of a server with this policy: paths that need a key get the scheme and the
+ * refusals.
+ */
 export function withSecurity(paths: Json, policy: AccessPolicy): Json {
   return Object.fromEntries(
     Object.entries(paths).map(([path, item]) => {

@@ -13,7 +13,7 @@ import {
   whole,
 } from "./openapi-schemas.ts";
 
-/** What the OpenAPI document says of positions, formats, keys and live streams. */
+/** The OpenAPI document's parts about positions, formats, keys and live streams. */
 
 export const FORMAT_PARAMETER = inQuery(
   "format",
@@ -37,7 +37,7 @@ export const CSV_SCHEMA: Json = {
     "as it is: it may begin like a formula, unless format=spreadsheet.",
 };
 
-/** Where an answer is to stand. */
+/** The parameters that choose the position of an answer. */
 export function consistencyParameters({ stream }: View): Json[] {
   return [
     inQuery(
@@ -57,7 +57,7 @@ export function consistencyParameters({ stream }: View): Json[] {
   ];
 }
 
-/** GET /views/:name/keys; `query` are the parameters of the view's query. */
+/** GET /views/:name/keys. `query` has the parameters of the view's query. */
 export function keysOperation(view: View, types: ColumnTypes, query: readonly Json[]): Json {
   return {
     tags: ["views"],

@@ -9,7 +9,7 @@ interface Parameter {
   readonly schema: Json;
 }
 
-/** Returns the paths with POST for the questions that may be posted: their parameters are in the body. */
+/** Returns the paths with a POST for each that accepts one: its parameters are in the body. */
 export function withPosted(paths: Json): Json {
   return Object.fromEntries(
     Object.entries(paths).map(([path, item]) => {

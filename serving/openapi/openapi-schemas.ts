@@ -6,7 +6,7 @@ import { Problem } from "../common/problem.ts";
 import { Trouble } from "../common/trouble.ts";
 import { Readiness } from "../operations/operation-schemas.ts";
 
-/** What the parts of the OpenAPI document are made of. JSON Schema 2020-12, as OpenAPI 3.1 has it. */
+/** The building blocks of the OpenAPI document. OpenAPI 3.1 uses JSON Schema 2020-12. */
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -14,10 +14,10 @@ export const text = { type: "string" } as const;
 
 const COMPONENTS = "#/components/schemas/";
 
-/** The schemas that others refer to by their name. */
+/** The schemas that other schemas refer to by name. */
 const NAMED = [Problem, Missing, Trouble, LogPosition, AnswerField, ViewSummary, Readiness] as const;
 
-/** A schema as the document has it, and the named ones that it refers to. */
+/** Converts a schema to the document's form; returns it with the named schemas that it refers to. */
 function convert(schema: z.ZodType): { readonly schema: Json; readonly named: Json } {
   const {
     $schema: _,
@@ -49,7 +49,7 @@ export function jsonContent(body: z.ZodType): Json {
   return { "application/json": { schema: convert(body).schema } };
 }
 
-/** A parameter of the query; `more` has other keywords, such as `required`. */
+/** A parameter of the query; `more` has further keywords, such as `required`. */
 export function inQuery(name: string, description: string, schema: Json = text, more: Json = {}): Json {
   return { name, in: "query", required: false, description, schema, ...more };
 }
@@ -59,7 +59,7 @@ export function inPath(name: string, more: Json = {}): Json {
   return { name, in: "path", required: true, schema: text, ...more };
 }
 
-/** Whole numbers between bounds. */
+/** The schema of whole numbers between two bounds. */
 export function whole({ least = 1, most, byDefault }: { least?: number; most: number; byDefault?: number }): Json {
   const range = { type: "integer", minimum: least, maximum: most };
   return byDefault === undefined ? range : { ...range, default: byDefault };
@@ -76,7 +76,7 @@ export const LAST_EVENT_ID: Json = {
   schema: text,
 };
 
-/** Headers that say where an answer stands, whatever its format. */
+/** Headers with the position of an answer, the same for every format. */
 export const ANSWER_HEADERS: Json = Object.fromEntries(
   [
     [
@@ -107,7 +107,7 @@ const PROBLEM_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "504": "Recomputing the position in at takes too long",
 };
 
-/** Responses that carry problem details. */
+/** Responses with problem details. */
 export function problemResponses(...statuses: readonly string[]): Json {
   const content = { "application/problem+json": { schema: { $ref: `${COMPONENTS}Problem` } } };
   const retry = { "Retry-After": { description: "seconds", schema: { type: "integer" } } };

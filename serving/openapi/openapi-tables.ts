@@ -18,7 +18,7 @@ import {
 import type { DescribedView } from "../views/served-views.ts";
 import { inPath, inQuery, type Json, jsonResponse, problemResponses, text, whole } from "./openapi-schemas.ts";
 
-/** What the OpenAPI document says of tables. */
+/** The OpenAPI document's parts about tables. */
 
 const AT = inQuery("at", "Exactly the position of an earlier answer: its asOf");
 const POSITION = [
@@ -28,11 +28,11 @@ const POSITION = [
 ];
 const NUMBERS = inQuery("numbers", "How exact numbers are written", { type: "string", enum: ["number", "text"] });
 
-/** What of a table its paths are made of. */
+/** The description of a table that its paths are made from. */
 export interface DocumentedTable {
   readonly name: string;
   readonly key: readonly string[];
-  /** The key first. */
+  /** The columns of the key come first. */
   readonly columns: readonly string[];
   readonly isJoined: boolean;
 }
@@ -57,7 +57,7 @@ export function tablePaths(tables: readonly DocumentedTable[]): Json {
   return { "/tables": { get: list }, ...Object.fromEntries(tables.flatMap(pathsOf)) };
 }
 
-/** The bodies of a table's answers; a question may leave out any column. */
+/** The bodies of a table's answers. Every column is optional, because a request may choose columns. */
 function bodiesOf({ columns, isJoined }: DocumentedTable) {
   const row = z.object(Object.fromEntries(columns.map((column) => [column, z.unknown().optional()])));
   const compared = { row: row.nullable(), served: row.nullable() };
@@ -89,7 +89,7 @@ function pathsOf(table: DocumentedTable): [string, Json][] {
   ];
 }
 
-/** Which rows of a table are asked for, and in which order. */
+/** The parameters that choose and order the rows of a table. */
 function rowParameters({ key, columns }: DocumentedTable, keyText: string): Json[] {
   return [
     inQuery("key", `Only these, up to ${MOST_KEYS}: ${keyText}`, { type: "array", items: text }),

@@ -38,15 +38,15 @@ import {
 } from "./openapi-schemas.ts";
 import { documentedJoin, documentedTable, tablePaths } from "./openapi-tables.ts";
 
-/** The server that an OpenAPI document is of. */
+/** The server that an OpenAPI document describes. */
 export interface DescribedServer {
-  /** None when absent. */
+  /** Absent: no joined tables. */
   readonly joined?: readonly Joined[];
   readonly version: string;
   readonly policy: AccessPolicy;
 }
 
-/** The OpenAPI 3.1 document: paths for every view and table, made of its definition. */
+/** Returns the OpenAPI 3.1 document, with paths for every view and table, made from their definitions. */
 export function openApiDocument(
   all: readonly DescribedView[],
   { joined = [], version, policy }: DescribedServer,
@@ -155,7 +155,7 @@ function viewParameters(view: View): Json[] {
   ];
 }
 
-/** How rows are cut out of time; rows of sessions are not. */
+/** The parameters that cut time into buckets. A view of sessions has none. */
 function bucketParameters({ grainMs, windowMs }: View): Json[] {
   const grain = formatDuration(grainMs);
   return [

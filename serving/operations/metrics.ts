@@ -22,17 +22,17 @@ export interface ServingMetrics {
   readonly registry: Registry;
   observeLarge(status: number): void;
   observeRequest(route: string, method: string, status: number, seconds: number): void;
-  /** `status` is null for a view of which nothing is published. */
+  /** `status` is null for a view without a published version. */
   setView(view: string, status: ViewStatus | null): void;
 }
 
-/** What the helper has to do at the moment. */
+/** The current load of the helper. */
 export interface LargeAnswers {
   readonly inUse: number;
   readonly waiting: number;
 }
 
-/** `problems` and `helper` are asked at every scrape; without a helper nothing is said of it. */
+/** `problems` and `helper` are called at every scrape. Without a helper its metrics are absent. */
 export function createMetrics(
   problems: () => readonly Failure[] = () => [],
   helper: LargeAnswers | null = null,

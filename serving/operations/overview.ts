@@ -6,27 +6,28 @@ import type { ViewStatus, ViewStatuses } from "../read/live/view-status.ts";
 
 export interface ViewOverview {
   readonly definition: Definition;
-  /** Null when nothing is published yet, or the newest version cannot be read. */
+  /** Null if nothing is published yet, or if the newest version cannot be read. */
   readonly status: ViewStatus | null;
-  /** What cannot be read: the newest version (ARCHIVE_DAMAGED), or live state (LIVE_STATE_UNREADABLE). */
+  /** The error of what cannot be read: the newest version (ARCHIVE_DAMAGED) or live state (LIVE_STATE_UNREADABLE). */
   readonly damage?: TidelineError;
 }
 
-/** Up to where a generation was applied when it was last looked at, and since when as far as this process knows. */
+/** The applied positions of a generation when they were last read, and since when this process has seen them. */
 interface Seen {
   readonly applied: string;
   readonly sinceMs: EpochMs | null;
 }
 
 /**
- * When the numbers of views last changed: when this process saw the applied position move, or when the newest version
- * was published, whichever is later. Both are known only to about a minute, which is how often views are refreshed.
+ * When the numbers of views last changed. That is when this process saw the applied position move, or when the newest
+ * version was published, whichever is later. The times are only exact to about a minute, because views are refreshed
+ * once a minute.
  */
 export class Changes {
   readonly #seen = new Map<string, Seen>();
 
   /**
-   * Notes how far a view is; returns when it last changed, or null when that is not known or nothing has come in yet.
+   * Records how far a view is. Returns when it last changed; null if that is unknown or if there are no records yet.
    */
   observe({ definition, status }: ViewOverview, nowMs: EpochMs): EpochMs | null {
     if (status === null) return null;
@@ -41,7 +42,10 @@ export class Changes {
   }
 }
 
-/** The status of every view. A view whose newest version or live state cannot be read is a problem of it alone. */
+/**
+ * Returns the status of every view. If a view's newest version or live state cannot be read, only this view has a
+ * problem.
+ */
 export function viewOverviews(statuses: ViewStatuses, definitions: Iterable<Definition>): Promise<ViewOverview[]> {
   return Promise.all(
     [...definitions].map(async (definition) => {

@@ -9,16 +9,16 @@ import type { ViewOverview } from "./overview.ts";
 
 const EVERY_MS = 1_000;
 const PATIENCE_MS = 1_000;
-/** Records wait for a version for so long before it is told: refreshes run once a minute. */
+/** Records may wait this long for a version before a problem is reported. Refreshes run once a minute. */
 const NOT_REFRESHED_MS = 20 * 60_000;
-/** How often fields of processes that are gone are removed. */
+/** How often the fields of ended processes are removed from Redis. */
 const SWEEP_EVERY = 600;
 
 const REDIS = { kind: "reader", name: "redis", views: [] } as const;
 
 /**
- * What fails again and again in the installation, as this server knows it: what the speed layer and the worker have
- * told Redis, read once a second, and what this server has met itself.
+ * Everything that fails again and again in the installation. The speed layer and the worker report their failures in
+ * Redis, which is read once a second; this server adds its own.
  */
 export class Problems {
   readonly #stored: Failures;
@@ -37,8 +37,8 @@ export class Problems {
   }
 
   /**
-   * Reads what was told, then again every second. Never rejects: without Redis what was told last holds until it is
-   * over.
+   * Reads the reported failures, then again every second. Never rejects: without Redis, the last reported failures are
+   * kept until they expire.
    */
   async start(): Promise<void> {
     await this.#refresh();
@@ -54,7 +54,7 @@ export class Problems {
     clearTimeout(this.#timer);
   }
 
-  /** Takes note of views whose newest version or live state cannot be read, and of those that can be read again. */
+  /** Records which views have a newest version or live state that cannot be read, and which can be read again. */
   observe(views: readonly ViewOverview[]): void {
     for (const { definition, damage } of views) {
       const { name } = definition.view;
@@ -63,13 +63,14 @@ export class Problems {
     }
   }
 
-  /** All of them, by kind and name. */
+  /** Returns all failures, by kind and name. */
   all(): Failure[] {
     return [...this.#told, ...this.#own.problems()];
   }
 
   /**
-   * Those that keep the answers of a view's generation from growing. The same list for as long as they are the same.
+   * Returns the failures that keep the answers of a view's generation from growing. Returns the same list as long as
+   * nothing changes.
    */
   of(generation: string): readonly Trouble[] {
     if (this.#told.length === 0) return NONE;
@@ -87,7 +88,7 @@ export class Problems {
       this.#told = await this.#own.watch(REDIS, () => this.#gate.ask(PATIENCE_MS, () => this.#stored.read(nowMs)));
       if (this.#refreshes++ % SWEEP_EVERY === 0) await this.#stored.sweep(nowMs);
     } catch {
-      // Counted, and shown by `all`.
+      // The failure is counted, and `all` shows it.
     }
     this.#ofViews = new Map();
   }
@@ -95,21 +96,21 @@ export class Problems {
 
 const NONE: readonly Trouble[] = [];
 
-/** Since when the records that came in after a version are there. */
+/** A version, and when records after it were first seen. */
 interface Grown {
   readonly version: number;
   readonly sinceMs: EpochMs;
 }
 
 /**
- * Tells views of which nothing is published although records are applied: the worker is away, or its refreshes do not
- * get through. Time counts from when records were first seen after the newest version: that one may be old because
- * nothing came in. Kept in memory only.
+ * Reports views that get records but no new version: the worker is away, or its refreshes fail. Time counts from when
+ * this process first saw records after the newest version, because a version may be old only because no records came
+ * in. Kept in memory only.
  */
 export class RefreshWatch {
   #grown: ReadonlyMap<string, Grown> = new Map();
 
-  /** Notes how far all served views are; returns those that wait for 20 minutes. */
+  /** Records how far all served views are; returns those that have waited for 20 minutes. */
   observe(views: readonly ViewOverview[], nowMs: EpochMs): Failure[] {
     const grown = new Map<string, Grown>();
     const late: Failure[] = [];

@@ -24,9 +24,9 @@ export interface StreamQualitySources {
   readonly namespace: string;
   readonly archive: Archive;
   readonly data: DataDirectory;
-  /** A queue of its own: a scan of the archive does not take the connections that answers need. */
+  /** A queue of its own, so that scans of the archive do not take the connections that answers need. */
   readonly ducks: DuckQueue;
-  /** How many archived records one question may read. */
+  /** The most archived records that one request may read. */
   readonly maxRecords: number;
   readonly log: LogReader;
 }
@@ -54,7 +54,7 @@ export const StreamQualityBody = z.object({
 });
 export type StreamQualityBody = z.infer<typeof StreamQualityBody>;
 
-/** How good the streams' records are, from the archive. */
+/** The quality of the streams' records, from the archive. */
 export class StreamQuality {
   readonly streams: ReadonlyMap<string, Stream>;
   readonly #sources: StreamQualitySources;
@@ -101,5 +101,5 @@ export class StreamQuality {
   }
 }
 
-/** Without from and to: so long until now. */
+/** The default window: this long until now. */
 export const QUALITY_WINDOW_MS: EpochMs = 7 * 86_400_000;

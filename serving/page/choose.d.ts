@@ -1,4 +1,4 @@
-/** For tests: what of a view in the list of views the page looks at. */
+/** For tests: the fields of a listed view that the page reads. */
 interface ListedView {
   readonly name: string;
   readonly grain: string;

@@ -16,7 +16,7 @@ import { positionGone } from "../read/recomputations.ts";
 import { LogWork, type LogWorkOptions } from "./log-work.ts";
 
 /**
- * So much of the log beyond the archive is decoded at once. Smaller pieces take twice the time, larger ones hold up the
+ * This much of the log beyond the archive is decoded at once. Smaller pieces take twice the time; larger ones block the
  * event loop for longer.
  */
 const PIECE_BYTES = 2 * 1024 * 1024;
@@ -44,7 +44,7 @@ export type KeyHistory = z.infer<typeof KeyHistory>;
 
 interface Asked {
   readonly definition: Definition;
-  /** Up to where the log is read. */
+  /** The positions up to which the log is read. */
   readonly at: Cut;
   readonly signal: AbortSignal;
 }
@@ -54,7 +54,7 @@ interface KeyHistoriesOptions extends Omit<LogWorkOptions, "called"> {
   readonly namespace: string;
 }
 
-/** The events of single keys, from the archive and beyond it from the log, and what they make of a row. */
+/** Reads the events of single keys, from the archive and then from the log, and computes a row from them. */
 export class KeyHistories {
   readonly #options: KeyHistoriesOptions;
   readonly #work: LogWork;
@@ -64,7 +64,7 @@ export class KeyHistories {
     this.#work = new LogWork({ ...options, called: "history" });
   }
 
-  /** The newest `limit` events of a key below a position. Refuses as `LogWork.run`. */
+  /** Returns the newest `limit` events of a key below a position. Throws as `LogWork.run`. */
   history({ definition, at, signal }: Asked, key: TableKey, limit: number): Promise<KeyHistory> {
     const { view } = definition;
     return this.#work.run(signal, async (duck, ended) => {
@@ -95,8 +95,8 @@ export class KeyHistories {
   }
 
   /**
-   * The row of a key as all of its events below a position make it, by plain SQL; null for none. Refuses as
-   * `LogWork.run`.
+   * Returns the row of a key, computed by plain SQL from all of its events below a position; null if there is none.
+   * Throws as `LogWork.run`.
    */
   replay({ definition, at, signal }: Asked, { query, columns }: TableQuestion): Promise<Row | null> {
     const { view } = definition;
@@ -114,7 +114,7 @@ export class KeyHistories {
     });
   }
 
-  /** SQL: all events of the table's stream below `at`, from where its generation begins. */
+  /** SQL: all events of the table's stream below `at`, from the start of its generation. */
   async #events(duck: Duck, { view, generation }: Definition, at: Cut, signal: AbortSignal): Promise<string> {
     const { manifests, sources, namespace } = this.#options;
     const genesis = await manifests.version(generation, 0);
@@ -126,7 +126,7 @@ export class KeyHistories {
     return events.below(at);
   }
 
-  /** Ends what is under way. */
+  /** Ends the running work. */
   close(): Promise<void> {
     return this.#work.close();
   }

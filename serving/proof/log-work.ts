@@ -10,17 +10,17 @@ export interface LogWorkOptions {
   readonly brokers: string;
   readonly threads: number;
   readonly memoryLimitMb: number;
-  /** What takes longer is given up. */
+  /** Work that takes longer is given up. */
   readonly timeoutMs: number;
-  /** What it is called in a refusal, such as "proof". */
+  /** The name of the work in a refusal, such as "proof". */
   readonly called: string;
 }
 
 const MAX_WAITING = 8;
 
 /**
- * Work that reads the raw log up to some position, one piece at a time, each in a database of its own: what it takes is
- * not taken from answers.
+ * Runs work that reads the raw log up to some position, one piece at a time. Each piece has a database of its own, so
+ * that it takes no memory from answers.
  */
 export class LogWork {
   readonly #options: LogWorkOptions;
@@ -33,14 +33,14 @@ export class LogWork {
   }
 
   /**
-   * Throws TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE and, when too many
-   * wait, TOO_MANY_REQUESTS.
+   * Throws TOO_SLOW, POSITION_GONE (a record is neither in the archive nor in the log any more), TOO_LARGE and, when
+   * too many wait, TOO_MANY_REQUESTS.
    */
   run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
     return this.#queue.run(() => this.#run(asked, work));
   }
 
-  /** Ends what is under way. */
+  /** Ends the running work. */
   async close(): Promise<void> {
     this.#stopped.abort();
     await this.#queue.drain();
@@ -57,7 +57,7 @@ export class LogWork {
     const interrupt = () => duck.interrupt();
     signal.addEventListener("abort", interrupt, { once: true });
     try {
-      // It may have been aborted while the database was opened.
+      // The signal may have been aborted while the database was opened.
       signal.throwIfAborted();
       return await work(duck, signal);
     } catch (error) {

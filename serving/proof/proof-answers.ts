@@ -12,10 +12,10 @@ import { type Cell, copyOf, stateOf } from "../../core/state/cells.ts";
 import { csvOf } from "../answer/csv.ts";
 import type { Reading } from "../read/reading.ts";
 
-/** What a proof needs of a reading. */
+/** The parts of a reading that a proof needs. */
 export type ProvenReading = Pick<Reading, "cells" | "fromMs" | "toMs" | "budget">;
 
-/** The rows that a client is answered, all of them, with the registers behind their estimates. Throws OverBudget. */
+/** Returns all rows that a client is answered, with the registers behind their estimates. Throws OverBudget. */
 export function* servedRows(view: View, query: Query, reading: ProvenReading): Work<ServedRow[]> {
   const { cells, budget } = reading;
   const all = { ...query, order: BY_TIME, limit: Number.POSITIVE_INFINITY };
@@ -48,10 +48,13 @@ export function* servedRows(view: View, query: Query, reading: ProvenReading): W
 
 const BY_TIME: Query["order"] = [{ field: "bucket", descending: false }];
 
-/** An answer of more rows is proven in its usual order alone: each order costs as much as the answer. */
+/** A larger answer is proven in its usual order only: each further order costs as much as the answer. */
 const MOST_SORTED_ROWS = 2_000;
 
-/** The same rows as a client is given them: in their usual order, and by every column with half of them left out. */
+/**
+ * Returns the same rows as clients get them: in their usual order, and sorted by each column with a limit of half the
+ * rows.
+ */
 export function* givenAnswers(view: View, query: Query, reading: ProvenReading, rows: number): Work<GivenAnswer[]> {
   const columns = [
     ...(view.sessions === null ? [] : SESSION_COLUMNS),
@@ -75,7 +78,7 @@ export function* givenAnswers(view: View, query: Query, reading: ProvenReading, 
   return given;
 }
 
-/** The first of these answers with its CSV. */
+/** Returns the first of these answers together with its CSV. */
 export async function withCsv(view: View, query: Query, given: readonly GivenAnswer[]): Promise<GivenAnswer[]> {
   const [usual, ...others] = given;
   if (usual === undefined) return [];

@@ -40,31 +40,31 @@ export interface ProofsOptions {
 
 export interface ProofRequest {
   readonly definition: Definition;
-  /** Its limit and order mean nothing here: a proof tries its own. */
+  /** Its limit and order are not used: a proof tries limits and orders of its own. */
   readonly query: Query;
   /** The position of an earlier answer; null for the newest. */
   readonly at: AsOf | null;
-  /** Prove this many times at random; null: everything between from and to. */
+  /** Prove this many buckets, chosen at random; null: everything between from and to. */
   readonly sample: number | null;
-  /** Decode archived records again; null: if they are not too many. */
+  /** Whether to decode archived records again; null: yes, unless there are too many. */
   readonly deep: boolean | null;
-  /** How many rows to show. */
+  /** How many rows to show in the result. */
   readonly rows: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: ProofProgress) => void;
 }
 
-/** How many records were read of about how many. */
+/** How many records were read, and about how many there are. */
 export interface ProofProgress {
   readonly done: number;
   readonly total: number;
 }
 
-/** Up to this many records are decoded again unless somebody asks otherwise: a matter of seconds. */
+/** At most this many records are decoded again by default: this takes seconds. */
 const DEEP_RECORDS = 3_000_000;
-/** This many are decoded again if somebody asks. */
+/** At most this many records are decoded again on request. */
 const MAX_DEEP_RECORDS = 50_000_000;
-/** This many rows of answers are held at most while the log is read up to where they stand. */
+/** At most about this many rows of answers are held until the log is read up to their positions. */
 const HELD_ROWS = 50_000;
 
 interface Answered {
@@ -75,7 +75,8 @@ interface Answered {
 }
 
 /**
- * Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer.
+ * Runs proofs, one at a time. A proof compares a served answer with plain SQL over the raw log at the answer's
+ * position.
  */
 export class Proofs {
   readonly #options: ProofsOptions;
@@ -86,7 +87,7 @@ export class Proofs {
     this.#work = new LogWork({ ...options, called: "proof" });
   }
 
-  /** Refuses as `LogWork.run`; GENERATION_FROZEN for what another release computed. */
+  /** Throws as `LogWork.run`, and GENERATION_FROZEN for a view that another release computed. */
   prove(request: ProofRequest): Promise<Proof> {
     return this.#work.run(request.signal, (duck, signal) => {
       if (request.definition.frozen) throw frozen(request.definition);
@@ -94,7 +95,7 @@ export class Proofs {
     });
   }
 
-  /** Ends what is under way. */
+  /** Ends the running proof. */
   close(): Promise<void> {
     return this.#work.close();
   }
@@ -116,8 +117,8 @@ class OneProof {
   }
 
   /**
-   * The log first, which takes long, and then the answers: so they are as they are served now, and little is left to
-   * read up to them.
+   * Reads the log first, because that takes long, and the answers second. So the answers are those that are served now,
+   * and few records are left to read up to their positions.
    */
   async run(): Promise<Proof> {
     const { statuses, manifests, sources, namespace } = this.#options;
@@ -176,7 +177,7 @@ class OneProof {
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });
   }
 
-  /** Null when the answer is too large for one. */
+  /** Returns null if the answer for the range is too large. */
   async #answer(range: TimeRange): Promise<Answered | null> {
     const { reader } = this.#options;
     const { definition, query, at } = this.#request;
@@ -191,7 +192,7 @@ class OneProof {
     }
   }
 
-  /** What to prove: all there is between from and to, or some of it. */
+  /** Returns the ranges to prove: everything between from and to, or a random sample. */
   async #ranges(known: string): Promise<TimeRange[]> {
     const { definition, query, sample } = this.#request;
     const { view } = definition;
@@ -206,14 +207,14 @@ class OneProof {
       );
     }
     if (query.calendar === null || (query.fromMs !== null && query.toMs !== null)) return [range];
-    // A calendar has no end: from the first event to the last.
+    // A calendar cannot be computed for all time, so the range goes from the first event to the last.
     const { first, last } = await this.#extent(range, known);
     return first === null || last === null
       ? []
       : [{ fromMs: query.fromMs ?? first, toMs: query.toMs ?? last + view.grainMs }];
   }
 
-  /** Cut where about half of the events lie on either side, between two rows. */
+  /** Cuts a range between two rows, so that about half of the events lie on either side. */
   async #halves(range: TimeRange, known: string): Promise<TimeRange[]> {
     const { everyMs } = this.#request.query;
     const { first, middle, last } = await this.#extent(range, known);
@@ -233,7 +234,7 @@ class OneProof {
   }
 }
 
-/** The ranges of `widthMs` from these starts on, within `range`; those that touch as one. */
+/** Returns the ranges of `widthMs` that begin at these starts, cut to `range`. Adjacent ranges become one. */
 function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): TimeRange[] {
   const found: TimeRange[] = [];
   for (const start of [...new Set(starts)].sort((a, b) => a - b)) {
@@ -245,7 +246,7 @@ function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): 
   return found;
 }
 
-/** A calendar's rows are cut by its range. */
+/** A calendar's first and last rows depend on the range, so its range cannot be halved. */
 function canBeHalved({ calendar }: Query): boolean {
   return calendar === null;
 }

@@ -17,18 +17,18 @@ export interface HistoryOptions {
   readonly recomputations: Recomputations;
 }
 
-/** Immutable state that covers the log exactly up to the position that was asked for. */
+/** Immutable state that covers the log exactly up to the requested position. */
 export interface PastTiles {
   readonly manifest: Manifest;
   readonly closed: readonly SegmentTile[];
 }
 
 /**
- * The state of a view at an earlier position:
+ * Finds the state of a view at an earlier position:
  *
- *   a version whose cut it is                                -> that version
- *   a version, and closed segments that end exactly there    -> those
- *   else the newest version below it whose files are still there (version 0 has none, so there is one)
+ *   a version with this cut                                  -> that version
+ *   a version, and closed segments that end exactly there    -> both
+ *   else the newest version below it whose files are still there (version 0 has no files, so there is one)
  *        and the span from its cut, recomputed from archive and log
  */
 export class History {
@@ -39,9 +39,9 @@ export class History {
   }
 
   /**
-   * Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away: ask again.
-   * Without `segments` it takes no live state, so that no segment can go away. `left` is aborted when who asks has
-   * left.
+   * Returns the state at `applied`. Throws POSITION_GONE for a position that is not stored any more, Vanished when a
+   * segment has gone (ask again). Without `segments` it uses no live state, so that no segment can go. `left` is
+   * aborted when the client has left.
    */
   async at(
     definition: Definition,
@@ -57,8 +57,7 @@ export class History {
     if (base === undefined) throw positionGone("this position lies before the beginning of what is stored", NEWER);
     const span = { topicId: base.topicId, from: base.cut, to: applied };
     const file = await this.#options.recomputations.states(definition, span, left);
-    // The state below a position is one thing however it was put together, so what is cached of it goes by the position
-    // alone.
+    // The state below a position is the same however it was put together, so its cache key needs only the position.
     const generation = `${definition.generation}@${cutText(applied)}`;
     return {
       manifest: { ...base, generation, cut: applied, files: file === null ? base.files : [...base.files, file] },
@@ -67,8 +66,8 @@ export class History {
   }
 
   /**
-   * Versions whose files are there, newest first. Those before a version that has lost its files have lost theirs too,
-   * but for version 0.
+   * Returns the versions whose files are there, newest first. If a version has lost its files, so have all earlier ones
+   * except version 0.
    */
   async #readable(definition: Definition): Promise<Manifest[]> {
     const { manifests, statuses } = this.#options;
@@ -118,7 +117,7 @@ export class History {
   }
 }
 
-/** The closed segments that tile `[cut, applied)`; null when they do not. */
+/** Returns the closed segments that tile `[cut, applied)`; null if they do not. */
 function closedRun(cut: Cut, applied: Cut, chain: ChainState): readonly ClosedSegment[] | null {
   const closed = closedOf(chain.segments);
   const end = closed.findIndex(({ to }) => cutsEqual(to, applied));

@@ -24,31 +24,31 @@ export interface RangedTiles extends Tiles {
   readonly range: TimeRange;
 }
 
-/** A batch version and closed segments, merged for one question. */
+/** A batch version and closed segments, merged for one query. */
 interface Base extends AnswerBase {
-  /** Held by the cache of segments, if at all. */
+  /** Weak, so that only the cache of segments decides how long they are kept. */
   readonly closed: readonly WeakRef<SegmentTile>[];
 }
 
-/** The newest base of this many questions is known by the question. */
+/** For this many queries the newest base is remembered. */
 const MOST_NEWEST = 2_000;
 
-/** A query's cells, merged from tiles. What does not change between two records is kept. */
+/** The cells of a query, merged from tiles. The part that does not change between two records is cached. */
 export class MergedCells {
   readonly #batch: BatchStates;
   readonly #limits: BudgetLimits;
   readonly #bases: WeightedCache<Base>;
-  /** The newest base by question and batch version, while `#bases` holds it. */
+  /** The newest base for each query and batch version, as long as `#bases` holds it. */
   readonly #newest = new Map<string, WeakRef<Base>>();
 
-  /** `most`: how many cells are kept. */
+  /** `most`: the most cells that are cached. */
   constructor(batch: BatchStates, limits: BudgetLimits, most: number) {
     this.#batch = batch;
     this.#limits = limits;
     this.#bases = new WeightedCache<Base>(most, baseWeight);
   }
 
-  /** The cells among which the first ones of an order are. */
+  /** Returns cells that include the first ones of an order. */
   async first(
     view: View,
     query: Query,
@@ -65,7 +65,7 @@ export class MergedCells {
     return topCells(top, { batch: this.#batch, manifest, plan, limits: this.#limits, budget, builder });
   }
 
-  /** The cells of `range`, merged. */
+  /** Returns all cells of `range`, merged. */
   async all(view: View, query: Query, tiles: RangedTiles, budget: Budget): Promise<readonly Cell[]> {
     const { manifest, live, window, range } = tiles;
     const { fromMs, toMs } = range;
@@ -83,8 +83,8 @@ export class MergedCells {
   }
 
   /**
-   * What does not change while the chain's last segment grows: batch version and closed segments, merged. It begins
-   * with the base `before`, of the same question and version, where that is made of the first of these segments.
+   * Merges batch version and closed segments, which do not change while the chain's last segment grows. Begins with
+   * `before`, a base of the same query and version, if it is made of the first of these segments.
    */
   async #base(
     view: View,
@@ -130,7 +130,7 @@ export class MergedCells {
     return new AnswerBuilder({ view, query, window }, needsOf(view, query), budget);
   }
 
-  /** Where in event time there is anything. */
+  /** Returns the ranges of event time that have any rows. */
   async extents({ manifest, live }: Tiles): Promise<readonly RowExtent[]> {
     const tiles = [
       ...(live?.open ?? []),
@@ -145,7 +145,7 @@ export class MergedCells {
 
 const mergedKeys = new WeakMap<Query, string>();
 
-/** What of a query decides which cells are merged, beside the range. */
+/** Returns the parts of a query that decide which cells are merged, except for the range. */
 function mergedKey(query: Query): string {
   const known = mergedKeys.get(query);
   if (known !== undefined) return known;
@@ -154,12 +154,12 @@ function mergedKey(query: Query): string {
   return key;
 }
 
-/** Whether a base is made of the first ones of these segments. */
+/** Whether a base is made of the first of these segments. */
 function isBegun({ closed }: Base, segments: readonly SegmentTile[]): boolean {
   return closed.length <= segments.length && closed.every((held, index) => held.deref() === segments[index]);
 }
 
-/** Where the calendar cuts the answer; a question that it cannot cut is the client's. */
+/** Returns where the calendar's buckets start. If the calendar cannot be computed, the query is refused. */
 function startsOf(view: View, query: Query, window: Window): readonly EpochMs[] | null {
   try {
     return bucketStarts(view, query, window);

@@ -6,7 +6,7 @@ import { type GroupKey, type GroupValue, groupKey } from "../../core/state/cells
 import { cellField } from "../../store/redis/chain-state.ts";
 import type { AnswerNeeds } from "./cells/tile-cells.ts";
 
-/** What a question needs of a view's state. */
+/** The parts of a view's state that a query needs. */
 export interface Needs extends AnswerNeeds {
   readonly components: readonly NamedComponent[];
   readonly sketches: boolean;
@@ -16,7 +16,7 @@ export interface Needs extends AnswerNeeds {
 
 const known = new WeakMap<Query, Needs>();
 
-/** What a question needs; computed once for each query. */
+/** Returns what a query needs; computed once for each query. */
 export function needsOf(view: View, query: Query): Needs {
   const held = known.get(query) ?? needs(view, query);
   known.set(query, held);
@@ -34,10 +34,13 @@ function needs(view: View, query: Query): Needs {
   return { components, sketches, groups, fields: groups === null ? null : keyedFields(groups, components) };
 }
 
-/** Beyond this many groups or fields a bucket is read as a whole. */
+/** If more groups or fields than this are needed, a bucket is read whole. */
 const MAX_FIELDS = 256;
 
-/** The groups of a question with a value for every dimension; null without one, or when they are many. */
+/**
+ * Returns the groups of a query that has values for every dimension; null if it has not, or if there are too many
+ * groups.
+ */
 function namedGroups(view: View, { where }: Query): GroupKey[] | null {
   let groups: GroupValue[][] = [[]];
   for (const dimension of Object.keys(view.by)) {
@@ -49,8 +52,8 @@ function namedGroups(view: View, { where }: Query): GroupKey[] | null {
 }
 
 /**
- * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
- * they cannot be named, as there are items, which have fields of their own, or when they are many.
+ * Returns the fields of a bucket that a query for single groups needs, so that the others are not read. Null if there
+ * are too many, or if there are items, whose fields cannot be named.
  */
 function keyedFields(groups: readonly GroupKey[], components: readonly NamedComponent[]): string[] | null {
   const isItemized = components.some(({ form }) => form === "items");
@@ -58,7 +61,7 @@ function keyedFields(groups: readonly GroupKey[], components: readonly NamedComp
   return groups.flatMap((group) => components.map(({ key }) => cellField(key, group)));
 }
 
-/** A filter's values come as text: every value whose text that is. */
+/** A filter's values are text. Returns every value that is written like this. */
 function valuesLike(value: GroupValue): GroupValue[] {
   if (value === null) return [null];
   const text = String(value);

@@ -6,7 +6,7 @@ import { overloaded } from "../common/refusals.ts";
 import type { ViewStatus, ViewStatuses } from "./live/view-status.ts";
 
 const POLL_MS = 20;
-/** How many requests may wait for positions at once; each asks Redis now and then. */
+/** The most requests that may wait for positions at once. Each reads Redis now and then. */
 const MAX_WAITING = 500;
 
 /** Lets requests wait until the live state has reached a position. */
@@ -19,8 +19,8 @@ export class PositionWaits {
   }
 
   /**
-   * What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes
-   * longer than `waitMs`, TOO_MANY_REQUESTS when too many wait.
+   * Returns the result of `read` once its positions have reached `min`. Throws NOT_REACHED with the positions if that
+   * takes longer than `waitMs`, TOO_MANY_REQUESTS when too many wait.
    */
   async reach<T extends Pick<ViewStatus, "applied">>(
     definition: Definition,
@@ -35,7 +35,7 @@ export class PositionWaits {
       for (let pollMs = POLL_MS; ; pollMs = Math.min(pollMs * 1.5, 5 * POLL_MS)) {
         let { applied } = await this.#statuses.find(definition);
         if (cutReached(applied, min)) {
-          // Redis may have gone in between, and with it what was reached.
+          // Redis may have been lost in between, so the reached position is read again.
           const reading = await read();
           if (cutReached(reading.applied, min)) return reading;
           applied = reading.applied;

@@ -24,49 +24,47 @@ import { queryKey } from "./validators.ts";
 export interface ReaderOptions extends TileSources {
   readonly history: History;
   readonly limits: BudgetLimits;
-  /** Cells of answers without the open segment that are kept in memory. */
+  /** The most cells of answers (without their open segment) that are kept in memory. */
   readonly maxCachedCells?: number;
 }
 
-/** Whose cells are read. */
+/** The cells that are wanted of a query. */
 interface Asked {
-  /**
-   * When there are too many cells, only those among which the first ones of this order are; null: there is no order.
-   */
+  /** The order that decides which cells are returned when there are too many; null: too many cells are refused. */
   readonly top: TopOrder | null;
-  /** Aborted when who asks has left; null: the answer is wanted in any case. */
+  /** Aborted when the client has left; null: the answer is always wanted. */
   readonly left: AbortSignal | null;
 }
 
 export interface ReadOptions extends Partial<Asked> {
-  /** Absent or null: the newest position there is. */
+  /** Absent or null: the newest position. */
   readonly at?: Cut | null;
 }
 
 export interface AnswerOptions extends Omit<ReadOptions, "top"> {
-  /** An earlier answer to the same query: if nothing has changed since, the same rows are given again. */
+  /** An earlier answer to the same query. Its rows are returned again if nothing has changed since. */
   readonly held?: ReadAnswer | null;
 }
 
-/** Which tiles an attempt at an answer begins with. */
+/** The tiles that an attempt begins with. */
 type Attempt = "cached" | "newest" | "batch alone";
 
 /**
- * A reader that started over this often has a manifest whose files keep going away, or a Redis that keeps losing
+ * After this many attempts, either the files of every newest manifest keep disappearing, or Redis keeps losing
  * segments.
  */
 const MAX_STARTS = 4;
 const MOST_WIDE = 1_000;
 
 /**
- * The protocol's Reader: manifest first, then Redis, and an answer only from tiles that cover the log without gap or
- * overlap.
+ * The protocol's Reader. It reads the manifest first, then Redis, and answers only from tiles that cover the log
+ * without gap or overlap.
  *
  *   newest manifest M (cached, checked against the pointer)
  *   -> chain and open segment in one atomic step -> do they tile from M.cut?
  *     yes  M's states + closed segments + open segment
  *     no   load the newest M, once more; then M alone, and say what is missing
- *   a file or segment is gone: M was two versions old; start over with the newest
+ *   a file or segment is gone: M was two versions old; start again with the newest
  */
 export class Reader {
   readonly #statuses: ViewStatuses;
@@ -74,7 +72,7 @@ export class Reader {
   readonly #cells: MergedCells;
   readonly #history: History;
   readonly #limits: BudgetLimits;
-  /** Questions that had too many cells: they are answered by the first ones at once. */
+  /** Queries that had too many cells. The next time only their first cells are read. */
   readonly #wide = new Set<string>();
 
   constructor({ history, limits, maxCachedCells = 1_000_000, ...sources }: ReaderOptions) {
@@ -85,14 +83,12 @@ export class Reader {
     this.#limits = limits;
   }
 
-  /** Cells that are held at once for one answer. */
+  /** The most cells that are held at once for one answer. */
   get mostCells(): number {
     return this.#limits.cells;
   }
 
-  /**
-   * Answers a query. Errors as `read`.
-   */
+  /** Answers a query. Throws as `read`. */
   async answer(
     definition: Definition,
     query: Query,
@@ -110,9 +106,9 @@ export class Reader {
   }
 
   /**
-   * Reads the cells of a query; with `top`, when they are too many, only those among which the first ones of that order
-   * are. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED
-   * when published files are gone or damaged; for an earlier position also what History throws.
+   * Reads the cells of a query. When there are too many cells and `top` is given, returns only cells that include the
+   * first ones of that order. Throws NOT_READY before the first manifest, OverBudget for a query that costs too much,
+   * ARCHIVE_DAMAGED when published files are gone or damaged; for an earlier position also the errors of History.
    */
   async read(
     definition: Definition,
@@ -129,14 +125,14 @@ export class Reader {
     return this.#again(definition, (attempt) => this.#past(definition, query, attempt, { at, top, left }));
   }
 
-  /** Starts over when a file or segment goes away under a reader. */
+  /** Starts again when a file or segment disappears during a read. */
   async #again<T>(definition: Definition, attempt: (which: Attempt) => Promise<T>): Promise<T> {
     for (let start = 1; ; start++) {
       try {
         return await attempt(start === 1 ? "cached" : start > MAX_STARTS ? "batch alone" : "newest");
       } catch (error) {
         if (!(error instanceof Vanished)) throw error;
-        // The last attempt reads no segments: only a file can be gone then.
+        // The last attempt reads no segments, so only a file can be gone then.
         if (start > MAX_STARTS || (start === MAX_STARTS && error.what === "file")) throw damaged(definition, error);
       }
     }
@@ -199,7 +195,7 @@ export class Reader {
     return readSessions(view, query, tiles.window, { gapMs, extents, limits: this.#limits, budget, read });
   }
 
-  /** The cells of a query whose rows are buckets: all of them, or the first ones when they are too many. */
+  /** Returns the cells of a query whose rows are buckets: all of them, or the first ones when there are too many. */
   async #buckets(
     view: View,
     query: Query,
@@ -234,7 +230,7 @@ export class Reader {
 
 const knownTops = new WeakMap<Query, TopOrder | null>();
 
-/** The order of a query's rows, null when a database cannot sort so; computed once for each query. */
+/** Returns the order of a query's rows; null if SQL cannot sort like this. Computed once for each query. */
 function topOf(view: View, query: Query): TopOrder | null {
   const held = knownTops.get(query);
   if (held !== undefined) return held;
@@ -245,8 +241,8 @@ function topOf(view: View, query: Query): TopOrder | null {
 }
 
 /**
- * How many cells a question about all rows of a table has at least: those of its largest file. No cell has more than
- * one stored row of an integer or pick there.
+ * Returns a lower bound for the number of cells of a query for all rows of a table: the cells of its largest file. A
+ * file has at most one stored row for each cell and component, if that is an integer or pick.
  */
 function leastRows(view: View, query: Query, { files }: Manifest): number {
   const components = componentsOf(view);
@@ -256,8 +252,8 @@ function leastRows(view: View, query: Query, { files }: Manifest): number {
 }
 
 /**
- * For a question with too many cells, of which the first ones cannot be found without holding all: says which of
- * `order` is in the way.
+ * For a query with too many cells whose first ones cannot be found without holding all: names the key of `order` that
+ * prevents it.
  */
 function withoutOrder(error: OverBudget, view: View, query: Query): TidelineError {
   const order = topOrder(view, query);
@@ -273,10 +269,7 @@ function withoutOrder(error: OverBudget, view: View, query: Query): TidelineErro
   return new TidelineError(error.code, error.message, why, details);
 }
 
-/**
- * Computes a calendar's buckets in turns, so that they are there when they are needed. What is wrong with them is found
- * then.
- */
+/** Computes a calendar's buckets in turns and caches them. An error in them is reported later, when they are used. */
 async function warmCalendar({ calendar }: Query, { fromMs, toMs }: TimeRange): Promise<void> {
   if (calendar === null) return;
   await inTurns(calendarWork(calendar, fromMs, toMs), null).catch((error: unknown) => {

@@ -8,52 +8,49 @@ import type { StoredTile } from "./cells/tile-cells.ts";
 import type { SegmentTile } from "./live/segment-cache.ts";
 import type { ViewStatus } from "./live/view-status.ts";
 
-/** What a reader reads, as values: the tiles of an answer, and the cells that they make together. */
+/** The values that a reader reads: the tiles of an answer, and the cells that they make together. */
 
 /**
- * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the
- * buckets before they are slid, for a view of sessions whole sessions.
+ * The merged cells of a query, in its own buckets and dimensions, and their position. For sliding windows these are the
+ * buckets before they are combined to windows; for a view of sessions, whole sessions.
  */
 export interface Reading extends ViewStatus {
   readonly cells: readonly Cell[];
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
-  /**
-   * The newest bucket that the view holds, when it begins after now and the query does not say up to when it asks; else
-   * null.
-   */
+  /** The newest bucket of the view, if it begins after now and the query has no `to`; else null. */
   readonly laterMs: EpochMs | null;
   /**
-   * The same position may have another window later: the query does not say up to when it asks, and what is newest
-   * until now depends on now.
+   * Whether the window of the same position may change with time. This is so if the query has no `to`, and the newest
+   * bucket until now depends on the clock.
    */
   readonly movesWithClock: boolean;
-  /** What reading them cost; presenting them counts too. */
+  /** The cost of reading the cells. Presenting them counts too. */
   readonly budget: Budget;
-  /** These are not all cells, but those among which the first ones of the order that was asked for are. */
+  /** Whether these are not all cells, but only some that include the first ones of the requested order. */
   readonly firstOnly: boolean;
 }
 
 export interface ReadAnswer extends Omit<Reading, "cells" | "budget" | "firstOnly">, PresentedRows {}
 
-/** The event time that an answer is about. */
+/** The range of event time that an answer is about. */
 export type Window = Pick<Reading, "fromMs" | "toMs" | "laterMs" | "movesWithClock">;
 
-/** The live side of an answer: everything that follows the batch version's cut. */
+/** The live part of an answer: everything after the batch version's cut. */
 export interface Live {
   readonly chain: ChainState;
   readonly applied: Cut;
   readonly closed: readonly SegmentTile[];
-  /** Names the closed segments: the same name, the same tiles. */
+  /** A name for the closed segments: equal names mean equal tiles. */
   readonly closedName: string;
   readonly open: readonly StoredTile[];
   readonly window: Window;
 }
 
-/** The batch version and the segments that an answer is made of. Together they cover the log once. */
+/** The batch version and the segments of an answer. Together they cover the log exactly once. */
 export interface Tiles {
   readonly manifest: Manifest;
-  /** Null for a batch version alone. */
+  /** Null for an answer from the batch version alone. */
   readonly live: Pick<Live, "closed" | "closedName" | "open"> | null;
   readonly status: ViewStatus;
   readonly window: Window;

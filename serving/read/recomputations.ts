@@ -17,19 +17,19 @@ export interface RecomputationsOptions {
   readonly namespace: string;
   /** A recomputation that takes longer is given up. */
   readonly timeoutMs: number;
-  /** How many records may lie between a position and the state that it is recomputed from. */
+  /** The most records between a position and the state that it is recomputed from. */
   readonly maxRecords?: number;
 }
 
 /**
- * Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no
- * longer among those kept.
+ * A directory below the data directory, with a folder for each process. Nothing in it is durable: a file is deleted
+ * when its recomputation is no longer cached.
  */
 const PARENT = "recomputed";
 const KEPT_FILES = 32;
 const MAX_WAITING = 16;
 const MAX_RECORDS = 20_000_000;
-/** So much is decoded at once: some milliseconds of the event loop. */
+/** This much is decoded at once: some milliseconds of the event loop. */
 export const PIECE_BYTES = 512 * 1024;
 
 interface Span {
@@ -38,15 +38,15 @@ interface Span {
   readonly to: Cut;
 }
 
-/** A recomputation that is kept, or on its way. */
+/** A recomputation that is cached or running. */
 interface Kept {
   readonly made: Promise<StateFile | null>;
   readonly waiters: Waiters;
 }
 
 /**
- * The states of spans that no layer holds any more, recomputed one at a time; the last ones are kept. One is given up
- * when nobody waits for it any more.
+ * Recomputes the states of spans that no layer has any more, one at a time, and caches the last ones. A recomputation
+ * is given up when no caller waits for it any more.
  */
 export class Recomputations {
   readonly #options: RecomputationsOptions;
@@ -54,7 +54,7 @@ export class Recomputations {
   readonly #stopped = new AbortController();
   readonly #scratch: ScratchFolder;
   #last: Promise<unknown> = Promise.resolve();
-  /** Of each that is not made yet, the signal that all have left who wait for it. */
+  /** For each running recomputation, the signal that all of its callers have left. */
   readonly #unfinished = new Set<AbortSignal>();
 
   constructor(options: RecomputationsOptions) {
@@ -63,8 +63,8 @@ export class Recomputations {
   }
 
   /**
-   * The states of `[from, to)`; null when there are none. Throws TOO_SLOW, POSITION_GONE, TOO_LARGE and, when too many
-   * wait, TOO_MANY_REQUESTS. `asker` is aborted when who asks has left; null: the states are wanted in any case.
+   * Returns the states of `[from, to)`; null if there are none. Throws TOO_SLOW, POSITION_GONE, TOO_LARGE and, when too
+   * many wait, TOO_MANY_REQUESTS. `asker` is aborted when the client has left; null: the states are always wanted.
    */
   states(definition: Definition, span: Span, asker: AbortSignal | null): Promise<StateFile | null> {
     if (asker?.aborted === true) return Promise.reject(asker.reason);
@@ -81,7 +81,7 @@ export class Recomputations {
     return kept.made;
   }
 
-  /** Ends what is under way and deletes the files. */
+  /** Ends the running work and deletes the files. */
   async close(): Promise<void> {
     this.#stopped.abort();
     const kept = [...this.#kept.values()];
@@ -123,7 +123,7 @@ export class Recomputations {
         signal,
         pieceBytes: PIECE_BYTES,
       });
-      // Given up in its last moment: nobody knows of the file.
+      // All callers left at the last moment, so nothing refers to the file.
       if (left.aborted && file !== null) await sources.data.remove(file.file);
       left.throwIfAborted();
       return file;
@@ -134,7 +134,7 @@ export class Recomputations {
     }
   }
 
-  /** A file that a reader has just begun to read may go with it: the reader then finds it gone, and asks again. */
+  /** Drops the oldest recomputation. A reader that has just begun with its file finds the file gone, and asks again. */
   #forgetOldest(): void {
     for (const [key, { made }] of this.#kept) {
       if (this.#kept.size <= KEPT_FILES) return;
@@ -149,7 +149,7 @@ export class Recomputations {
   }
 }
 
-/** What went wrong while a position was recomputed, as clients are told. */
+/** Returns an error of recomputing a position in the form that clients are sent. */
 export function recomputingRefused(error: unknown, brokers: string): unknown {
   if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
     return positionGone(`this position cannot be recomputed: ${error.code}: ${error.message}`, NEWER);
@@ -172,10 +172,10 @@ function tooSlow(timeoutMs: number): TidelineError {
   return new TidelineError("TOO_SLOW", message, "");
 }
 
-/** What to ask for where a position is gone. */
+/** The hint when a position is gone. */
 export const NEWER = "ask for a newer position, or without at";
 
-/** Neither the archive nor the log has what lies between the batch versions and this position. */
+/** Returns the error for a position that cannot be recomputed: neither archive nor log has the records before it. */
 export function positionGone(message: string, hint = ""): TidelineError {
   return new TidelineError("POSITION_GONE", message, hint);
 }

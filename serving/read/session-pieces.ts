@@ -12,24 +12,24 @@ import { inTurns } from "../common/turns.ts";
 
 export interface SessionSource {
   readonly gapMs: number;
-  /** Where in event time there is anything; no bucket outside of them has cells. */
+  /** The ranges of event time that have any rows. No bucket outside of them has cells. */
   readonly extents: readonly RowExtent[];
   readonly limits: BudgetLimits;
-  /** Counts sessions, and the work for them. */
+  /** The budget of the whole query; it counts sessions and the work for them. */
   readonly budget: Budget;
-  /** The cells of a range of buckets, merged. */
+  /** Returns the merged cells of a range of buckets. */
   readonly read: (query: Query, range: TimeRange, budget: Budget) => Promise<readonly Cell[]>;
 }
 
-/** A piece has about this many stored rows: some ten thousand cells. */
+/** A piece has about this many stored rows, which are some ten thousand cells. */
 const PIECE_ROWS = 250_000;
 
-/** This many values of a dimension are asked for by name when only the groups of open sessions are read. */
+/** When only the groups of open sessions are read, at most this many values of a dimension are named in the query. */
 const MOST_VALUES = 100;
 
 /**
- * The sessions that begin in `window`, as cells. Buckets are read piece by piece, so that only sessions are held, and
- * beyond the window only until no session is open any more. Throws OverBudget.
+ * Returns the sessions that begin in `window`, as cells. Reads buckets piece by piece, so that only sessions are held.
+ * Reads beyond the window only until no session is open any more. Throws OverBudget.
  */
 export async function readSessions(
   view: View,
@@ -57,7 +57,10 @@ export async function readSessions(
   return runs.sessions();
 }
 
-/** Reads a piece, or if that is too much the first half of it, and so on; returns how far it came. */
+/**
+ * Reads a piece. If it is too large, reads its first half, or the first half of that, and so on. Returns where it
+ * ended.
+ */
 async function addPiece(
   view: View,
   query: Query,
@@ -79,18 +82,19 @@ async function addPiece(
   }
 }
 
-/** Whether it is the question as a whole that costs too much, and not the piece. */
+/** Whether the query as a whole costs too much, and not only the piece. */
 function isSpent(budget: Budget, limits: BudgetLimits): boolean {
   return BUDGET_UNITS.some((unit) => budget.spent(unit) > limits[unit]);
 }
 
-/** Any fixed order will do: the same values make the same question, which may be kept. */
+/** Any fixed order will do: the same values then make the same query, which may be cached. */
 function compareAsText(a: GroupValue, b: GroupValue): number {
   return compareText(`${typeof a} ${a}`, `${typeof b} ${b}`);
 }
 
 /**
- * The question for these groups, and perhaps some more: by the values of each dimension, where they are not too many.
+ * Returns the query for these groups and perhaps some more: it names the values of each dimension that has not too
+ * many.
  */
 function onlyGroups(view: View, query: Query, groups: readonly (readonly GroupValue[])[]): Query {
   const where = new Map(query.where);

@@ -22,7 +22,7 @@ export interface TileSources {
   readonly segments: SegmentCache;
 }
 
-/** What the newest buckets are looked for in. `open` is null without an open segment. */
+/** The tiles that the newest buckets are looked for in. `open` is null if there is no open segment. */
 interface Newest {
   readonly manifest: Manifest;
   readonly closed: readonly SegmentTile[];
@@ -30,7 +30,7 @@ interface Newest {
   readonly nowMs: EpochMs;
 }
 
-/** Which tiles the newest answer of a view is made of. */
+/** Finds the tiles that the newest answer of a view is made of. */
 export class AnswerTiles {
   readonly #statuses: ViewStatuses;
   readonly #batch: BatchStates;
@@ -43,8 +43,8 @@ export class AnswerTiles {
   }
 
   /**
-   * The tiles of the newest position, or `held` when it would be the same answer again. `first` is the manifest to
-   * begin with. Throws Vanished when a file or segment goes away in between.
+   * Returns the tiles of the newest position, or `held` if the answer would be the same again. `first` is the manifest
+   * to begin with. Throws Vanished when a file or segment disappears during the read.
    */
   async newest<Held extends ReadAnswer | null>(
     definition: Definition,
@@ -61,7 +61,7 @@ export class AnswerTiles {
       const reach = await this.#reach(query, view, manifest, nowMs);
       const read = await this.#readLive(definition, query, reach, nowMs);
       if (read === null || "code" in read) {
-        // No pointer to check the manifest against: ask the disk.
+        // Without the chain there is no pointer to check the manifest against, so the disk is asked.
         return this.alone(view, query, await this.#statuses.manifest(definition, "newest"), read ?? NO_CHAIN);
       }
       if (read.chain.pointer > manifest.version) manifest = await this.#statuses.manifest(definition, "newest");
@@ -76,7 +76,8 @@ export class AnswerTiles {
       }
       const live = await this.#live(definition, query, manifest, { read, joined, nowMs });
       if ("code" in live) return this.alone(view, query, await this.#statuses.manifest(definition, "newest"), live);
-      // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
+      // The newest bucket can only have moved forward since `reach` was computed, unless all of Redis was lost in
+      // between.
       if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
         throw new Vanished("segment", "the segment that held the newest bucket is gone");
       return { manifest, live, status: this.#statuses.of(manifest, live, null), window: live.window };
@@ -84,7 +85,10 @@ export class AnswerTiles {
     return this.alone(view, query, manifest, missing);
   }
 
-  /** The buckets to read before the newest one is known: it is never before the batch version's newest bucket. */
+  /**
+   * Returns the buckets to read before the newest bucket is known. It is never before the batch version's newest
+   * bucket.
+   */
   async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
     const toMs = query.toMs ?? LAST_INSTANT;
     const isGiven = query.fromMs !== null || query.toMs !== null;
@@ -93,7 +97,7 @@ export class AnswerTiles {
     return { fromMs: windowOf(query, view, { untilNow: known, any: known }, nowMs).fromMs, toMs };
   }
 
-  /** The chain and what of its open segment the query needs. */
+  /** Reads the chain, and the part of its open segment that the query needs. */
   async #readLive(
     definition: Definition,
     query: Query,
@@ -103,11 +107,12 @@ export class AnswerTiles {
     const { view } = definition;
     const { sketches, fields } = needsOf(view, query);
     const { fromMs } = readRange(view, query, reach);
-    // Sessions are followed beyond the range, and all of the open segment has to be of one state.
+    // A session may continue beyond the range, and all parts of the open segment have to be of one state.
     const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : LAST_INSTANT };
     const read = await this.#statuses.readLive(definition, { ...range, sketches, fields });
     if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
-    // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
+    // The window ends at the newest bucket until now. If the open segment has a later bucket, the read fields may not
+    // have that bucket, so all fields are read.
     if ((read.lastBucket ?? nowMs) <= nowMs) return read;
     return this.#statuses.readLive(definition, { ...range, sketches, fields: null });
   }
@@ -133,7 +138,7 @@ export class AnswerTiles {
     }
   }
 
-  /** The closed segments; for a question that names its buckets and groups only the cells of these. */
+  /** Returns the closed segments. For a query that names its buckets and groups, returns only the cells of these. */
   #closed(
     chain: Chain,
     definition: Definition,
@@ -150,7 +155,7 @@ export class AnswerTiles {
     return this.#segments.keyed(chain, definition, segments, { ...range, fields });
   }
 
-  /** The batch version alone, and why. */
+  /** Returns the batch version alone, with the reason. */
   async alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
     const nowMs = this.#statuses.now();
     const window = await this.window(query, view, { manifest, closed: [], open: null, nowMs });
@@ -164,10 +169,10 @@ export class AnswerTiles {
       ...closed.map(({ lastBucket }) => lastBucket),
     ]);
     if (any === null || any <= nowMs) return { untilNow: any, any };
-    // Of an open segment that was read in part, the newest bucket may not be among those that were.
+    // If only a part of the open segment was read, its newest bucket may not be in that part.
     const ofOpen = [open?.lastBucket ?? null, ...(open?.open ?? []).map(({ bucket }) => bucket)];
     const untilNow = newestOf([
-      // By the start of the bucket, so that files are read once a bucket and not with each request.
+      // The start of the bucket is the cache key, so that files are read once a bucket and not with each request.
       await this.#batch.lastBucket(manifest, bucketOf(nowMs, grainMs)),
       ...ofOpen.filter((bucket) => bucket !== null && bucket <= nowMs),
       ...closed.map((segment) => segment.lastUntil(nowMs)),
@@ -175,10 +180,12 @@ export class AnswerTiles {
     return { untilNow, any };
   }
 
-  /** Of a view that holds nothing until now, the last 24 hours are those before now. */
+  /**
+   * Returns the window of a query. If the view has nothing until now, the last 24 hours are the 24 hours before now.
+   */
   async window(query: Query, view: View, newest: Newest): Promise<Window> {
     const { nowMs } = newest;
-    // A window that ends where the query says is the same whatever the view holds.
+    // A window with a given end is the same whatever the view has.
     const isGiven = query.toMs !== null;
     const { untilNow, any } = isGiven ? { untilNow: null, any: null } : await this.#newestBuckets(view, newest);
     const until = untilNow ?? bucketOf(nowMs, view.grainMs);

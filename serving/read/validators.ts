@@ -3,7 +3,7 @@ import type { Query } from "../../core/query/query.ts";
 
 const known = new WeakMap<Query, string>();
 
-/** A query as text: the same for the same question. Computed once for each query. */
+/** Returns a query as text, the same for equal queries. Computed once for each query. */
 export function queryKey(query: Query): string {
   const held = known.get(query);
   if (held !== undefined) return held;
@@ -13,21 +13,21 @@ export function queryKey(query: Query): string {
 }
 
 /**
- * Raised when the same answer is written in another way: what a client holds from an earlier release is then not taken
- * for it.
+ * Raise this number when the same answer is written otherwise. Then a client's copy from an earlier release is not
+ * taken for current.
  */
 const RENDERING = 2;
 
 /**
- * The entity tag of the answer to `query` at the position `asOf`. Strong where the body says nothing but that; `ageing`
- * bodies say how old the position is too, so their tag is weak (RFC 9110, 8.8.1).
+ * Returns the entity tag of the answer to `query` at the position `asOf`. Bodies with `ageing` also say how old the
+ * position is, so their tag is weak; other tags are strong (RFC 9110, 8.8.1).
  */
 export function entityTag(asOf: string, query: Query, format: string, ageing: boolean): string {
   const hash = createHash("sha256").update(JSON.stringify([RENDERING, asOf, format, queryKey(query)]));
   return `${ageing ? "W/" : ""}"${hash.digest("base64url").slice(0, 27)}"`;
 }
 
-/** If-None-Match by weak comparison: does the client have this one? */
+/** Whether If-None-Match has this tag, by weak comparison. */
 export function hasTag(ifNoneMatch: string | undefined, tag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   const opaque = (text: string) => text.trim().replace(/^W\//, "");

@@ -24,9 +24,9 @@ export interface StreamRecordsOptions {
 export interface RecordsRequest {
   readonly stream: Stream;
   readonly start: LogStart;
-  /** SQL over the fields; null: every record. */
+  /** An SQL condition over the fields; null: every record. */
   readonly where: string | null;
-  /** The most records to answer. */
+  /** The most records on the page. */
   readonly limit: number;
 }
 
@@ -45,12 +45,12 @@ export type RecordsPage = z.infer<typeof RecordsPage>;
 export const RECORDS = { byDefault: 50, most: 1_000, mostLast: 100_000 } as const;
 
 const MAX_WAITING = 8;
-/** One page reads at most this many records, and answers at most this many bytes; `next` says where to continue. */
+/** The most records that one page reads, and the most bytes that it has. `next` says where to continue. */
 const MAX_SCANNED = 100_000;
 const MAX_BYTES = 8_000_000;
 const TIMEOUT_MS = 20_000;
 
-/** The records of the streams as they lie in the log, a page at a time. One page is read after the other. */
+/** Reads the records of the streams in the order of the log, a page at a time. One page is read after the other. */
 export class StreamRecords {
   readonly #options: StreamRecordsOptions;
   readonly #log: LogReader;
@@ -59,11 +59,11 @@ export class StreamRecords {
 
   constructor(options: StreamRecordsOptions) {
     this.#options = options;
-    // Of its own: a fetch holds up what is behind it on its connection.
+    // A reader of its own, because a fetch delays the requests behind it on its connection.
     this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-records" });
   }
 
-  /** Refuses with BAD_REQUEST, NOT_READY while Kafka does not answer, TOO_MANY_REQUESTS when too many wait. */
+  /** Throws BAD_REQUEST, NOT_READY while Kafka does not answer, TOO_MANY_REQUESTS when too many wait. */
   page(request: RecordsRequest): Promise<RecordsPage> {
     return this.#queue.run(() => this.#page(request));
   }
@@ -99,7 +99,7 @@ export class StreamRecords {
   }
 }
 
-/** What a page holds so far. */
+/** A page while it is being filled. */
 class Page {
   readonly records: RecordJson[] = [];
   readonly #limit: number;
@@ -114,7 +114,7 @@ class Page {
     return this.records.length >= this.#limit || this.#scanned >= MAX_SCANNED || this.#bytes >= MAX_BYTES;
   }
 
-  /** Takes what there is room for of a batch, and moves `positions` to where the next page begins. */
+  /** Adds the records of a batch that fit, and moves `positions` to where the next page begins. */
   add(batch: readonly FetchedPartition[], found: readonly ReadRecord[], positions: Map<number, Position>): void {
     for (const { partition, records, to } of batch) {
       positions.set(partition, to);

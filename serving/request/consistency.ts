@@ -8,11 +8,11 @@ import type { DescribedView } from "../views/served-views.ts";
 import type { One } from "./request.ts";
 import type { Serving } from "./serving.ts";
 
-/** At which position an answer is wanted. */
+/** The requested position of an answer. */
 export interface Consistency {
-  /** Exactly there: what an earlier answer gave as `asOf`. */
+  /** Exactly this position: the `asOf` of an earlier answer. */
   readonly at: AsOf | null;
-  /** There or later: read your own write. */
+  /** This position or a later one, so that clients can read their own writes. */
   readonly min: Cut | null;
   /** How long to wait for `min`. */
   readonly waitMs: number;
@@ -21,10 +21,10 @@ export interface Consistency {
 const DEFAULT_WAIT_MS = 5_000;
 const MAX_WAIT_MS = 30_000;
 
-/** Positions that `min` may name. */
+/** The most positions in `min`. */
 export const MOST_PIECES = 64;
 
-/** The positions in `min`, as they were written; none where they are too many, which is told. */
+/** Splits `min` into its positions. Returns none, and reports that, if there are too many. */
 export function piecesOf(text: string, fail: Fail): string[] {
   const pieces = text.split(",", MOST_PIECES + 1);
   if (pieces.length <= MOST_PIECES) return pieces;
@@ -34,7 +34,7 @@ export function piecesOf(text: string, fail: Fail): string[] {
 
 const TOKEN = "the asOf of an earlier answer";
 
-/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for a token of a definition that is not served any more. */
+/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for a token of a definition that is no longer served. */
 export function readConsistency(
   { views, namespace }: Serving,
   one: One,
@@ -68,8 +68,8 @@ function allowedFor(parameter: string, topic: string): string {
 }
 
 /**
- * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have
- * more partitions by now than its contract says.
+ * Reads `topic:partition:offset`, which names a record. Returns the position behind the record, so that the answer
+ * includes it. The topic may have more partitions by now than its contract says.
  */
 export function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
@@ -79,14 +79,14 @@ export function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   return null;
 }
 
-/** Positions of another view's answer mean the same here if it reads the same stream. */
+/** Whether a generation's view reads this stream. Then its positions can be used for other views of the stream. */
 export function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
   return [...views.values()].some(
     ({ definition }) => definition.generation === generation && definition.view.stream.name === stream,
   );
 }
 
-/** `wait`: how long to wait for `min`, milliseconds. */
+/** Reads `wait`: how long to wait for `min`, in milliseconds. */
 export function waitOf(one: One, fail: Fail): number {
   const text = one("wait");
   if (text === undefined) return DEFAULT_WAIT_MS;
@@ -96,7 +96,7 @@ export function waitOf(one: One, fail: Fail): number {
   return DEFAULT_WAIT_MS;
 }
 
-/** For a position of a definition that is not served. */
+/** Returns the error for a position of a definition that is not served. */
 export function generationGone(view: string): TidelineError {
   return new TidelineError(
     "GENERATION_GONE",

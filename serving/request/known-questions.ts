@@ -1,10 +1,10 @@
 import type { ViewRequest } from "./request.ts";
 
-/** A question that was asked before, read once, and its newest answer. */
+/** A query that was asked before: its parameters, read once, and its newest answer. */
 export interface KnownQuestion<Options, Answered> {
   readonly asked: ViewRequest<Options>;
   answered: Answered | null;
-  /** What is held for the answer, in characters. */
+  /** The size of the answer, in characters. */
   weight: number;
 }
 
@@ -12,8 +12,8 @@ const MAX_QUESTIONS = 2_000;
 const MAX_WEIGHT = 32_000_000;
 
 /**
- * Questions by their URL, those not asked for the longest time dropped first: dashboards ask the same again and again.
- * The parsed query never changes. The cached answer may be stale: callers check it.
+ * Caches queries by their URL, because dashboards repeat them. The least recently used is dropped first. The parsed
+ * query never changes. The cached answer may be stale: callers check it.
  */
 export class KnownQuestions<Options, Answered> {
   readonly #questions = new Map<string, KnownQuestion<Options, Answered>>();
@@ -36,7 +36,7 @@ export class KnownQuestions<Options, Answered> {
     return question;
   }
 
-  /** Keeps an answer, if there is room for it at all. */
+  /** Stores an answer, if there is space for it. */
   answer(url: string, answered: Answered, weight: number): void {
     const question = this.#questions.get(url);
     if (question === undefined || weight > MAX_WEIGHT / 4) return;

@@ -11,11 +11,14 @@ import type { Serving } from "./serving.ts";
 type Known = Pick<Serving, "views" | "statuses">;
 type Resolve = (token: string) => Promise<string>;
 
-/** How the tokens in a parameter are found: it is one, has several or names of records, or a key stands behind it. */
+/**
+ * How to find the tokens in each parameter. `at` is a token, `min` has several tokens or names of records, and `after`
+ * is a token followed by a key.
+ */
 const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => Promise<string>>> = {
   at: (text, resolve) => resolve(text),
   min: async (text, resolve) => {
-    // Too many are refused where they are read.
+    // If there are too many, `piecesOf` refuses them later.
     const pieces = text.split(",", MOST_PIECES + 1).map((piece) => (piece.includes(":") ? piece : resolve(piece)));
     return (await Promise.all(pieces)).join(",");
   },
@@ -28,7 +31,7 @@ const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => P
 /** Whether a route has parameters with tokens. */
 const readsTokens = remembered((route) => mayBePosted(route) || route === "/proof/:view");
 
-/** Has the routes find tokens that they can read without looking up the cut of a version. */
+/** Replaces each token that names a version by one that has the version's cut, before a route reads it. */
 export function resolveTokens(app: FastifyInstance, serving: Known): void {
   app.addHook("preValidation", async (request) => {
     if (request.is404 || !readsTokens(request.routeOptions.url ?? "")) return;
@@ -44,8 +47,9 @@ export function resolveTokens(app: FastifyInstance, serving: Known): void {
 }
 
 /**
- * The same token as one that says the cut of the version that it names; text that is not a token as it is. Throws
- * GENERATION_GONE for a version of a definition that is not served, POSITION_GONE for one that is not kept any more.
+ * Returns the same token with the cut of the version that it names. Text that is not a token is returned as it is.
+ * Throws GENERATION_GONE for a version of a definition that is not served, POSITION_GONE for a version that is no
+ * longer stored.
  */
 export async function resolvedToken({ views, statuses }: Known, token: string): Promise<string> {
   const cuts = new Map<string, Cut>();

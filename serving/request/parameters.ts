@@ -1,7 +1,8 @@
 import type { WrongParameter } from "../../core/errors.ts";
 
 /**
- * A query string as it was sent: keys as they are (also where[region]), repeated keys as lists, and what is malformed.
+ * A query string as it was sent: the parameters by name (also names such as where[region]), repeated ones as lists, and
+ * what is malformed.
  */
 export interface Parameters {
   readonly values: Readonly<Record<string, string | readonly string[]>>;
@@ -10,13 +11,12 @@ export interface Parameters {
 
 export const MAX_QUERY_LENGTH = 8_192;
 
-/** Parameters that hold text of events, which may have control characters. */
+/** Parameters that hold text of events, and so may have control characters. */
 const EVENT_TEXT = /^(where\[.*\]|prefix|key)$/s;
 
 /**
- * Reads a query string. Total and strict: percent encoding that is not UTF-8 is named, not replaced, and so are control
- * characters where no event's text is asked for. (URLSearchParams would turn %FF into U+FFFD and so answer another
- * question than was asked.)
+ * Reads a query string. Never throws: reports percent encoding that is not UTF-8, and control characters where no
+ * event's text is expected. (URLSearchParams would replace %FF by U+FFFD, and so answer another query than was asked.)
  */
 export function parseParameters(text: string): Parameters {
   const values: Record<string, string | string[]> = Object.create(null) as Record<string, never>;

@@ -4,12 +4,12 @@ import { badRequest } from "../common/refusals.ts";
 import { type Parameters, parseParameters } from "./parameters.ts";
 
 const FORM = "application/x-www-form-urlencoded";
-/** The longest body: room for tokens of many tables in the form of earlier releases. */
+/** The longest body. It has room for tokens of many tables in the form of earlier releases. */
 const MOST_BYTES = 131_072;
 
 /**
- * Has questions answered to POST as well: the body has the parameters as a URL has them, for those that are too long
- * for one. To be called before routes are registered.
+ * Lets the routes of queries accept POST as well. The body has the parameters in the form of a URL's query, for queries
+ * that are too long for a URL. Call this before routes are registered.
  */
 export function acceptPosted(app: FastifyInstance): void {
   app.addContentTypeParser(FORM, { parseAs: "string", bodyLimit: MOST_BYTES }, (_request, body, done) =>
@@ -31,13 +31,13 @@ export function acceptPosted(app: FastifyInstance): void {
   });
 }
 
-/** The parameters in the body; empty without one, null for a body of another type. */
+/** Returns the parameters in the body; empty if there is no body, null if its type is wrong. */
 export function postedText({ body }: Pick<FastifyRequest, "body">): string | null {
   if (body === undefined || body === null) return "";
   return typeof body === "string" ? body : null;
 }
 
-/** A request's address with all of its parameters, also those in its body: the same for the same question. */
+/** Returns a request's URL with all of its parameters, also those in the body. Equal requests have equal texts. */
 export function wholeAddress(request: Pick<FastifyRequest, "url" | "body">): string {
   const text = postedText(request) ?? "";
   return text === "" ? request.url : `${request.url}${request.url.includes("?") ? "&" : "?"}${text}`;

@@ -8,29 +8,29 @@ import { type ParameterRoute, refusedParameters, takesParameter } from "../commo
 import type { DescribedView } from "../views/served-views.ts";
 import type { Parameters } from "./parameters.ts";
 
-/** The one value of a parameter; undefined when it was not given. */
+/** Returns the only value of a parameter; undefined if the parameter was not given. */
 export type One = (name: string) => string | undefined;
 
 export interface ViewRequest<T> {
   readonly described: DescribedView;
   readonly query: Query;
-  /** What the route reads beside the query. */
+  /** The values that the route reads beside the query. */
   readonly options: T;
 }
 
-/** Which route is asked what. */
+/** The route of a request, and its parameters. */
 interface Asked {
   readonly route: ParameterRoute;
   readonly parameters: Parameters;
-  /** Parameters of the query that mean something else to this route. None when absent. */
+  /** Parameters of the query that this route uses for something else; absent: none. */
   readonly own?: readonly string[];
-  /** Of what the answer may be; a view when absent. */
+  /** The kinds of view that the route accepts; absent: a view. */
   readonly of?: "view" | "view or table";
 }
 
 /**
- * Reads a request to the view called `name`: the query's parameters, and the others of the route, which it reads with
- * `read`. Throws VIEW_UNKNOWN, and BAD_REQUEST with all that is wrong.
+ * Reads a request to the view called `name`: the query's parameters, and the route's own, which `read` reads. Throws
+ * VIEW_UNKNOWN, and BAD_REQUEST with all problems.
  */
 export function readRequest<T>(
   views: ReadonlyMap<string, DescribedView>,
@@ -54,7 +54,7 @@ export function readRequest<T>(
   return { described, query: plan.query, options };
 }
 
-/** How single parameters are read, and what was wrong with them so far. */
+/** Reads single parameters, and collects their problems. */
 export interface ParameterReading {
   readonly one: One;
   readonly fail: Fail;
@@ -62,8 +62,8 @@ export interface ParameterReading {
 }
 
 /**
- * Begins to read the parameters of a route: what is malformed in them, and those that the route does not take, are
- * among the problems already. The latter are not read.
+ * Begins to read the parameters of a route. The problems already include those of malformed parameters, and of
+ * parameters that the route does not accept. The latter are not read.
  */
 export function readingOf(route: ParameterRoute, { values, problems: malformed }: Parameters): ParameterReading {
   const problems: WrongParameter[] = [...malformed, ...refusedParameters(route, Object.keys(values))];
@@ -78,7 +78,10 @@ export function readingOf(route: ParameterRoute, { values, problems: malformed }
   return { one, fail, problems };
 }
 
-/** The values of a route that takes each parameter once. Throws the refusal of what it does not take. */
+/**
+ * Returns the values for a route that accepts each parameter once. Throws BAD_REQUEST for parameters that it does not
+ * accept.
+ */
 export function readParameters(route: ParameterRoute, parameters: Parameters): Map<string, string> {
   const { one, problems } = readingOf(route, parameters);
   const values = new Map<string, string>();
@@ -94,7 +97,7 @@ function viewNames(views: ReadonlyMap<string, DescribedView>): string[] {
   return [...views].flatMap(([name, { definition }]) => (definition.view.table === null ? [name] : []));
 }
 
-/** How exact numbers are to be written: `numbers`. */
+/** Reads `numbers`: how to write exact numbers. */
 export function readNumbers(one: One, fail: Fail): Numbers {
   const text = one("numbers") ?? "number";
   if (Object.hasOwn(NUMBERS, text)) return text as Numbers;

@@ -16,7 +16,7 @@ import type { StreamRecords } from "../records/stream-records.ts";
 import type { JoinedTables } from "../views/joined-tables.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
-/** What the routes answer from. */
+/** The objects that the routes answer from. */
 export interface Serving {
   readonly reader: Reader;
   readonly statuses: ViewStatuses;
@@ -34,7 +34,7 @@ export interface Serving {
   readonly joins: JoinedTables;
   readonly problems: Problems;
   readonly metrics: ServingMetrics;
-  /** What the files define. */
+  /** Returns the dictionary of all definitions. */
   readonly dictionary: () => Promise<Dictionary>;
   readonly namespace: string;
 }

@@ -24,12 +24,12 @@ import type { Serving } from "../request/serving.ts";
 
 const END_PATIENCE_MS = 1_000;
 
-/** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
+/** GET /alerts and GET /alerts/live. Call this after `liveRoutes`, which registers server-sent events. */
 export function alertRoutes(app: FastifyInstance, serving: Serving): void {
   const open = new Set<FastifyReply["raw"]>();
   app.addHook("preClose", async () => {
     serving.alerts.endStreams();
-    // A client that does not read is not waited for.
+    // Closing does not wait for a client that does not read.
     setTimeout(() => open.forEach((raw) => void raw.destroy()), END_PATIENCE_MS).unref();
   });
   app.get("/alerts", (request) => listAlerts(serving, request));
@@ -45,7 +45,7 @@ async function listAlerts(serving: Serving, request: FastifyRequest): Promise<Al
   return { alerts: found.slice(0, limit).map((alert) => shownAlert(states, alert, nowMs)), found: found.length };
 }
 
-/** Sends the alerts that the client has missed, then each that opens, is acknowledged or is over. */
+/** Sends the alerts that the client has missed, then each alert that opens, is acknowledged or is over. */
 async function streamAlerts(
   serving: Serving,
   open: Set<FastifyReply["raw"]>,
@@ -75,7 +75,7 @@ async function streamAlerts(
     () => reply.sse.close(),
     rule === OWN_RULE,
   );
-  // After the subscription: what came while it was waited for is missed or new, and not lost.
+  // This is read after the subscription, so that an alert that came in between is either missed or new, and not lost.
   const sent = sentTo(request.headers["last-event-id"], states, alerts.read);
   const missed = states.all().filter((alert) => sent.isMissing(alert) && isWanted(alert));
   for (const alert of missed.filter(isOwnAlert)) told.add(alert);
@@ -93,14 +93,14 @@ async function streamAlerts(
   void ownAlerts.follow(told, tell, gone.signal);
 }
 
-/** What is known of alerts. Own alerts are told also while Kafka is away, which may be what they say. */
+/** Returns the states of alerts. Own alerts are returned also while Kafka is away, which may be their subject. */
 function statesFor({ alerts }: Serving, rule: string | undefined): Promise<AlertStates> {
   return rule === OWN_RULE ? alerts.statesInTime() : alerts.states();
 }
 
 /**
- * Whether the holder of the request's key is shown an alert: those of a stream that the key is for. Tideline's own
- * alerts are about the whole installation.
+ * Whether the holder of the request's key may see an alert. A key for a stream shows alerts of that stream. Tideline's
+ * own alerts are about the whole installation.
  */
 function isShown(request: FastifyRequest, { opened: { source_stream: source } }: Alert): boolean {
   if (isListed(request, { kind: "stream", stream: alertStream.name })) return true;
@@ -111,7 +111,7 @@ function isOwnAlert({ opened }: Alert): boolean {
   return opened.rule === OWN_RULE;
 }
 
-/** What a client was sent before, by the Last-Event-ID that it comes back with; without one it follows from now on. */
+/** Returns what a client was sent before, from the Last-Event-ID that it sends. Without one it follows from now on. */
 function sentTo(lastEventId: string | string[] | undefined, states: AlertStates, read: Cut): SentAlerts {
   const resumed = typeof lastEventId === "string" ? SentAlerts.resumed(lastEventId, { all: states.all(), read }) : null;
   return resumed ?? SentAlerts.from(read);

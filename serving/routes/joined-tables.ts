@@ -18,7 +18,7 @@ import type { DescribedJoin } from "../views/described-join.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
 
-/** What the addresses of tables answer for joined ones. */
+/** The answers of the tables' routes for joined tables. */
 
 /** A request about a joined table. */
 interface JoinedAsked {
@@ -28,7 +28,7 @@ interface JoinedAsked {
   readonly reply: FastifyReply;
 }
 
-/** A joined table in the list of tables. */
+/** Returns a joined table's entry in the list of tables. */
 export async function joinedSummary(serving: Serving, name: string): Promise<JoinedSummary[]> {
   const join = await serving.joins.find(name);
   if (join === null) return [];
@@ -54,7 +54,7 @@ export async function joinedSummary(serving: Serving, name: string): Promise<Joi
   ];
 }
 
-/** Many rows. */
+/** Sends many rows. */
 export async function sendJoinedRows(from: JoinedAsked, givesUp: boolean): Promise<FastifyReply> {
   const { serving, join, request, reply } = from;
   const asked = readJoinedRequest(serving, join, request.query as Parameters, null);
@@ -62,7 +62,7 @@ export async function sendJoinedRows(from: JoinedAsked, givesUp: boolean): Promi
   return reply.type(JSON_TYPE).send(joinedBody(join, asked, found));
 }
 
-/** One row. Throws KEY_UNKNOWN where no table has a row with the key. */
+/** Sends one row. Throws KEY_UNKNOWN if no table has a row with the key. */
 export async function sendJoinedRow(
   from: JoinedAsked,
   key: readonly string[],
@@ -75,7 +75,7 @@ export async function sendJoinedRow(
   return reply.type(JSON_TYPE).send(joinedRowBody(join, asked, found));
 }
 
-/** Reads the rows once every table has reached what `min` wants of it. */
+/** Reads the rows once every table has reached the position that `min` names for it. */
 async function answered(
   { serving: { reader, joins, waits }, join, reply }: JoinedAsked,
   { question, at, min, waitMs }: JoinedRequest,
@@ -98,7 +98,7 @@ async function answered(
   return reached([...min.keys()]);
 }
 
-/** The events of one key in the logs of all tables, by event time. */
+/** Returns the events of one key in the logs of all tables, by event time. */
 export async function joinedHistory({ serving, join, request, reply }: JoinedAsked): Promise<JoinedHistory> {
   const { key, limit, at } = readJoinedKey(serving, join, "/history/:table", request.query as Parameters);
   const signal = closedSignal(reply);
@@ -114,8 +114,8 @@ export async function joinedHistory({ serving, join, request, reply }: JoinedAsk
 }
 
 /**
- * One row as the logs of all tables make it, beside the one that is served at the same positions. `equal` when each
- * table's row is what its log says: the columns are a function of these.
+ * Returns one row computed from the logs of all tables, beside the row that is served at the same positions. `equal`:
+ * each table's row is the one that its log gives. (The joined columns are a function of these rows.)
  */
 export async function joinedReplay({ serving, join, request, reply }: JoinedAsked): Promise<JoinedReplay> {
   const { key, at } = readJoinedKey(serving, join, "/replay/:table", request.query as Parameters);

@@ -16,11 +16,11 @@ export const LIVE_INTERVAL = { least: 50, most: 60_000, byDefault: 250 } as cons
 export async function liveRoutes(app: FastifyInstance, serving: Serving): Promise<void> {
   const { views, live } = serving;
   await app.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS, serializer: String });
-  // Streams are not idle, and a closing server waits for what is not idle.
+  // A closing server waits for connections that are not idle, and a stream is never idle.
   const open = new Set<FastifyReply["raw"]>();
   app.addHook("preClose", async () => {
     live.close();
-    // A client that does not read is not waited for.
+    // Closing does not wait for a client that does not read.
     setTimeout(() => open.forEach((raw) => void raw.destroy()), END_PATIENCE_MS).unref();
   });
 
@@ -51,15 +51,15 @@ export async function liveRoutes(app: FastifyInstance, serving: Serving): Promis
     if (!reply.sse.isConnected) return unsubscribe();
     reply.sse.onClose(unsubscribe);
     reply.sse.sendHeaders();
-    // Who comes back and has missed nothing is to know that it is connected.
+    // A client that comes back and has missed nothing has to see that it is connected.
     reply.raw.flushHeaders();
     reply.sse.keepAlive();
   });
 }
 
 /**
- * Sends events one after the other; of those that a slow client has no room for, the latest. The stream ends when one
- * cannot be sent: the client comes back with Last-Event-ID.
+ * Returns a function that sends events one after the other. If the client is slow, only the latest unsent event is
+ * kept. The stream ends when an event cannot be sent: the client comes back with Last-Event-ID.
  */
 export function latestOnly(reply: FastifyReply): (event: LiveEvent) => void {
   let next: LiveEvent | null = null;

@@ -8,9 +8,9 @@ import { type RedisGate, RedisSilent } from "../read/live/redis-gate.ts";
 import type { Serving } from "../request/serving.ts";
 
 const REDIS_PROBE_MS = 1_000;
-/** How often it is looked for views that are not refreshed. */
+/** How often views are checked for missing refreshes. */
 const LOOK_EVERY_MS = 30_000;
-/** Monitoring is not to be refused because clients ask much. */
+/** Requests of monitoring do not count towards the rate limit. */
 const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
@@ -25,7 +25,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
     return found;
   };
 
-  // Views are looked at beside the answers, so that health is told at once whatever else is asked.
+  // Views are checked in the background, so that /health answers at once.
   const watch = new RefreshWatch();
   let late: readonly Failure[] = [];
   const lookingAgain = setInterval(() => {
@@ -35,7 +35,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
         late = watch.observe(found, nowMs);
         for (const view of found) changes.observe(view, nowMs);
       },
-      // What cannot be read now is looked at again, and told by /ready.
+      // A view that cannot be read is checked again, and /ready reports it.
       () => {},
     );
   }, LOOK_EVERY_MS).unref();
@@ -54,7 +54,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   app.get("/ready", unlimited, async (_request, reply) => {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
     const failing = problems.all();
-    // A damaged view is a named problem. This server can answer for the others.
+    // A damaged view is reported by name and does not make this server unready: it can answer for the other views.
     const ready = answers && found.every(({ status, damage }) => status !== null || damage !== undefined);
     const body: Readiness = {
       ready,

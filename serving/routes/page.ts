@@ -20,8 +20,8 @@ const FILES: readonly [url: string, file: string, type: string][] = [
 ];
 
 /**
- * GET /: the page that shows the views moving, and GET /lookup: the one that shows rows of tables, with what they need.
- * They have no build step and ask nobody else for anything.
+ * GET /, the page that shows the views changing, and GET /lookup, the page that shows rows of tables, with their files.
+ * They have no build step, and load nothing from other servers.
  */
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
   for (const [url, file, type] of FILES) {

@@ -18,7 +18,7 @@ export const PROOF_ROWS = { least: 0, most: 1_000, byDefault: 10 } as const;
 const PROGRESS_MS = 500;
 const OF_TABLE = "/proof/:view of a table";
 
-/** GET /proof/:view: JSON, or as server-sent events with how far it is. */
+/** GET /proof/:view. Answers with JSON, or with server-sent events that report progress. */
 export function proofRoutes(app: FastifyInstance, serving: Serving): void {
   const { proofs, joins } = serving;
   app.addHook("preClose", () => proofs.close());
@@ -38,7 +38,7 @@ export function proofRoutes(app: FastifyInstance, serving: Serving): void {
 
 type OnProgress = (progress: ProofProgress) => void;
 
-/** What is asked for besides which rows. */
+/** Reads the parameters that do not choose rows. */
 function proofOptions(one: One, fail: Fail) {
   return {
     sample: one("sample") === undefined ? null : wholeNumber("sample", one("sample"), PROOF_SAMPLE, fail),
@@ -48,8 +48,8 @@ function proofOptions(one: One, fail: Fail) {
 }
 
 /**
- * Reads the question about a view or table, and returns what proves it. Throws VIEW_UNKNOWN, GENERATION_GONE and
- * BAD_REQUEST.
+ * Reads a request about a view or table, and returns the function that proves it. Throws VIEW_UNKNOWN, GENERATION_GONE
+ * and BAD_REQUEST.
  */
 function proofOf(serving: Serving, name: string, parameters: Parameters) {
   const isOfTable = (serving.views.get(name)?.definition.view.table ?? null) !== null;
@@ -69,8 +69,8 @@ function proofOf(serving: Serving, name: string, parameters: Parameters) {
 }
 
 /**
- * Reads the question about a joined table, and returns what proves each of its tables: at the positions of the answer
- * that is asked for, or each at its newest one. Throws GENERATION_GONE and BAD_REQUEST.
+ * Reads a request about a joined table, and returns the function that proves each of its tables: at the positions of
+ * the answer in `at`, or each at its newest position. Throws GENERATION_GONE and BAD_REQUEST.
  */
 function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters) {
   const reading = readingOf(OF_TABLE, parameters);
@@ -94,7 +94,7 @@ function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters)
   };
 }
 
-/** Progress, the proof, and the end; what goes wrong is an event too, because the headers are gone by then. */
+/** Sends progress, the proof, and the end. An error is sent as an event too, because the headers are already sent. */
 async function stream(
   reply: FastifyReply,
   prove: (onProgress: OnProgress) => Promise<Proof | JoinedProof>,
@@ -113,7 +113,7 @@ async function stream(
     await send("proof", proof);
   } catch (error) {
     const { problem } = refusalOf(error);
-    // The client is told that the log says why.
+    // The client's problem says that the server's log has the reason.
     if (problem.code === "INTERNAL") reply.log.error({ err: error }, "proof failed");
     await send("problem", problem);
   } finally {

@@ -11,7 +11,7 @@ import type { Parameters } from "../request/parameters.ts";
 import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 
-/** This many spans are answered at most. */
+/** The most spans in one answer. */
 const MAX_SPANS = 10_000;
 const HOUR_MS = 3_600_000;
 

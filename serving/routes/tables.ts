@@ -30,7 +30,7 @@ import { joinedHistory, joinedReplay, joinedSummary, sendJoinedRow, sendJoinedRo
 
 const JSON_TYPE = "application/json; charset=utf-8";
 
-/** GET /tables, GET /tables/:name and GET /tables/:name/<key>. `givesUp`: ends work whose client has left. */
+/** GET /tables, GET /tables/:name and GET /tables/:name/<key>. `givesUp`: whether work ends when its client leaves. */
 export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   const { reader, statuses, views, waits, joins } = serving;
 
@@ -64,7 +64,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
   });
 
   app.get<{ Params: { name: string; "*": string } }>("/tables/:name/*", async (request, reply) => {
-    // As it was sent: a parser of URLs would take a part "." or ".." away.
+    // The path is taken from the URL as it was sent: a URL parser would remove parts "." and "..".
     const path = (request.url.split("?", 1)[0] ?? "").split("/").slice(3);
     const key = path.map(withoutEscapes);
     const join = await joins.find(request.params.name);
@@ -78,12 +78,12 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
   });
 }
 
-/** GET /history/:table and GET /replay/:table: what the log says of one key. */
+/** GET /history/:table and GET /replay/:table: the events of one key in the log, and the row that they make. */
 export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   const { histories, reader, statuses, joins } = serving;
   app.addHook("preClose", () => histories.close());
 
-  /** Where an answer stands: at the position that is asked for, or the newest one. */
+  /** Reads a request and adds its position: the one in `at`, or the newest one. */
   const asked = async (route: KeyRoute, table: string, request: FastifyRequest, reply: FastifyReply) => {
     const one = readKeyRequest(serving, table, route, request.query as Parameters);
     const { definition } = one.described;
@@ -116,7 +116,7 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   );
 }
 
-/** A table in the list of tables. */
+/** Returns a table's entry in the list of tables. */
 function tableSummary({ definition: { view, generation }, status }: ViewOverview): TableSummary[] {
   if (view.table === null) return [];
   const { version, applied, freshnessMs, complete } = shownStatus(status);
@@ -136,7 +136,7 @@ function tableSummary({ definition: { view, generation }, status }: ViewOverview
   ];
 }
 
-/** Many rows, and where they stand. */
+/** Returns the body with many rows and their position. */
 function bodyOf({ described, question, options }: TableRequest, found: TableAnswer): string {
   const { definition, types } = described;
   const { view } = definition;
@@ -152,7 +152,7 @@ function bodyOf({ described, question, options }: TableRequest, found: TableAnsw
   return `{"table":${JSON.stringify(view.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
 }
 
-/** One row, and where it stands. */
+/** Returns the body with one row and its position. */
 function rowBody({ described, question, options }: TableRequest, found: TableAnswer): string {
   const { definition, types } = described;
   const fields = tableFields(definition.view, types, question.columns, options.numbers);

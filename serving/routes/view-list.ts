@@ -15,7 +15,7 @@ export function viewListRoutes(app: FastifyInstance, serving: Serving): void {
   app.get("/views", (request) => listViews(serving, request));
 }
 
-/** The views that the caller may read, each with its status, and what is wrong in the installation. */
+/** Returns the views that the caller may read, each with its status, and the problems of the installation. */
 async function listViews(serving: Serving, request: FastifyRequest): Promise<ViewsBody> {
   const { statuses, changes, views, problems, ownAlerts } = serving;
   readParameters("/views", request.query as Parameters);
@@ -42,7 +42,7 @@ async function listViews(serving: Serving, request: FastifyRequest): Promise<Vie
   };
 }
 
-/** Of the whole installation; nothing when all is well. */
+/** The problems of the whole installation; no field if there are none. */
 function shownProblems(failures: readonly Failure[]): { problems?: Trouble[] } {
   return failures.length === 0 ? {} : { problems: failures.map(troubleOf) };
 }

@@ -37,7 +37,7 @@ type Named = { Params: { name: string } };
 type Question = ViewRequest<QuestionOptions>;
 
 interface QuestionOptions extends Consistency {
-  /** Null: as the Accept header says. */
+  /** Null: the format that the Accept header prefers. */
   readonly format: Format | null;
   readonly numbers: Numbers;
 }
@@ -48,24 +48,24 @@ const formatFor = remembered(preferredFormat);
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
-/** What the requests to one server share. */
+/** The values that all requests to one server share. */
 interface Answering {
   readonly serving: Serving;
   readonly known: KnownQuestions<QuestionOptions, RenderedAnswer>;
-  /** Aborted when the client leaves; null: its answer is computed in any case. */
+  /** Returns a signal that is aborted when the client leaves; null: the answer is computed in any case. */
   readonly leftSignal: (reply: FastifyReply) => AbortSignal | null;
 }
 
-/** GET /views/:name and GET /views/:name/keys. `givesUp`: ends work whose client has left. */
+/** GET /views/:name and GET /views/:name/keys. `givesUp`: whether work ends when its client leaves. */
 export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
-  // The answers of a process with a helper are small: a signal for each request would cost more than it spares.
+  // A process with a helper computes only small answers, so a signal for each request would cost more than it saves.
   const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
   const answering: Answering = { serving, known: new KnownQuestions(), leftSignal };
   app.get<Named>("/views/:name", (request, reply) => sendAnswer(answering, request, reply));
   app.get<Named>("/views/:name/keys", (request, reply) => sendKeys(answering, request, reply));
 }
 
-/** Answers a question: 304 if the client has the answer already, else as CSV or JSON. */
+/** Answers a query: with 304 if the client has the answer already, else as CSV or JSON. */
 async function sendAnswer(
   { serving, known, leftSignal }: Answering,
   request: FastifyRequest<Named>,
@@ -103,7 +103,7 @@ async function sendAnswer(
   return sendRendered(reply, rendered, answer.freshnessMs);
 }
 
-/** What a request asks; the same text means the same for as long as the same generation is served. */
+/** Returns what a request asks. The same text means the same as long as the same generation is served. */
 function questionOf(
   serving: Serving,
   known: Answering["known"],
@@ -120,11 +120,11 @@ function questionOf(
     numbers: readNumbers(one, fail),
   }));
   const { at, min } = asked.options;
-  // Whether a position is still served is to be looked at every time.
+  // Whether the position of `at` or `min` is still served has to be checked every time.
   return at === null && min === null ? known.add(address, asked) : { asked, answered: null };
 }
 
-/** An answer as a table of text. */
+/** Sends an answer as CSV. */
 function sendCsv(
   reply: FastifyReply,
   { described, query, options }: Question,
@@ -137,7 +137,7 @@ function sendCsv(
     .send(csvOf(described.definition.view, query, answer.rows, format === "spreadsheet"));
 }
 
-/** An answer that is not kept as text: of an earlier position, or one that is incomplete or has problems. */
+/** Sends an answer that is not cached as text: of an earlier position, incomplete, or with problems. */
 async function sendBody(
   reply: FastifyReply,
   { described, query, options }: Question,
@@ -153,7 +153,7 @@ async function sendBody(
     .send(text);
 }
 
-/** The values of one dimension, those of the most events first. */
+/** Sends the values of one dimension, the most frequent first. */
 async function sendKeys(
   { serving, leftSignal }: Answering,
   request: FastifyRequest<Named>,
@@ -211,7 +211,7 @@ function dimensionOf(one: One, fail: Fail, { definition }: DescribedView): strin
   return "";
 }
 
-/** What `read` gives, at the position that was asked for. */
+/** Returns the result of `read` at the requested position. */
 function consistently<T extends ViewStatus>(
   { waits }: Serving,
   reply: FastifyReply,
@@ -221,7 +221,7 @@ function consistently<T extends ViewStatus>(
   return min === null ? read() : waits.reach(described.definition, { min, waitMs }, closedSignal(reply), read);
 }
 
-/** Whether the client has the answer already: known from positions alone, without reading a row. */
+/** Whether the client has the answer already. The positions alone decide that; no row is read. */
 async function isUnchanged(
   { statuses }: Serving,
   request: FastifyRequest,
@@ -229,7 +229,7 @@ async function isUnchanged(
   tagOf: (asOf: string) => string,
 ): Promise<boolean> {
   const held = request.headers["if-none-match"];
-  // RFC 9110, 13.1.2: of GET and HEAD alone.
+  // Only GET and HEAD answer with 304 (RFC 9110, 13.1.2).
   if (held === undefined || min !== null || request.method === "POST") return false;
   if (at !== null) return hasTag(held, tagOf(encodeAsOf(at)));
   const status = await statuses.find(definition);
@@ -237,8 +237,8 @@ async function isUnchanged(
 }
 
 /**
- * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be
- * held on to. Neither has one whose window moves with the clock.
+ * Returns the headers with the position of an answer. There is no entity tag, because the answer must not be kept, if
+ * the answer is incomplete, has problems, or has a window that moves with the clock.
  */
 function answerHeaders(
   { definition }: DescribedView,
@@ -264,7 +264,7 @@ function codesOf(problems: readonly Trouble[]): string {
   return [...new Set(problems.map(({ code }) => code))].join(", ");
 }
 
-/** How old the newest change is; an earlier position has no age. */
+/** Returns the header with the age of the newest change; an earlier position has no age. */
 function ageHeader({ freshnessMs }: ViewStatus, at: AsOf | null): Record<string, string> {
   return at === null ? { [AGE_HEADER]: String(freshnessMs) } : {};
 }

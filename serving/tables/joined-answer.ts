@@ -10,7 +10,7 @@ import type { JoinedRequest } from "./joined-request.ts";
 import type { JoinedAnswer } from "./joined-rows.ts";
 import { nextPage } from "./table-request.ts";
 
-/** The token of where the tables of an answer stand. */
+/** Returns the token of the positions of all tables in an answer. */
 export function joinedAsOf({ tables }: DescribedJoin, statuses: ReadonlyMap<string, ViewStatus>): string {
   const all = [...tables].flatMap(([name, { definition }]): [string, AsOf][] => {
     const status = statuses.get(name);
@@ -22,8 +22,8 @@ export function joinedAsOf({ tables }: DescribedJoin, statuses: ReadonlyMap<stri
 }
 
 /**
- * What an answer says beside its rows: where each table stands under `tables`, and of all of them one token. It is as
- * fresh as the least fresh of them, and complete when all are.
+ * Returns the fields of an answer beside its rows: each table's position under `tables`, and one token for all of them.
+ * The answer is as fresh as its least fresh table, and complete if all tables are.
  */
 export function joinedStatus(
   join: DescribedJoin,
@@ -45,7 +45,7 @@ export function joinedStatus(
   };
 }
 
-/** What each of these columns is. */
+/** Returns the descriptions of these columns. */
 export function joinedFields(
   { columns, source }: DescribedJoin,
   wanted: readonly string[],
@@ -75,7 +75,7 @@ const VALUES: Readonly<Record<JoinedType, AnswerField["values"]>> = {
   ...{ instant: "instant", other: "other" },
 };
 
-/** The body of an answer with many rows. */
+/** Returns the body of an answer with many rows. */
 export function joinedBody(join: DescribedJoin, { question, at, numbers }: JoinedRequest, found: JoinedAnswer): string {
   const fields = joinedFields(join, question.columns, numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), numbers);
@@ -86,7 +86,7 @@ export function joinedBody(join: DescribedJoin, { question, at, numbers }: Joine
   return `{"table":${JSON.stringify(join.definition.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
 }
 
-/** The body of an answer with one row. */
+/** Returns the body of an answer with one row. */
 export function joinedRowBody(
   join: DescribedJoin,
   { question, at, numbers }: JoinedRequest,

@@ -3,7 +3,7 @@ import type { Stream } from "../../core/contract/stream.ts";
 import { cut, list } from "../../core/json-parts.ts";
 import { KeyEvent, type KeyHistory } from "../proof/key-history.ts";
 
-/** One event of a key in the log of one of the tables that are joined. */
+/** One event of a key in the log of one of the joined tables. */
 const JoinedEvent = KeyEvent.extend({ of: z.string().describe("the table's name in the definition") });
 type JoinedEvent = z.infer<typeof JoinedEvent>;
 
@@ -25,9 +25,9 @@ interface Part {
 }
 
 /**
- * The events of one key in several logs, by event time: positions of different topics have no order. Events of one time
- * are in the order of the tables, and of one table in the order of its log. A tombstone has no time and stands behind
- * the event before it in its log. Of more than `limit` the last ones.
+ * Merges the events of one key from several logs, by event time: positions of different topics have no order. Events
+ * with the same time are in the order of the tables; events of one table are in the order of its log. A tombstone has
+ * no time and stays behind the event before it in its log. If there are more than `limit`, returns the last ones.
  */
 export function joinHistories(parts: readonly Part[], limit: number): JoinedEvents {
   const events = parts.flatMap(timedEvents);
@@ -39,7 +39,10 @@ export function joinHistories(parts: readonly Part[], limit: number): JoinedEven
   };
 }
 
-/** The events of one log with their times in milliseconds: -Infinity for those without one that are its first. */
+/**
+ * Returns the events of one log with their times in milliseconds. Events before the first one with a time get
+ * -Infinity.
+ */
 function timedEvents({ name, stream, history }: Part): { timeMs: number; event: JoinedEvent }[] {
   let timeMs = Number.NEGATIVE_INFINITY;
   return history.events.map((event) => {
@@ -49,7 +52,7 @@ function timedEvents({ name, stream, history }: Part): { timeMs: number; event: 
   });
 }
 
-/** Not by subtraction: -Infinity less itself is not a number. */
+/** Does not subtract: -Infinity minus -Infinity is NaN. */
 function compareTimes(a: number, b: number): number {
   if (a < b) return -1;
   return a > b ? 1 : 0;

@@ -16,18 +16,18 @@ import type { DescribedJoin } from "../views/described-join.ts";
 import { type JoinedQuestion, joinedColumnNames } from "./joined-rows.ts";
 import { type KeyRoute, keysOf, pageOf, readKeyAndLimit, whereOf } from "./table-request.ts";
 
-/** What a request asks of a joined table. */
+/** A parsed request to a joined table. */
 export interface JoinedRequest {
   readonly question: JoinedQuestion;
   /** Exactly these positions; null: the newest ones. */
   readonly at: JoinedAsOf | null;
-  /** These positions or later, by the name that the definition has for the table. */
+  /** These positions or later ones, by the name that the definition has for the table. */
   readonly min: ReadonlyMap<string, Cut>;
   readonly waitMs: number;
   readonly numbers: Numbers;
 }
 
-/** Reads a request to a joined table; `key` is the one in its address. Throws GENERATION_GONE and BAD_REQUEST. */
+/** Reads a request to a joined table; `key` is the key in its path. Throws GENERATION_GONE and BAD_REQUEST. */
 export function readJoinedRequest(
   serving: Serving,
   join: DescribedJoin,
@@ -66,7 +66,7 @@ export function readJoinedRequest(
   return { ...position, question, at: page === null ? position.at : known(join, page.at), numbers };
 }
 
-/** Reads `key`, `at` and, where the route takes it, `limit`. Throws GENERATION_GONE and BAD_REQUEST. */
+/** Reads `key`, `at` and, if the route accepts it, `limit`. Throws GENERATION_GONE and BAD_REQUEST. */
 export function readJoinedKey(
   serving: Serving,
   join: DescribedJoin,
@@ -80,7 +80,7 @@ export function readJoinedKey(
   return { key: keys?.[0] ?? [], limit, at };
 }
 
-/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for positions of a definition that is not served any more. */
+/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for positions of a definition that is no longer served. */
 export function readPosition(
   serving: Serving,
   join: DescribedJoin,
@@ -95,14 +95,17 @@ export function readPosition(
   return { at: token === null ? null : known(join, token), min, waitMs: waitOf(one, fail) };
 }
 
-/** Positions of exactly the tables that are served now. Throws GENERATION_GONE for others. */
+/** Returns positions of exactly the tables that are served now. Throws GENERATION_GONE for others. */
 function known(join: DescribedJoin, asOf: JoinedAsOf): JoinedAsOf {
   const same = [...join.tables].every(([name, { definition }]) => asOf.get(name)?.generation === definition.generation);
   if (!same || asOf.size !== join.tables.size) throw generationGone(join.definition.name);
   return asOf;
 }
 
-/** The position that each table has to reach for `min`: records of any of its topics, and tokens of other answers. */
+/**
+ * Returns the position that each table has to reach for `min`, which has records of the tables' topics and tokens of
+ * other answers.
+ */
 function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: string, fail: Fail): Map<string, Cut> {
   const least = new Map<string, Cut>();
   const raise = (name: string, to: Cut) => least.set(name, farthest(least.get(name) ?? new Map(), to));
@@ -127,7 +130,7 @@ function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: strin
   return least;
 }
 
-/** A filter's value as rows show it: 12.50 is 12.5 of a decimal. */
+/** Returns a filter's value in the form of rows: 12.50 of a decimal becomes 12.5. */
 function shownFilter({ columns }: DescribedJoin, name: string, text: string): string | null {
   const value = filterValue(text);
   const scale = columns.get(name)?.scale ?? 0;

@@ -17,25 +17,25 @@ import type { DescribedView } from "../views/served-views.ts";
 import { keyTexts } from "./table-request.ts";
 import { MOST_LEFT_OUT, readTable, tooFar } from "./table-rows.ts";
 
-/** What is asked of a joined table. */
+/** A query of a joined table. */
 export interface JoinedQuestion {
-  /** Only these rows; null: all of them. Keys are texts as rows show them, one for each part. */
+  /** Only these rows; null: all of them. A key is a list of texts, one for each part, in the form of rows. */
   readonly keys: readonly (readonly string[])[] | null;
   readonly prefix: string;
-  /** Only rows after this key; null: from the first. */
+  /** Only rows after this key; null: from the first row. */
   readonly after: readonly string[] | null;
-  /** Column -> the values it may have; null means no value. */
+  /** The allowed values of each column; null means no value. */
   readonly where: ReadonlyMap<string, readonly (string | null)[]>;
   readonly order: readonly { readonly field: string; readonly descending: boolean }[];
   readonly columns: readonly string[];
   readonly limit: number;
 }
 
-/** The rows of a joined table, and where each of its tables stands. */
+/** The rows of a joined table, and the position of each of its tables. */
 export interface JoinedAnswer {
   readonly rows: readonly Row[];
   readonly truncated: boolean;
-  /** The key of the last row, which the next page begins after; null without rows. */
+  /** The key of the last row, after which the next page begins; null if there are no rows. */
   readonly last: readonly string[] | null;
   /** By the name that the definition has for the table. */
   readonly statuses: ReadonlyMap<string, ViewStatus>;
@@ -44,25 +44,27 @@ export interface JoinedAnswer {
 /** The positions of the tables, by the name that the definition has for each; null: the newest ones. */
 export type Positions = ReadonlyMap<string, Cut> | null;
 
-/** Where a joined table is read, until `left` is aborted because who asks has left. */
+/** The positions to read a joined table at. `left` is aborted when the client has left. */
 export interface JoinedRead {
   readonly at: Positions;
   readonly left: AbortSignal | null;
 }
 
-/** The positions in a token. */
+/** Returns the positions of a token. */
 export function positionsOf(asOf: JoinedAsOf | null): Positions {
   return asOf === null ? null : new Map([...asOf].map(([name, { applied }]) => [name, applied]));
 }
 
-/** Rows that are read at once where not each of them is shown, and the most that are held to be sorted. */
+/**
+ * The fewest and the most rows that are read at once if not all of them are shown, and the most rows that are sorted.
+ */
 const ROWS_A_READ = 2_000;
 const MOST_ROWS_A_READ = 20_000;
 const MOST_SORTED = 50_000;
 
 /**
- * Reads the rows of a joined table. Each table is read at one position, whatever else is read. Throws as `Reader.read`,
- * and TOO_LARGE when more rows than may be held would have to be sorted.
+ * Reads the rows of a joined table. Each table is read at one position, even if that takes several reads. Throws as
+ * `Reader.read`, and TOO_LARGE when too many rows would have to be sorted.
  */
 export async function readJoined(
   { joins, reader }: { readonly joins: JoinedTables; readonly reader: Reader },
@@ -103,7 +105,7 @@ export async function readJoined(
   };
 }
 
-/** The question to one of the tables. Throws BAD_REQUEST for keys that its key cannot have. */
+/** Returns the query of one of the tables. Throws BAD_REQUEST for keys that its key cannot have. */
 export function partQuestion(
   join: DescribedJoin,
   part: string,
@@ -161,7 +163,7 @@ function tooManyToSort(name: string): TidelineError {
   return askLess({ parameter: "order", problem, allowed }, "with");
 }
 
-/** The columns of a joined table's rows: the key first. */
+/** Returns the columns of a joined table's rows, the key first. */
 export function joinedColumnNames({ key, columns }: Pick<DescribedJoin, "key" | "columns">): string[] {
   return [...key, ...columns.keys()];
 }

@@ -6,7 +6,7 @@ import type { AnswerField } from "../answer/answer-schemas.ts";
 import type { Numbers } from "../common/numbers.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 
-/** What each of these columns of a table's rows is. */
+/** Returns the descriptions of these columns of a table's rows. */
 export function tableFields(
   view: View,
   types: ColumnTypes,

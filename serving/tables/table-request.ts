@@ -11,7 +11,7 @@ import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { HISTORY_LIMIT } from "./table-schemas.ts";
 
-/** What a request asks of a table. */
+/** A parsed request to a table. */
 export interface TableRequest {
   readonly described: DescribedView;
   readonly question: TableQuestion;
@@ -20,7 +20,7 @@ export interface TableRequest {
 
 const WHERE = /^where\[(.*)\]$/s;
 
-/** The table called `name`. Throws TABLE_UNKNOWN. */
+/** Returns the table called `name`. Throws TABLE_UNKNOWN. */
 export function findTable({ views, joins }: Pick<Serving, "views" | "joins">, name: string): DescribedView {
   const found = views.get(name);
   if (found !== undefined && found.definition.view.table !== null) return found;
@@ -28,9 +28,7 @@ export function findTable({ views, joins }: Pick<Serving, "views" | "joins">, na
   throw tableUnknown(name, [...tables.map(({ definition }) => definition.view.name), ...joins.names()]);
 }
 
-/**
- * Reads a request to a table; `key` is the one in its address. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST.
- */
+/** Reads a request to a table; `key` is the key in its path. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST. */
 export function readTableRequest(
   serving: Serving,
   name: string,
@@ -59,7 +57,7 @@ export function readTableRequest(
   return { described, question: plan.question, options };
 }
 
-/** A request about one key of a table, and what its log says of it. */
+/** A parsed request about one key of a table and its log. */
 export interface KeyRequest {
   readonly described: DescribedView;
   readonly question: TableQuestion;
@@ -68,10 +66,10 @@ export interface KeyRequest {
   readonly limit: number;
 }
 
-/** The routes of questions about the log of one key. */
+/** The routes about the log of one key. */
 export type KeyRoute = "/history/:table" | "/replay/:table";
 
-/** Reads `key`, `at` and, where the route takes it, `limit`. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST. */
+/** Reads `key`, `at` and, if the route accepts it, `limit`. Throws TABLE_UNKNOWN, GENERATION_GONE and BAD_REQUEST. */
 export function readKeyRequest(serving: Serving, name: string, route: KeyRoute, parameters: Parameters): KeyRequest {
   const described = findTable(serving, name);
   const { view } = described.definition;
@@ -85,7 +83,7 @@ export function readKeyRequest(serving: Serving, name: string, route: KeyRoute, 
   return { described, question: plan.question, key: plan.question.keys?.[0] ?? [], at, limit };
 }
 
-/** The one key that a question about the log names, and how many events it wants. */
+/** Returns the one key that a request about the log names, and the most events that it wants. */
 export function readKeyAndLimit(
   { one, fail }: ParameterReading,
   { values }: Parameters,
@@ -98,13 +96,13 @@ export function readKeyAndLimit(
   };
 }
 
-/** `key=a&key=b`; of a key of several parts `key=a/b`, with / within a part written as %2F. */
+/** Reads keys such as `key=a&key=b`. A key of several parts is written `key=a/b`, and a / within a part as %2F. */
 export function keysOf(given: string | readonly string[] | undefined, parts: number): string[][] | null {
   if (given === undefined) return null;
   return [given].flat().map((text) => (parts === 1 ? [text] : text.split("/").map(withoutEscapes)));
 }
 
-/** A part of a key as it was before / in it became %2F. */
+/** Returns a part of a key with every %2F turned into / again. */
 export function withoutEscapes(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -113,7 +111,7 @@ export function withoutEscapes(text: string): string {
   }
 }
 
-/** `where[column]`: the values that each column may have, as they were written. */
+/** Reads `where[column]`: the allowed values of each column, as they were written. */
 export function whereOf(values: Parameters["values"]): Map<string, readonly string[]> {
   return new Map(
     Object.entries(values).flatMap(([name, value]) => {
@@ -123,7 +121,7 @@ export function whereOf(values: Parameters["values"]): Map<string, readonly stri
   );
 }
 
-/** Where a page begins: after which key, at which position. */
+/** The beginning of a page: the key before it, and its position. */
 interface Page<Position> {
   readonly at: Position;
   readonly key: readonly string[];
@@ -131,12 +129,12 @@ interface Page<Position> {
 
 const BEFORE_KEY = ":";
 
-/** What the next page is asked for with: the last key of this one, and the token of where it stands. */
+/** Returns the text that asks for the next page: the last key of this page, and the token of its position. */
 export function nextPage(asOf: string, key: readonly string[]): string {
   return `${asOf}${BEFORE_KEY}${Buffer.from(JSON.stringify(key)).toString("base64url")}`;
 }
 
-/** Reads what `nextPage` made, also in earlier releases; `decode` reads the token in it. */
+/** Reads the text of `nextPage`, also from earlier releases; `decode` reads the token in it. */
 export function pageOf<Position>(
   text: string | undefined,
   fail: Fail,
@@ -146,7 +144,7 @@ export function pageOf<Position>(
   try {
     const [token = "", ownKey] = text.split(BEFORE_KEY);
     const key = JSON.parse(Buffer.from(ownKey ?? token, "base64url").toString()) as string[];
-    // The pages of earlier releases are one list, which begins with the token.
+    // In earlier releases the text was one list that begins with the token.
     const earlier = ownKey === undefined ? key.shift() : undefined;
     const at = decode(earlier ?? token);
     if (at !== null) return { at, key: key.map(String) };
@@ -157,7 +155,7 @@ export function pageOf<Position>(
   return null;
 }
 
-/** The key of a row as it is asked for. */
+/** Returns the key of a row in the form of a request. */
 export function keyTexts(row: Row, parts: readonly string[]): string[] {
   return parts.map((name) => String(row[name]));
 }

@@ -19,24 +19,24 @@ import { inTurns } from "../common/turns.ts";
 import type { Reader } from "../read/reader.ts";
 import type { Reading } from "../read/reading.ts";
 
-/** The rows of a table that were asked for, and where they stand. */
+/** The rows of a table that were asked for, and their position. */
 export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOnly"> {
   readonly rows: readonly Row[];
   readonly truncated: boolean;
 }
 
 /**
- * How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by
- * `where`.
+ * If too few rows were found (some keys are removed, or `where` leaves them out), the next read takes this many times
+ * more cells.
  */
 const MORE = 4;
-/** Cells that are looked at once, where `where` may leave some out. */
+/** The cells of one read if `where` may leave some out: the usual and the greatest number. */
 const FILTERED_AT_ONCE = 2_000;
 const MOST_AT_ONCE = 20_000;
-/** Cells that `where` may leave out before a question is refused. */
+/** The most cells that `where` may leave out before a query is refused. */
 export const MOST_LEFT_OUT = 200_000;
 
-/** Where a table is read: at `at` or its newest position, until `left` is aborted because who asks has left. */
+/** Reads a table at `at`, or at its newest position if that is null. `left` is aborted when the client has left. */
 export interface TableRead {
   readonly at: Cut | null;
   readonly left: AbortSignal | null;
@@ -64,10 +64,10 @@ async function readRows(
 ): Promise<TableAnswer> {
   const { limit, order } = question.query;
   const found: Row[] = [];
-  // Cells that were changed since the newest version are held beside these.
+  // A quarter of the limit, because cells that changed since the newest version are held too.
   const room = Math.floor(reader.mostCells / 4);
   const isFiltered = question.where.size > 0;
-  // One more than are shown tells whether there are more.
+  // One row more than is shown tells whether there are more.
   const atOnce = isFiltered ? Math.max(limit + 1, Math.min(FILTERED_AT_ONCE, room)) : limit + 1;
   let [position, after, cells] = [read.at, question.after, atOnce];
   let leftOut = 0;
@@ -75,7 +75,8 @@ async function readRows(
     const asked = { ...question, after };
     const top = tableOrder(definition, asked, cells);
     const reading = await reader.read(definition, asked.query, { at: position, top, left: read.left });
-    // Of too many, only the first `cells` are certain: what was not read comes before later ones that have live state.
+    // If not all cells were read, only the first `cells` are certain: unread cells may come before later cells with
+    // live state.
     const isWhole = !reading.firstOnly || reading.cells.length <= cells;
     const { rows, last } = await rowsOf(definition, asked, reading, isWhole ? Number.POSITIVE_INFINITY : cells);
     found.push(...rows);
@@ -87,7 +88,7 @@ async function readRows(
         truncated: found.length > limit || (!isWhole && last !== null),
       };
     }
-    // All that follows is of the position of what was read first.
+    // All further reads are at the position of the first one.
     position = reading.applied;
     if (order.length === 0) {
       after = last;
@@ -101,7 +102,7 @@ async function readRows(
   }
 }
 
-/** The order in which the first ones of too many rows are found; null where a database cannot do that. */
+/** Returns the order in which the first rows can be found without reading all; null if SQL cannot sort like this. */
 function tableOrder(
   { view }: Definition,
   { query, prefix, where, after }: TableQuestion,
@@ -119,7 +120,7 @@ function tableOrder(
   };
 }
 
-/** The rows of the first `certain` cells, and the key of the last of these. */
+/** Returns the rows of the first `certain` cells, and the key of the last of these cells. */
 async function rowsOf(
   { view }: Definition,
   question: TableQuestion,
@@ -146,7 +147,9 @@ async function rowsOf(
   return { rows: shown, last: certain < asked.length ? (first.at(-1)?.group.map(String) ?? null) : null };
 }
 
-/** For a filter that few of many keys pass, on a column that cannot be looked for in stored state. */
+/**
+ * Returns the error for a filter that leaves out too many keys, on a column that stored state cannot be filtered by.
+ */
 export function tooFar(where: ReadonlyMap<string, unknown>, found: number, leftOut: number): TidelineError {
   const columns = [...where.keys()].map((name) => `where[${name.slice(0, 60)}]`).join(", ");
   const problem = `${columns} leaves out ${leftOut.toLocaleString("en-US")} keys before it has found ${found + 1}`;

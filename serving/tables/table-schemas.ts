@@ -5,13 +5,13 @@ import { AnswerStatus, fields, JoinedStatus } from "../answer/answer-schemas.ts"
 import { problems } from "../common/trouble.ts";
 import { KeyHistory } from "../proof/key-history.ts";
 
-/** How many events of a key are answered. */
+/** The number of events of a key in an answer. */
 export const HISTORY_LIMIT = { least: 1, most: 100_000, byDefault: 100 } as const;
 
 const table = z.string();
 const key = list(z.string());
 
-/** What both kinds of tables have in the list of tables. */
+/** The fields that both kinds of tables have in the list of tables. */
 const Listed = z.object({
   name: z.string(),
   stream: z.string().describe("of a joined table all of them, separated by commas"),

@@ -4,7 +4,9 @@ import { linesSql } from "../../core/state/compile.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 
-/** The type of a dimension's values in an answer, or of what `first` and `last` pick; each may also be null. */
+/**
+ * The type of a dimension's values in an answer, or of the values that `first` and `last` pick. Each may also be null.
+ */
 export type ColumnType = "text" | "integer" | "boolean" | "double" | "other";
 
 /** By the name of the dimension or measure. */
@@ -12,7 +14,7 @@ export type ColumnTypes = ReadonlyMap<string, ColumnType>;
 
 const TYPES: Readonly<Record<string, ColumnType>> = {
   ...{ VARCHAR: "text", BOOLEAN: "boolean", DOUBLE: "double", FLOAT: "double" },
-  // JSON has these as text.
+  // In JSON these are text.
   ...{ TIMESTAMP: "text", TIMESTAMP_MS: "text", DATE: "text", TIME: "text" },
   ...{ TINYINT: "integer", SMALLINT: "integer", INTEGER: "integer", BIGINT: "integer", HUGEINT: "integer" },
   ...{ UTINYINT: "integer", USMALLINT: "integer", UINTEGER: "integer", UBIGINT: "integer", UHUGEINT: "integer" },
@@ -24,7 +26,7 @@ function typeOf(type: string): ColumnType {
   return TYPES[type] ?? "other";
 }
 
-/** The types of a view's dimensions and picks, as the engine that runs the view sees them. */
+/** Returns the types of a view's dimensions and picks, as DuckDB describes them. */
 export async function columnTypes(duck: Duck, view: View): Promise<ColumnTypes> {
   const picks = Object.entries(view.measures).flatMap(([name, { values, inputs }]) =>
     values === "picked" && inputs[0] !== undefined ? [[name, inputs[0].sql] as const] : [],

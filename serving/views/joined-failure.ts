@@ -7,14 +7,17 @@ import { joinedValues, keyOf } from "./joined-values.ts";
 
 const OF_VALUE = /^(?:Conversion|Out of Range|Invalid Input) Error: /;
 
-/** Whether DuckDB says that a value cannot be computed: a text that is not a number, a number that is too large. */
+/**
+ * Whether DuckDB's error means that a value cannot be computed: a text that is not a number, or a number that is too
+ * large.
+ */
 export function isOfValue(error: unknown): error is Error {
   return error instanceof Error && OF_VALUE.test(error.message);
 }
 
 /**
- * What is thrown where a column of some rows cannot be computed: COLUMN_FAILED with the first such column, and the key
- * of a row that has it. The rows are halved until one is left.
+ * Returns the error for rows with a column that cannot be computed: COLUMN_FAILED with the first such column and the
+ * key of a row. Finds the row by halving the rows until one is left.
  */
 export async function columnFailed(
   ducks: DuckQueue,

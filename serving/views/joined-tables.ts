@@ -20,7 +20,7 @@ interface JoinedTablesOptions {
   readonly ducks: DuckQueue;
 }
 
-/** How many rows one statement computes: what is made of them in between lets other requests run. */
+/** How many rows one statement computes. Between two statements other requests get their turn. */
 const ROWS_A_STATEMENT = 2_000;
 
 /** The joined tables that the files define. */
@@ -32,12 +32,12 @@ export class JoinedTables {
     this.#options = options;
   }
 
-  /** The names of all of them. */
+  /** Returns the names of all joined tables. */
   names(): string[] {
     return [...this.#options.definitions.keys()];
   }
 
-  /** The definition of a name; undefined for none. */
+  /** Returns the definition with this name; undefined if there is none. */
   definition(name: string): Joined | undefined {
     return this.#options.definitions.get(name);
   }
@@ -47,15 +47,15 @@ export class JoinedTables {
   }
 
   /**
-   * The joined table of a name; null for none. Throws NOT_READY while one of its tables is not served, or is served by
-   * a definition that does not have what its columns read.
+   * Returns the joined table with this name; null if there is none. Throws NOT_READY while one of its tables is not
+   * served, or is served by a definition without the columns that it reads.
    */
   async find(name: string): Promise<DescribedJoin | null> {
     const definition = this.#options.definitions.get(name);
     return definition === undefined ? null : this.#describe(definition);
   }
 
-  /** All columns of these rows, as rows show them. Throws COLUMN_FAILED where one cannot be computed. */
+  /** Returns all columns of these rows, in the form of answers. Throws COLUMN_FAILED if a column cannot be computed. */
   async rows(join: DescribedJoin, found: readonly JoinedRow[]): Promise<Row[]> {
     const { source, columns } = join;
     const { ducks } = this.#options;
@@ -116,7 +116,7 @@ function notReady(message: string): TidelineError {
   return new TidelineError("NOT_READY", message, "");
 }
 
-/** Of each table its key and the columns that are read. */
+/** Returns for each table its key and the columns that are read. */
 function narrowed({ key, tables }: JoinedSource, columns: ReadonlyMap<string, JoinedColumn>): JoinedSource {
   const read = (table: string) => new Set([...columns.values()].flatMap(({ reads }) => reads.get(table) ?? []));
   const some = [...tables].map(([name, all]) => {
@@ -126,7 +126,7 @@ function narrowed({ key, tables }: JoinedSource, columns: ReadonlyMap<string, Jo
   return { key, tables: new Map(some) };
 }
 
-/** A value of a column from its text. */
+/** Returns a column's value from its text. */
 function shownValue(column: JoinedColumn | undefined, value: unknown): PresentedField {
   if (value === null || value === undefined || column === undefined) return null;
   const text = String(value);

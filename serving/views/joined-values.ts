@@ -4,19 +4,19 @@ import type { JoinedRow } from "../../core/query/tables/joined-rows.ts";
 import type { TypedColumns } from "../../core/query/tables/joined-sql.ts";
 import type { DescribedJoin } from "./described-join.ts";
 
-/** The parameters of a statement over `joinedRelation`: the JSON lists of the keys, and of each table's rows. */
+/** Returns the parameters of a statement over `joinedRelation`: JSON lists of the keys, and of each table's rows. */
 export function joinedValues(join: DescribedJoin, found: readonly JoinedRow[]): string[] {
   const { source, tables } = join;
   const keys = JSON.stringify(found.map((one) => asTexts(keyOf(join, one))));
   return [keys, ...[...tables.keys()].map((table) => listOf(source.tables.get(table), found, table))];
 }
 
-/** The key of a row, as rows show it. Every table with such a row shows its key in the same way. */
+/** Returns the key of a row, in the form of answers. Every table that has the row shows the same key. */
 export function keyOf({ key }: Pick<DescribedJoin, "key">, { rows }: JoinedRow): Row {
   return Object.fromEntries(key.map((name) => [name, [...rows.values()][0]?.[name] ?? null]));
 }
 
-/** The JSON list of a table's rows, all values text; null where it has no row. */
+/** Returns the JSON list of a table's rows, with all values as text; null where the table has no row. */
 function listOf(columns: TypedColumns | undefined, found: readonly JoinedRow[], table: string): string {
   const names = [...(columns?.keys() ?? [])];
   return JSON.stringify(

@@ -16,14 +16,14 @@ export interface DescribedView {
 }
 
 /**
- * What is served, by view: the generation that the newest serving record names. Looked up again every second, so that a
- * move shows without a restart. A generation that is kept up to date beside it is found under its own name, and not
- * listed.
+ * The served definition of each view: the generation that the newest serving record names. It is looked up again every
+ * second, so that a change shows without a restart. Other generations that are kept up to date can be found by their
+ * own name, and are not listed.
  */
 export class ServedViews extends Map<string, DescribedView> {
   #others: ReadonlyMap<string, DescribedView> = new Map();
   readonly #described = new Map<string, DescribedView>();
-  /** By view and by generation: why this release cannot answer. */
+  /** By view and by generation: the reason that this release cannot answer. */
   #unreadable: ReadonlyMap<string, TidelineError> = new Map();
   readonly #pool: DuckPool;
   readonly #generations: Generations;
@@ -58,7 +58,7 @@ export class ServedViews extends Map<string, DescribedView> {
     return views;
   }
 
-  /** What answers for a view, or a generation under its own name. Throws GENERATION_UNREADABLE. */
+  /** Returns the served definition of a view, or a generation by its own name. Throws GENERATION_UNREADABLE. */
   override get(name: string): DescribedView | undefined {
     const error = this.#unreadable.get(name);
     if (error !== undefined) throw error;
@@ -93,7 +93,7 @@ export class ServedViews extends Map<string, DescribedView> {
     this.#take(served, others, unreadable);
   }
 
-  /** In one step: a request sees what was known before, or all of this. */
+  /** Replaces everything in one step, so that a request sees either the old state or the new one. */
   #take(
     served: ReadonlyMap<string, DescribedView>,
     others: ReadonlyMap<string, DescribedView>,
@@ -110,8 +110,8 @@ export class ServedViews extends Map<string, DescribedView> {
   }
 
   /**
-   * What a view is to its clients; GENERATION_UNREADABLE when a definition of another release has SQL that this one
-   * does not run.
+   * Returns a definition with its types. Returns GENERATION_UNREADABLE if the definition is of another release and this
+   * release cannot run its SQL.
    */
   async #describe(definition: Definition): Promise<DescribedView | TidelineError> {
     const { view, generation, frozen } = definition;

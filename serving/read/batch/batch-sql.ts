@@ -16,25 +16,25 @@ import { shardOf } from "../../../core/state/shard.ts";
 import { bucketOf, bucketSql } from "../../../core/time.ts";
 import { parquetRowGroups, parquetRows } from "../../../store/duckdb/parquet.ts";
 
-/** What an answer needs of a batch version. */
+/** The part of a batch version that an answer needs. */
 export interface BatchPlan {
   readonly view: View;
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
   readonly everyMs: number;
-  /** The answer's buckets where they are a calendar's, with their starts, ascending; null: all have `everyMs`. */
+  /** The buckets of a calendar with their starts, ascending; null: every bucket has the length `everyMs`. */
   readonly calendar: { readonly grain: CalendarGrain; readonly starts: readonly EpochMs[] } | null;
   readonly by: readonly string[];
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
-  /** What the wanted measures are made of. */
+  /** The components of the wanted measures. */
   readonly components: readonly NamedComponent[];
-  /** Only these cells of the answer; absent: all. */
+  /** Only these cells of the answer; absent: all cells. */
   readonly only?: readonly CellPlace[];
-  /** Which of these each file may have, in the order of the files; absent: any of them. */
+  /** For each file, in the order of the files, those of `only` that it may have; absent: any of them. */
   readonly onlyIn?: readonly (readonly CellPlace[])[];
 }
 
-/** Which cell of an answer: its bucket and group. */
+/** The place of a cell in an answer: its bucket and group. */
 export interface CellPlace extends Group {
   readonly bucket: EpochMs;
 }
@@ -44,22 +44,22 @@ export interface Statement {
   readonly values: DuckDBValue[];
 }
 
-/** The wanted components of one or several forms. */
+/** Returns the wanted components that have one of these forms. */
 export function ofForm({ components }: BatchPlan, ...forms: NamedComponent["form"][]): NamedComponent[] {
   return components.filter(({ form }) => forms.includes(form));
 }
 
 /**
- * Integers and picks of the wanted cells, a row a cell: bucket, dimensions, one column per component. The merges of
- * core/state/compile.ts's `mergeSql`, but a column each: one aggregation in place of two, which measures two to three
- * times as fast.
+ * Selects integers and picks of the wanted cells, a row a cell: bucket, dimensions, one column per component. The
+ * merges are those of `mergeSql` in core/state/compile.ts. A column for each component needs one aggregation in place
+ * of two, and was measured to be two to three times as fast.
  */
 export function valuesSql(files: readonly string[], plan: BatchPlan): Statement {
   const wanted = ofForm(plan, "integer", "pick");
   const { sql: source, values } = sourceSql(files, plan, wanted);
   const columns = wanted.map(({ key, form, merge }) => {
     const filter = `FILTER (component = ${quoteText(key)})`;
-    // A sum over cells of 64 bits may need more: DuckDB gives it 128.
+    // A sum of 64-bit values may need more bits; DuckDB's sum has 128.
     const merged =
       form === "pick" ? `${merge === "first" ? "min" : "max"}(label) ${filter}` : `${merge}(value) ${filter}`;
     return `${merged} AS ${quoteName(key)}`;
@@ -67,15 +67,16 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
   return { sql: `SELECT ${[...cellColumns(plan), ...columns].join(", ")} FROM ${source} GROUP BY ALL`, values };
 }
 
-/** How many cells are wanted, and in which pieces of the plan's range they are looked for: no cell lies in two. */
+/** How many cells are wanted, and the ranges to look in. No cell lies in two of the ranges. */
 export interface TopWanted {
   readonly most: number;
   readonly pieces: readonly TimeRange[];
 }
 
 /**
- * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the
- * order of code points. Each piece is grouped by itself: many small hash tables take less time than a large one.
+ * Selects the first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes,
+ * which is the order of code points. Each range is grouped by itself, because many small hash tables take less time
+ * than a large one.
  */
 export function topSql(
   files: readonly string[],
@@ -85,11 +86,11 @@ export function topSql(
 ): Statement {
   const { keys, prefix, after, filters = [] } = order;
   const ofRecords = plan.components.filter(({ key }) => filters.some((one) => one.by === "record" && one.key === key));
-  // A key is found by any record that was its newest one: the rows of one component are enough.
+  // A filter on a record needs only the rows of one component: each has the newest record of its key.
   const integers = ofForm(plan, "integer").filter(({ key }) => isCompared(key, order));
   const wanted = ofRecords.length > 0 ? ofRecords : integers;
   const sources = pieces.map((piece) => sourceSql(files, plan, wanted, piece));
-  // They are the same for all pieces.
+  // The parameters are the same for all ranges.
   const values = sources[0]?.values ?? [];
   const merged = integers.map(
     ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
@@ -113,13 +114,16 @@ export function topSql(
   return { sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${firsts.join(" UNION ALL ")}) ${first}`, values };
 }
 
-/** Whether an integer decides about the first cells. Every cell has `rows`: so none is left out for want of others. */
+/**
+ * Whether the order or a filter compares this integer. `rows` is always included: every cell has it, so no cell is
+ * lost.
+ */
 function isCompared(component: string, { keys, filters = [] }: TopOrder): boolean {
   const compared = [...keys, ...filters].some((one) => one.by === "component" && one.key === component);
   return compared || component === ROWS.name;
 }
 
-/** Whether a filter holds: of a key, of the newest record in a stored row, or of an integer that is merged already. */
+/** SQL: whether a filter allows a row. It filters by a key, by a field of the newest record, or by a merged integer. */
 function filterSql(filter: StoredFilter, values: DuckDBValue[]): string {
   const text = filteredText(filter);
   const { texts, orNull } = filterParts(filter.values);
@@ -144,7 +148,7 @@ function filteredText(filter: StoredFilter): string {
   }
 }
 
-/** Whether a group comes after another one, in the order of `orderTerms`. */
+/** SQL: whether a group comes after `after` in the order of `orderTerms`. */
 function afterSql({ by }: BatchPlan, after: readonly string[], values: DuckDBValue[]): string {
   const termsOf = (text: string) => [`NOT ${isNumber(text)}`, numberKey(text), text];
   const own = by.flatMap((name) => termsOf(`CAST(${quoteName(name)} AS VARCHAR)`));
@@ -152,7 +156,7 @@ function afterSql({ by }: BatchPlan, after: readonly string[], values: DuckDBVal
   return `(${own.join(", ")}) > (${others.join(", ")})`;
 }
 
-/** A dimension's value as the text of a key: null is "null", a decimal has all of its places. */
+/** SQL: a dimension's value as the text of a key. Null is "null", and a decimal has all of its places. */
 function asText({ view }: BatchPlan, dimension: string): string {
   const column = quoteName(dimension);
   const scale = dimensionScales(view).get(dimension) ?? 0;
@@ -164,7 +168,7 @@ function asText({ view }: BatchPlan, dimension: string): string {
   return `coalesce(${written}, 'null')`;
 }
 
-/** What ORDER BY has for one key: the order of `comparePresented`. */
+/** Returns the terms of ORDER BY for one key. They give the order of `comparePresented`. */
 function orderTerms(plan: BatchPlan, key: OrderKey): string[] {
   const direction = key.descending ? "DESC" : "ASC";
   const sorted = (...terms: string[]) => terms.map((term) => `${term} ${direction} NULLS LAST`);
@@ -187,8 +191,8 @@ function isNumber(text: string): string {
 }
 
 /**
- * A text that sorts as the number that is written in `text`: of a fixed number of digits, the nines' complement below
- * zero.
+ * SQL: a text that sorts as the number that is written in `text`. It has a fixed number of digits; a negative number
+ * has the nines' complement of its digits.
  */
 function numberKey(text: string): string {
   const digits = `ltrim(ltrim(${text}, '-'), '0')`;
@@ -198,33 +202,34 @@ function numberKey(text: string): string {
   return `CASE WHEN NOT ${isNumber(text)} THEN '' WHEN ${negative} THEN ${below} ELSE '1' || ${padded} END`;
 }
 
-/** Items of the wanted cells, a row an item: bucket, dimensions, component, item, label, value. */
+/** Selects the items of the wanted cells, a row an item: bucket, dimensions, component, item, label, value. */
 export function itemsSql(files: readonly string[], plan: BatchPlan): Statement {
   const { sql: source, values } = sourceSql(files, plan, ofForm(plan, "items"));
   return { sql: mergeSql(plan.view, source, cellColumns(plan), "wide"), values };
 }
 
 /**
- * Registers of the wanted cells: bucket, dimensions, component, and the registers as text, a character each
+ * Selects the registers of the wanted cells: bucket, dimensions, component, and the registers as text, a character each
  * (`packedRegister`). A cell has up to eight rows, so that a chunk of rows stays small. A register may come more than
- * once; the greatest rank is right.
+ * once; its greatest rank counts.
  */
 export function sketchesSql(files: readonly string[], plan: BatchPlan): Statement {
   const { sql: source, values } = sourceSql(files, plan, ofForm(plan, "registers"));
   const cell = [...cellColumns(plan), "component"].join(", ");
-  // Where many stored buckets make one of the answer, the greatest ranks are found first. Else that would only cost.
+  // If one bucket or group of the answer is made of many stored ones, SQL finds the greatest ranks first. Otherwise
+  // that would only cost time.
   const merged = rollsUp(plan) ? `(SELECT ${cell}, item, max(value) AS value FROM ${source} GROUP BY ALL)` : source;
   const packed = `chr((${FIRST_PACKED} + item * 64 + value)::INTEGER)`;
   return { sql: `SELECT ${cell}, string_agg(${packed}, '') FROM ${merged} GROUP BY ${cell}, item // 2048`, values };
 }
 
 /**
- * The code point of register 0 with rank 0. All others follow, up to the last one that there is: none of them is a
- * surrogate.
+ * The code point of register 0 with rank 0. The code points of the others follow it, up to the highest one of Unicode,
+ * and none of them is a surrogate.
  */
 const FIRST_PACKED = 0x10000;
 
-/** Register and rank of the character at `index`, which is two code units long. */
+/** Returns register and rank of the character at `index`. The character has two code units. */
 export function packedRegister(text: string, index: number): { register: number; rank: number } {
   const packed = ((text.charCodeAt(index) & 0x3ff) << 10) | (text.charCodeAt(index + 1) & 0x3ff);
   return { register: packed >> 6, rank: packed & 63 };
@@ -234,12 +239,15 @@ function rollsUp(plan: BatchPlan): boolean {
   return rollsUpTime(plan) || plan.by.length < Object.keys(plan.view.by).length;
 }
 
-/** Whether several stored buckets make one of the answer. */
+/** Whether a bucket of the answer is made of several stored buckets. */
 function rollsUpTime({ view, everyMs, calendar }: BatchPlan): boolean {
   return calendar !== null || everyMs > view.grainMs;
 }
 
-/** The answer's bucket of a stored row. One that is the same for all rows costs nothing where these are grouped. */
+/**
+ * SQL: the answer's bucket of a stored row. It is a constant if all rows have the same one, which costs nothing in
+ * GROUP BY.
+ */
 function answerBucketSql({ view, fromMs, toMs, everyMs }: BatchPlan): string {
   const only = bucketOf(fromMs, everyMs);
   if (only === bucketOf(toMs - 1, everyMs)) return `${only}::BIGINT`;
@@ -247,12 +255,12 @@ function answerBucketSql({ view, fromMs, toMs, everyMs }: BatchPlan): string {
   return bucketSql("_state.bucket", everyMs);
 }
 
-/** Whether all that is stored of a cell lies in one bucket: of a table, a key's shard. */
+/** Whether all stored rows of a cell lie in one bucket. For a table this is the shard of its key. */
 export function hasOneBucket(plan: BatchPlan): boolean {
   return plan.view.table === null ? !rollsUpTime(plan) : !rollsUp({ ...plan, everyMs: plan.view.grainMs });
 }
 
-/** The condition that has row groups chosen by the buckets of some cells; none where these have many. */
+/** Returns the condition by which DuckDB chooses the row groups of these cells; none if a cell has several buckets. */
 function storedBuckets(plan: BatchPlan, cells: readonly CellPlace[]): string[] {
   if (!hasOneBucket(plan)) return [];
   const { table } = plan.view;
@@ -260,14 +268,14 @@ function storedBuckets(plan: BatchPlan, cells: readonly CellPlace[]): string[] {
   return [`_state.bucket IN (${[...new Set(stored)].join(", ")})`];
 }
 
-/** The newest bucket that is not after `untilMs`. */
+/** Selects the newest bucket that does not start after `untilMs`. */
 export function lastBucketSql(files: readonly string[], untilMs: EpochMs): Statement {
   return { sql: `SELECT max(bucket) FROM ${parquetRows(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
 }
 
 /**
- * Of each row group: the path of its file, its number of rows, its first and its last bucket. Reads the ends of the
- * files only.
+ * Selects for each row group: the path of its file, its number of rows, its first and its last bucket. Only the files'
+ * footers are read.
  */
 export function extentsSql(files: readonly string[]): Statement {
   const columns = "file_name, row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
@@ -279,8 +287,8 @@ function cellColumns({ by }: BatchPlan): string[] {
 }
 
 /**
- * State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the
- * text.
+ * Selects the state rows of the wanted components, in the query's own buckets. Values from a client are bound as
+ * parameters, never written into the SQL.
  */
 function sourceSql(
   files: readonly string[],
@@ -295,7 +303,7 @@ function sourceSql(
     const { texts, orNull } = filterParts(allowed);
     const places = texts.map((value) => `$${values.push(value)}`);
     const terms = [
-      // Statistics of row groups are looked at for one value, not for a list of parameters.
+      // DuckDB uses the statistics of row groups for a comparison with one value, but not for a list of parameters.
       ...(places.length === 0
         ? []
         : [places.length === 1 ? `${text} = ${places[0]}` : `${text} IN (${places.join(", ")})`]),
@@ -303,10 +311,10 @@ function sourceSql(
     ];
     return `(${terms.join(" OR ")})`;
   });
-  // A condition that all rows meet would cost a join with the list of components.
+  // If all components are wanted, this condition would cost a join and leave out nothing.
   const isAll = components.length === componentsOf(view).length;
   const wanted = isAll ? [] : [`component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`];
-  // Names that begin with an underscore are none that a dimension can have.
+  // No dimension's name begins with an underscore.
   const wider = `${calendar === null ? answerBucketSql(plan) : "_calendar._start"} AS bucket`;
   const state = (name: string) => `_state.${name}`;
   const columns = [wider, ...by.map((name) => state(quoteName(name))), ...STATE.map(state)].join(", ");
@@ -327,7 +335,10 @@ function sourceSql(
   return { sql: `(${files.map((file, index) => among([file], onlyIn[index] ?? [])).join(" UNION ALL ")})`, values };
 }
 
-/** The rows of `source` that belong to some cells. Values are compared as text, which is the same for equal ones. */
+/**
+ * SQL: the rows of `source` that belong to these cells. Values are compared as text, because equal values have equal
+ * texts.
+ */
 function amongSql(source: string, { view, by }: BatchPlan, only: readonly CellPlace[], values: DuckDBValue[]): string {
   const columns = ["_bucket", ...by.map((_, index) => `_g${index}`)];
   const text = (value: GroupValue) => (value === null ? null : String(value));
@@ -336,7 +347,7 @@ function amongSql(source: string, { view, by }: BatchPlan, only: readonly CellPl
   const types = Object.fromEntries(columns.map((column) => [column, column === "_bucket" ? "BIGINT" : "VARCHAR"]));
   const parameter = `$${values.push(JSON.stringify(named))}::VARCHAR`;
   const cells = `(SELECT unnest(from_json(${parameter}, ${quoteText(JSON.stringify([types]))}), recursive := true))`;
-  // A part of a key has a value, and by equal values DuckDB leaves out more rows before it reads the others' columns.
+  // No part of a table's key is null. With `=`, DuckDB leaves out more rows before it reads their other columns.
   const sameAs = view.table === null ? "IS NOT DISTINCT FROM" : "=";
   const equal = by.map((name, index) => `CAST(_row.${quoteName(name)} AS VARCHAR) ${sameAs} _cell._g${index}`);
   const same = ["_row.bucket = _cell._bucket", ...equal].join(" AND ");

@@ -30,19 +30,19 @@ import { type BatchCells, GatheredCells } from "./gathered-cells.ts";
 import { lookupsOf, MOST_ENTRIES, type NamedFile } from "./index-lookup.ts";
 import { KeyFilters } from "./key-filters.ts";
 
-/** Some hundred thousand groups, whose hash table a processor's caches hold about. */
+/** Some hundred thousand groups. Their hash table fits about into a processor's caches. */
 const PIECE_ROWS = 4_000_000;
 
 export interface BatchStatesOptions {
   readonly maxCachedCells: number;
   readonly limits: BudgetLimits;
-  /** A query for the first cells in some order groups about this many stored rows at a time. */
+  /** A query for the first cells of an order groups about this many stored rows at a time. */
   readonly pieceRows?: number;
 }
 
 /**
- * The state files of batch versions. A version never changes, so what was read of it is kept: a dashboard that asks the
- * same again costs no SQL.
+ * Reads the state files of batch versions. A version never changes, so what was read is cached: a dashboard that
+ * repeats a query costs no SQL.
  */
 export class BatchStates {
   readonly #data: DataDirectory;
@@ -68,9 +68,12 @@ export class BatchStates {
     this.#answers = new WeightedCache(maxCachedCells, ({ weight }) => weight);
   }
 
-  /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
+  /**
+   * Returns the row groups of a version with the range of event time that each covers. Throws Vanished when a file is
+   * gone or damaged.
+   */
   async extents(manifest: Manifest): Promise<readonly RowExtent[]> {
-    // By file: the next version has most of them, too, and a large one has thousands of extents.
+    // Cached by file: the next version has most of the same files, and a large version has thousands of row groups.
     const files = filesOf(manifest);
     const missing = files.filter(({ file }) => !this.#extents.has(file));
     const read = missing.length === 0 ? null : this.#readExtents(missing);
@@ -80,7 +83,7 @@ export class BatchStates {
     return found.flat();
   }
 
-  /** The extents of files by their paths. */
+  /** Reads the row groups of files, by path. */
   async #readExtents(files: readonly StateFile[]): Promise<ReadonlyMap<string, readonly RowExtent[]>> {
     const extents = new Map<string, RowExtent[]>();
     await this.#read(files, extentsSql, function* ([paths = [], rows = [], firsts = [], lasts = []]) {
@@ -94,7 +97,10 @@ export class BatchStates {
     return extents;
   }
 
-  /** The newest bucket of a version that is not after `untilMs`, null when it has none. Throws as `extents`. */
+  /**
+   * Returns the newest bucket of a version that does not start after `untilMs`; null if there is none. Throws as
+   * `extents`.
+   */
   async lastBucket(manifest: Manifest, untilMs: EpochMs): Promise<EpochMs | null> {
     const files = filesOf(manifest);
     const lasts = (await this.extents(manifest)).map(({ lastMs }) => lastMs);
@@ -115,8 +121,8 @@ export class BatchStates {
   }
 
   /**
-   * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or
-   * damaged, OverBudget when they are too many. `asker` is aborted when who asks has left.
+   * Returns the cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is
+   * gone or damaged, OverBudget when there are too many cells. `asker` is aborted when the caller's client has left.
    */
   async cells(manifest: Manifest, plan: BatchPlan, asker: AbortSignal | null = null): Promise<BatchCells> {
     const files = filesOf(manifest);
@@ -131,8 +137,9 @@ export class BatchStates {
   }
 
   /**
-   * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them.
-   * Not more is held than is returned, however many cells there are. `asker` as for `cells`. Throws as `cells`.
+   * Returns at least the first `most` cells of `plan` in an order (or all, if there are fewer), and how many rows were
+   * read for them. Holds no more cells than it returns, however many there are. `asker` is as for `cells`. Throws as
+   * `cells`.
    */
   async top(
     manifest: Manifest,
@@ -149,7 +156,7 @@ export class BatchStates {
     const pieces = hasOneBucket(plan)
       ? piecesOf(extents, plan, { rows: this.#pieceRows, grainMs: plan.view.grainMs })
       : [plan];
-    // Live cells come and go: with some more than are needed, the same ones do for a while.
+    // The number of live cells varies. A rounded number of cells is read, so that the cached result serves for a while.
     const read = 2 ** Math.ceil(Math.log2(most + 1));
     const name = JSON.stringify([
       versionKey(manifest),
@@ -178,8 +185,8 @@ export class BatchStates {
   }
 
   /**
-   * Places among which all are that the filters of `order` leave, by an index of the table; null when no index has one
-   * of their columns, or there are too many.
+   * Returns places that include all cells that the filters of `order` allow, from an index of the table. Null if no
+   * index has a column of the filters, or if the index returns too many entries.
    */
   async #indexed(
     files: readonly StateFile[],
@@ -206,7 +213,7 @@ export class BatchStates {
     return null;
   }
 
-  /** The files, without the indexes that are gone: a newer version may have the same file without its index. */
+  /** Returns the files without the indexes that are gone: a newer version may have the same file without its index. */
   #withIndexes(files: readonly StateFile[]): Promise<StateFile[]> {
     return Promise.all(
       files.map(async ({ index, ...file }) => {
@@ -216,7 +223,10 @@ export class BatchStates {
     );
   }
 
-  /** The cells of `plan` at some places. They are kept if `isKept`. `asker` as for `cells`. Throws as `cells`. */
+  /**
+   * Returns the cells of `plan` at these places, and caches them if `isKept`. `asker` is as for `cells`. Throws as
+   * `cells`.
+   */
   async among(
     manifest: Manifest,
     plan: BatchPlan,
@@ -234,7 +244,7 @@ export class BatchStates {
     return (await this.#answers.get(name, load, asker)).tiles;
   }
 
-  /** The cells of `plan` at some places: of a table, each file is asked for the keys that it may have. */
+  /** Reads the cells of `plan` at these places. For a table, each file is only asked for the keys that it may have. */
   async #among(
     files: readonly StateFile[],
     plan: BatchPlan,
@@ -249,12 +259,12 @@ export class BatchStates {
     return this.#cells(asked, { ...plan, only, onlyIn: held.filter(isAsked) }, left);
   }
 
-  /** Resolves when nothing is read that no request waits for. */
+  /** Resolves when no background read is running. */
   idle(): Promise<void> {
     return this.#keys.idle();
   }
 
-  /** Ends what is read that no request waits for. */
+  /** Ends the background reads. */
   close(): Promise<void> {
     return this.#keys.close();
   }
@@ -318,7 +328,7 @@ export class BatchStates {
     }
   }
 
-  /** A newer version may do without a file that is gone or damaged. */
+  /** Throws Vanished for a file that is gone or damaged: a newer version may not need it. */
   async #require(files: readonly NamedFile[]): Promise<void> {
     try {
       await this.#data.requireIntact(files);
@@ -328,13 +338,13 @@ export class BatchStates {
   }
 }
 
-/** The group of a row of columns that are the dimensions. */
+/** Returns the group in row `row` of columns that hold the dimensions. */
 function groupAt(dimensions: readonly (readonly DuckDBValue[])[], row: number): Group {
   const group = dimensions.map((column) => groupValue(column[row]));
   return { group, key: groupKey(group) };
 }
 
-/** Every file has rows: one without an extent was not read. */
+/** Returns the row groups of a file. Every file has rows, so a file without row groups was not read. */
 function extentsIn(read: ReadonlyMap<string, readonly RowExtent[]> | null, path: string): readonly RowExtent[] {
   const found = read?.get(path);
   if (found === undefined) throw new RangeError(`no extents were read of ${path}`);
@@ -348,8 +358,8 @@ function filesOf({ files }: Manifest): StateFile[] {
 const versionKeys = new WeakMap<Manifest, string>();
 
 /**
- * What the state of a version is cached by: the names of its files, which are never given twice. Its number may be:
- * after the data directory was restored from a backup, versions are numbered again.
+ * Returns the cache key for the state of a version: the names of its files, which are never used twice. A version's
+ * number may be used twice: after the data directory is restored from a backup, numbers are given again.
  */
 export function versionKey(manifest: Manifest): string {
   const held = versionKeys.get(manifest);

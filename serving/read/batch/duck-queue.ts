@@ -9,19 +9,22 @@ import { inTurns, isSliceOver, turn } from "../../common/turns.ts";
 export interface DuckQueueOptions {
   /** How many statements run at once. */
   readonly connections: number;
-  /** How many may wait for their turn before a request is refused. */
+  /** How many statements may wait for their turn. A request beyond that is refused. */
   readonly maxWaiting: number;
   /**
-   * After this long a statement is interrupted. What a question may cost is limited before it runs: so this means a
-   * server in trouble.
+   * A statement that takes longer is interrupted. The cost of a query is limited before it runs, so a timeout means
+   * that the server is in trouble.
    */
   readonly timeoutMs: number;
 }
 
-/** Takes the columns of a chunk of rows: `columns[c][r]`. */
+/** Called with the columns of a chunk of rows: `columns[c][r]`. */
 export type OnChunk = (columns: DuckDBValue[][]) => Work<void>;
 
-/** The SQL that requests need, a few statements at a time: bounded in number, in waiting and in time. */
+/**
+ * Runs the SQL of requests, a few statements at a time. The number of running statements, the queue and the time are
+ * bounded.
+ */
 export class DuckQueue {
   readonly #free: Duck[];
   readonly #all: readonly Duck[];
@@ -40,8 +43,8 @@ export class DuckQueue {
   }
 
   /**
-   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it,
-   * and so does `stopped`.
+   * Runs one statement, and passes its rows to `onChunk` chunk by chunk, taking turns with other work. An error of
+   * `onChunk` ends the statement, and so does `stopped`.
    */
   async read(sql: string, values: DuckDBValue[], onChunk: OnChunk, stopped: AbortSignal | null = null): Promise<void> {
     const duck = await this.#take();
@@ -60,7 +63,7 @@ export class DuckQueue {
         chunk !== null && chunk.rowCount > 0;
         chunk = await result.fetchChunk()
       ) {
-        // Chunks of several statements come at once, and taking their values out of one is work, too.
+        // Chunks of several statements arrive at once, and converting the values of a chunk takes time too.
         if (isSliceOver()) await turn();
         await inTurns(onChunk(chunk.getColumns()), null);
       }
@@ -79,7 +82,7 @@ export class DuckQueue {
     for (const duck of this.#all) duck.closeSync();
   }
 
-  /** Statements share the memory: only one that ran alone needs too much by itself. */
+  /** All statements share the memory, so a statement needs too much by itself only if it ran alone. */
   #outOfMemory(): Error {
     return this.#all.length - this.#free.length > 1
       ? overloaded("the questions that are answered now take all memory that this server may use")
@@ -101,7 +104,7 @@ export class DuckQueue {
   }
 }
 
-/** The server or its disk is in trouble, for the question itself is not too large. */
+/** The query itself is not too large (that is checked before), so the server or its disk is in trouble. */
 function tooSlow(timeoutMs: number): TidelineError {
   const message =
     `reading the batch version took longer than ${timeoutMs / 1_000} s although the ` +

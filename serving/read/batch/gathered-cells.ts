@@ -9,15 +9,15 @@ import { below, type GroupTree } from "../../../core/state/group-tree.ts";
 import { type BucketTile, type GroupCells, groupWeight } from "../cells/tile-cells.ts";
 import { type BatchPlan, ofForm, packedRegister } from "./batch-sql.ts";
 
-/** What was read of a version: cells, and how many stored rows they were made of. */
+/** The cells that were read of a version, and how many stored rows they were made of. */
 export interface BatchCells {
   readonly tiles: readonly BucketTile[];
   readonly rows: number;
-  /** What the tiles cost in a cache, in cells. */
+  /** The weight of the tiles in a cache, in cells. */
   readonly weight: number;
 }
 
-/** A cell while its rows come in. */
+/** A cell while its rows are being read. */
 interface Gathering extends Group {
   readonly bucket: EpochMs;
   values: [component: string, value: StateValue][];
@@ -25,10 +25,10 @@ interface Gathering extends Group {
   readonly sketches: [component: string, registers: Registers][];
 }
 
-/** Rows of all statements by cell. Everything that is held counts. */
+/** Collects the rows of all statements by cell. Everything that it holds counts against the budget. */
 export class GatheredCells {
   readonly #cells: Gathering[] = [];
-  /** By bucket, then by the values of the dimensions. */
+  /** A tree by bucket, then by the values of the dimensions. */
   readonly #root: GroupTree<Gathering> = { next: null, held: null };
   readonly #plan: BatchPlan;
   readonly #budget: Budget;
@@ -84,7 +84,7 @@ export class GatheredCells {
     return registers;
   }
 
-  /** The cells by bucket, and their weight. Yields cells. */
+  /** Returns the cells by bucket, and their weight. Yields how many cells were done. */
   *tiles(): Work<Omit<BatchCells, "rows">> {
     const buckets = new Map<EpochMs, GroupCells[]>();
     let [weight, seen] = [0, 0];

@@ -5,17 +5,17 @@ import type { StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import { parquetRows } from "../../../store/duckdb/parquet.ts";
 import type { BatchPlan, Statement } from "./batch-sql.ts";
 
-/** Entries of one lookup, at most: for more keys than this a scan of all rows takes no longer. */
+/** The most entries that a lookup may return: for more keys than this a scan of all rows takes no longer. */
 export const MOST_ENTRIES = 10_000;
-/** State rows that a lookup scans, at most: of files without an index. */
+/** The most state rows that a lookup scans, in files without an index. */
 const MOST_SCANNED_ROWS = 200_000;
 
 /** A file that a manifest names, with its checksum. */
 export type NamedFile = Pick<StateFile, "file" | "checksum">;
 
 /**
- * A statement that returns the keys, some of them twice, whose rows a filter may leave: at most `MOST_ENTRIES`, and one
- * more when there are more.
+ * A statement that returns all keys that a filter may allow; a key may come twice. It returns at most `MOST_ENTRIES`
+ * rows, or one more if there are more.
  */
 export interface IndexLookup {
   readonly files: readonly NamedFile[];
@@ -23,12 +23,12 @@ export interface IndexLookup {
 }
 
 /**
- * The lookups that find all settled keys that `order` leaves, one for each of its filters on a column with an index;
- * any one of them is enough. What has no stored value has no entry either: so null of a measure is not looked up.
+ * Returns the lookups that each find all settled keys that `order` allows: one for each filter of `order` on an indexed
+ * column. Any one of them is enough. A null measure has no stored value and so no entry, so null is not looked up.
  */
 export function lookupsOf(files: readonly StateFile[], { view, everyMs }: BatchPlan, order: TopOrder): IndexLookup[] {
   const { table } = view;
-  // All shards of a table lie in one bucket of the answer, but for those that a proof asks for.
+  // Usually all shards of a table are in one bucket of the answer. Only proofs ask for single shards.
   if (table === null || everyMs !== table.shards) return [];
   return (order.filters ?? []).flatMap((filter) => {
     const isLookedUp = filter.by !== "component" || !filter.values.includes(null);
@@ -36,7 +36,9 @@ export function lookupsOf(files: readonly StateFile[], { view, everyMs }: BatchP
   });
 }
 
-/** A file of a release without indexes, or of before the column was declared, has none: its rows are scanned. */
+/**
+ * A file from a release without indexes, or from before the column was declared, has no index, so its rows are scanned.
+ */
 function lookupOf(files: readonly StateFile[], view: View, filter: StoredFilter): IndexLookup[] {
   const { column, values } = filter;
   const indexes: NamedFile[] = [];

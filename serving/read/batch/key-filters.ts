@@ -9,26 +9,37 @@ import { filterParts } from "../../../core/query/filter.ts";
 import { parquetRows } from "../../../store/duckdb/parquet.ts";
 import type { BatchPlan, CellPlace, Statement } from "./batch-sql.ts";
 
-/** Bits of a filter for each key of a file. A key sets two of them, so that one other key in seventy passes. */
+/**
+ * Bits of a filter for each key of a file. A key sets two of them, so about one in seventy keys that are not in the
+ * file passes.
+ */
 const BITS_A_KEY = 16;
-/** The bits of one filter. Of a file with more than eight million keys more others pass. */
+/**
+ * The least and the most bits of a filter. In a file with more than eight million keys, more keys pass that are not in
+ * it.
+ */
 const LEAST_BITS = 64;
 const MOST_BITS = 2 ** 27;
-/** Bytes that the filters of all files may take. A filter for which there is no room is not made again and again. */
+/** The most bytes for the filters of all files. A filter that does not fit is not made again at once. */
 const MOST_BYTES = 64 * 1024 * 1024;
-/** What was not asked for in this time is let go, and what could not be made is tried again. */
+/**
+ * A filter that was not used for this long is dropped. A filter that could not be made is tried again after this time.
+ */
 const KEPT_MS = 10 * 60_000;
-/** A question for more keys than this is about most files anyway. */
+/** A query for more keys than this concerns most files anyway. */
 const MOST_KEYS = 1_000;
-/** For more keys than this all files are read. */
+/** For more keys than this, all files are read. */
 const MOST_HELD = 100;
-/** Stands between the parts of a key. */
+/** The character between the parts of a key. */
 const BETWEEN = 31;
 
-/** Which keys a state file may have, as a Bloom filter; null: any key. */
+/** A Bloom filter of the keys in a state file; null: the file may have any key. */
 type KeyFilter = DuckDBBitValue | null;
 
-/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged, or it is stopped. */
+/**
+ * Reads the only row of a statement over one file. Rejects when the file is gone or damaged, or when `stopped` is
+ * aborted.
+ */
 export type ReadRow = (
   file: StateFile,
   statement: (path: string) => Statement,
@@ -42,9 +53,9 @@ interface Held {
 }
 
 /**
- * Which state files of a table a question for single keys has to look at. To look for a key in a file costs
- * milliseconds even where it is not, and most keys are in few files. A filter is made of a file when a question for a
- * key first meets it, one at a time; until it is there the file is looked at.
+ * Finds the state files of a table that a query for single keys has to read. Looking for a key in a file takes
+ * milliseconds even if it is not there, and most keys are in few files. A filter is made when a query for a key first
+ * needs the file, one filter at a time. Until it is made, the file is read.
  */
 export class KeyFilters {
   readonly #read: ReadRow;
@@ -60,7 +71,7 @@ export class KeyFilters {
     this.#mostBytes = mostBytes;
   }
 
-  /** Those of `files` that may have a key that `plan` asks for; all of them when it does not ask for single keys. */
+  /** Returns the files that may have a key of `plan`; all of them if `plan` does not ask for single keys. */
   among(files: readonly StateFile[], plan: BatchPlan): readonly StateFile[] {
     const keys = keysOf(plan);
     if (keys === null) return files;
@@ -73,8 +84,8 @@ export class KeyFilters {
   }
 
   /**
-   * For each file, those of `keys` that it may contain. Null for more than `MOST_HELD` keys: they lie in most row
-   * groups, so that nothing would be saved.
+   * Returns for each file those of `keys` that it may contain. Null for more than `MOST_HELD` keys: they lie in most
+   * row groups, so that nothing would be saved.
    */
   held(files: readonly StateFile[], view: View, keys: readonly CellPlace[]): (readonly CellPlace[])[] | null {
     if (keys.length > MOST_HELD) return null;
@@ -90,13 +101,13 @@ export class KeyFilters {
     while (this.#making.size > 0) await this.#last;
   }
 
-  /** Makes none any more, and ends the one that is being made. */
+  /** Makes no more filters, and ends the one that is being made. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.idle();
   }
 
-  /** Null where there is none, or none yet. */
+  /** Returns null if there is no filter, or none yet, and begins to make one. */
   #filterOf(file: StateFile, view: View): KeyFilter {
     const nowMs = performance.now();
     const held = this.#held.get(file.file);
@@ -117,7 +128,7 @@ export class KeyFilters {
         const [found] = await this.#read(file, (path) => keyFilterSql(path, view, bitsOf(file, view)), signal);
         this.#hold(file.file, found instanceof DuckDBBitValue ? found : null);
       })
-      // Whatever is wrong with the file, or with the server, is for who reads the file to say.
+      // An error of the file or the server is not reported here. The query that reads the file reports it.
       .catch(() => this.#hold(file.file, null))
       .finally(() => this.#making.delete(file.file));
   }
@@ -141,7 +152,9 @@ function bytesOf(filter: KeyFilter): number {
   return filter?.data.length ?? 0;
 }
 
-/** The keys that a plan asks for, by the texts of their parts; null when it does not ask for single keys of a table. */
+/**
+ * Returns the keys that a plan asks for, as texts of their parts; null if it does not ask for single keys of a table.
+ */
 function keysOf({ view, where }: BatchPlan): string[][] | null {
   if (view.table === null) return null;
   let keys: string[][] = [[]];
@@ -160,7 +173,10 @@ function bitsOf({ rows }: StateFile, view: View): number {
   return Math.min(Math.max(keys * BITS_A_KEY, LEAST_BITS), MOST_BITS);
 }
 
-/** A filter of the keys in one file, as one value. Every cell has `rows`: that component's rows have every key. */
+/**
+ * Selects a filter of the keys in one file, as one value. Every cell has `rows`, so the rows of that component have
+ * every key.
+ */
 function keyFilterSql(path: string, { by }: View, bits: number): Statement {
   const parts = Object.keys(by).map((name) => `CAST(_state.${quoteName(name)} AS VARCHAR)`);
   const hashes =
@@ -170,7 +186,7 @@ function keyFilterSql(path: string, { by }: View, bits: number): Statement {
   return { sql: `SELECT ${places.join(" | ")} FROM (${hashes})`, values: [] };
 }
 
-/** What `md5_number_lower` is of the text of a key. */
+/** Returns the same hash of a key as `md5_number_lower` in SQL. */
 function keyHash(key: readonly string[]): bigint {
   return createHash("md5")
     .update(key.join(String.fromCharCode(BETWEEN)))

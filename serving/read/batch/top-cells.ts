@@ -13,18 +13,18 @@ export interface TopSource {
   readonly plan: BatchPlan;
   readonly limits: BudgetLimits;
   readonly budget: Budget;
-  /** Holds the live cells of the answer already. */
+  /** The builder that holds the live cells of the answer already. */
   readonly builder: AnswerBuilder;
 }
 
-/** The cells of at most N places are kept for the same question. */
+/** Cells are cached for repeated queries if there are at most this many. */
 const MOST_KEPT = 2_000;
 
 /**
- * Cells among which the first `order.limit` of the whole answer are, and one more if there are more: without holding
- * all of them. A cell that has no live state stands in the answer as the batch version has it, so of those the batch
- * version's first ones are enough; every cell that has live state is a candidate, whatever the batch version says of
- * it. Throws OverBudget.
+ * Returns cells that include the first `order.limit` cells of the whole answer, and one more if there are more, without
+ * holding all cells. A cell without live state has the same values in the answer as in the batch version. So of those,
+ * the first ones of the batch version are enough. Every cell with live state is a candidate, whatever its values in the
+ * batch version are. Throws OverBudget.
  */
 export async function topCells(order: TopOrder, source: TopSource): Promise<readonly Cell[]> {
   const { batch, manifest, plan, limits, budget, builder } = source;
@@ -39,7 +39,7 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
   const isLive = new Set(live.map(({ bucket, key }) => placeKey(bucket, key)));
   const stored = places.filter(({ bucket, key }) => !isLive.has(placeKey(bucket, key))).slice(0, wanted);
   const candidates: CellPlace[] = [...live.map(({ bucket, group, key }) => ({ bucket, group, key })), ...stored];
-  // Live cells come and go, and a page is asked for once. Otherwise the same places are asked for again.
+  // Live cells vary, and a later page is asked for only once. Other queries ask for the same places again.
   const isKept = live.length === 0 && order.after === undefined && candidates.length <= MOST_KEPT;
   const tiles = await batch.among(manifest, plan, candidates, { isKept, asker: budget.left });
   await inTurns(builder.addRolledUp(tiles), budget);

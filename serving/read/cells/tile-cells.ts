@@ -19,7 +19,7 @@ import {
 } from "../../../core/state/cells.ts";
 import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
 
-/** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
+/** A component's registers as a layer stores them: a Redis string, or registers that must not be changed. */
 export type Sketch = Buffer | Registers;
 
 /** One group of one bucket in a tile's state. Immutable: tiles are cached. */
@@ -41,13 +41,15 @@ export interface StoredTile {
   readonly groups: ReadonlyMap<GroupKey, GroupCells>;
 }
 
-/** How many fields are remembered before they are forgotten. */
+/** When more fields are cached than this, all are forgotten. */
 const MAX_FIELDS = 50_000;
 
-/** Makes tiles of what Redis holds of a view: its fields `<component> <group>` gathered by group. */
+/** Makes tiles from a view's fields in Redis: collects the fields `<component> <group>` by group. */
 export class Tiler {
   readonly #items: ReadonlySet<string>;
-  /** The same fields come with every read and in every bucket: taking one apart costs ten times a look at this. */
+  /**
+   * The same fields come with every read and in every bucket. Parsing a field takes ten times as long as this lookup.
+   */
   readonly #fields = new Map<string, Field>();
 
   constructor(view: View) {
@@ -67,7 +69,7 @@ export class Tiler {
     let fields = 0;
     for (const [text, held] of rows) {
       const key = ownText(text);
-      // A group has one row at most, and what is gathered beside it is its items and sketches.
+      // A group has at most one row here. Its items and sketches are added below.
       groups.set(key, { group: groupFromKey(key), key, values: [...held], items: [], sketches: [] });
       fields += 1 + held.length;
       if (fields < STEP) continue;
@@ -107,7 +109,7 @@ export class Tiler {
   }
 }
 
-/** The same text, without what it was cut from: a slice keeps the whole page. */
+/** Returns a copy of the text: a slice would keep the whole page of Redis in memory. */
 function ownText<T extends string>(text: T): T {
   return Buffer.from(text).toString() as T;
 }
@@ -123,14 +125,14 @@ interface Gathering extends Group {
   readonly sketches: [string, Sketch][];
 }
 
-/** What cached tiles cost, in cells. */
+/** The weight of tiles in a cache, in cells. */
 export function tileWeight(buckets: readonly StoredTile[]): number {
   let weight = buckets.length;
   for (const { groups } of buckets) for (const group of groups.values()) weight += groupWeight(group);
   return weight;
 }
 
-/** What a group of a cached tile costs, in cells; a sketch by its size. */
+/** The weight of a group in a cache, in cells; that of a sketch depends on its size. */
 export function groupWeight({ values, items, sketches }: GroupCells): number {
   let weight = 1 + values.length + items.length;
   for (const [, sketch] of sketches) weight += 1 + Math.ceil(sketchBytes(sketch) / 32);
@@ -141,31 +143,34 @@ function sketchBytes(sketch: Sketch): number {
   return Buffer.isBuffer(sketch) ? sketch.length : sketch.sizeBytes;
 }
 
-/** Cells of an answer, merged from tiles that do not change. Immutable: they are cached. */
+/** Cells of an answer, merged from tiles that do not change. Immutable, because they are cached. */
 export interface AnswerBase {
   /** By their coordinates. */
   readonly cells: ReadonlyMap<string, Cell>;
-  /** What it took to make them. */
+  /** The cost of making them. */
   readonly spending: Spending;
 }
 
-/** What a cached base costs, in cells: from what was counted while it was made, so that it need not be walked. */
+/**
+ * The weight of a base in a cache, in cells. It comes from what was counted while the base was made, so that the cells
+ * need not be walked.
+ */
 export function baseWeight({ cells, spending }: AnswerBase): number {
   const [first] = cells.values();
   const values = first?.values.size ?? 0;
   return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
-/** What of stored state an answer is merged from. */
+/** The parts of stored state that an answer is merged from. */
 export interface AnswerNeeds {
   readonly components: readonly { readonly key: string }[];
-  /** The keys of the only groups that can match; null: any may. */
+  /** The keys of the only groups that can match; null: any group may match. */
   readonly groups: readonly GroupKey[] | null;
 }
 
 /**
- * Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything
- * throws OverBudget.
+ * Merges tiles into one answer, in the same way for the batch version, closed segments and the open one. All methods
+ * throw OverBudget.
  */
 export class AnswerBuilder {
   readonly table: CellTable;
@@ -174,7 +179,7 @@ export class AnswerBuilder {
   readonly #budget: Budget;
   readonly #places: ReturnType<typeof answerPlaces>;
   readonly #wanted: ReadonlySet<string>;
-  /** The only groups that can match, by their keys; null when the query does not name them. */
+  /** The keys of the only groups that can match; null if the query does not name its groups. */
   readonly #named: readonly GroupKey[] | null;
 
   /** Whether the answer has the view's dimensions, in their order. */
@@ -192,18 +197,20 @@ export class AnswerBuilder {
     this.#keepsGroups = dimensions.length === query.by.length && dimensions.every((name, at) => name === query.by[at]);
   }
 
-  /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
+  /**
+   * Returns what was merged so far, as a base for other answers. Nothing may be merged into this builder afterwards.
+   */
   base(): AnswerBase {
     return { cells: this.table.held(), spending: this.#budget.spending() };
   }
 
-  /** Begins with what was merged before, for an answer to the same question. */
+  /** Begins with a base of the same query. */
   begin({ cells, spending }: AnswerBase): void {
     this.#budget.charge(spending);
     this.table.adopt(cells);
   }
 
-  /** State that is already filtered, and has the query's buckets and dimensions. */
+  /** Adds state that is already filtered, and has the query's buckets and dimensions. */
   *addRolledUp(buckets: readonly BucketTile[]): Work<void> {
     for (const { bucket, groups } of buckets) {
       const into = this.#places.bucket(bucket);
@@ -211,7 +218,7 @@ export class AnswerBuilder {
     }
   }
 
-  /** State as the view stores it; only buckets in `[fromMs, toMs)` count. */
+  /** Adds state as the view stores it. Only buckets in `[fromMs, toMs)` count. */
   *addStored(buckets: readonly StoredTile[], { fromMs, toMs }: TimeRange): Work<void> {
     for (const { bucket, groups } of buckets) {
       if (bucket < fromMs || bucket >= toMs) continue;
@@ -222,20 +229,20 @@ export class AnswerBuilder {
     }
   }
 
-  /** The answer's group of a stored one. */
+  /** Returns the answer's group of a stored group. */
   #place(stored: Group): Group {
     if (this.#keepsGroups) return stored;
     const group = this.#places.group(stored.group);
     return { group, key: groupKey(group) };
   }
 
-  /** The groups of a bucket that may match: a question that names them looks them up. */
+  /** Returns the groups of a bucket that may match. If the query names its groups, they are looked up. */
   #candidates(groups: StoredTile["groups"]): Iterable<GroupCells> {
     if (this.#named === null || this.#named.length >= groups.size) return groups.values();
     return this.#named.map((key) => groups.get(key)).filter((cells) => cells !== undefined);
   }
 
-  /** Merges the state of one group into its cell. A group may have a million items, so it yields within them. */
+  /** Merges the state of one group into its cell. A group may have a million items, so this yields between items. */
   *#merge(bucket: EpochMs, { group, key }: Group, { values, items, sketches }: GroupCells): Work<void> {
     const before = this.table.size;
     const cell = this.table.cell(bucket, group, key);

@@ -1,6 +1,6 @@
 /**
- * A file or segment of a manifest that is two versions old is gone, or a file is damaged: the reader starts over with
- * the newest one.
+ * Thrown when a file or segment of a manifest that is two versions old is gone, or a file is damaged. The reader starts
+ * again with the newest manifest.
  */
 export class Vanished extends Error {
   override readonly name = "Vanished";

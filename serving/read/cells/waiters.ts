@@ -1,16 +1,16 @@
-/** Those who wait for one thing that is on its way. It is given up when the last of them has left. */
+/** The callers that wait for one result. The work is given up when the last of them has left. */
 export class Waiters {
   readonly #left = new AbortController();
   #waiting = 0;
 
-  /** Aborted when all have left who waited, with the reason of the last one. */
+  /** Aborted when all waiting callers have left, with the reason of the last one. */
   get left(): AbortSignal {
     return this.#left.signal;
   }
 
   /**
-   * Adds one who waits until `made` is settled. `asker` is aborted when that one leaves; null: it never does. `onLeft`
-   * is called when the last one has left, before `left` is aborted.
+   * Adds a caller that waits until `made` is settled. `asker` is aborted when the caller leaves; null: it never leaves.
+   * `onLeft` is called when the last caller has left, before `left` is aborted.
    */
   add(asker: AbortSignal | null, made: Promise<unknown>, onLeft: () => void): void {
     if (asker === null) {

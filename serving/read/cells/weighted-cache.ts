@@ -8,9 +8,9 @@ interface Entry<V> {
 }
 
 /**
- * Immutable things by key, the least recently used dropped first, bounded by weight (cells, not entries). Loads are
- * shared: a caller that asks while a value is on its way waits for the same promise. A failed load is forgotten. A load
- * is given up when all have left who waited for it.
+ * A cache of immutable values, bounded by weight (cells, not entries). The least recently used value is dropped first.
+ * Callers that ask while a value is being loaded share the load. A failed load is forgotten. A load is given up when
+ * all of its callers have left.
  */
 export class WeightedCache<V> {
   readonly #entries = new Map<string, Entry<V>>();
@@ -27,19 +27,19 @@ export class WeightedCache<V> {
     return this.#weight;
   }
 
-  /** Whether it holds the value: `get` waits for nothing. */
+  /** Whether the value is loaded: `get` then returns it without waiting. */
   holds(key: string): boolean {
     return this.#entries.get(key)?.isLoaded === true;
   }
 
-  /** Whether it holds the value, or is loading it. */
+  /** Whether the value is loaded or being loaded. */
   has(key: string): boolean {
     return this.#entries.has(key);
   }
 
   /**
-   * `asker` is aborted when who asks no longer wants the value; null: it is wanted in any case. `load` is told when
-   * nobody wants it.
+   * Returns the value, loading it if needed. `asker` is aborted when the caller no longer wants the value; null: it
+   * always wants it. `load` gets a signal that is aborted when no caller wants the value.
    */
   get(key: string, load: (left: AbortSignal) => Promise<V>, asker: AbortSignal | null = null): Promise<V> {
     if (asker?.aborted === true) return Promise.reject(asker.reason);
@@ -62,7 +62,7 @@ export class WeightedCache<V> {
   }
 
   #wait(key: string, entry: Entry<V>, asker: AbortSignal | null): void {
-    // Who asks after all have left has it loaded again.
+    // A caller that comes after all others have left starts a new load.
     entry.waiters.add(asker, entry.value, () => this.#drop(key, entry));
   }
 

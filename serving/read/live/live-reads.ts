@@ -6,7 +6,7 @@ import { liveStateUnreadable } from "../../../store/redis/unreadable-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler } from "../cells/tile-cells.ts";
 
-/** The chain and a part of its open segment, of one atomic step. */
+/** The chain and a part of its open segment, read in one atomic step. */
 export interface LiveRead {
   readonly chain: ChainState;
   /** The newest bucket of the open segment. */
@@ -14,7 +14,7 @@ export interface LiveRead {
   readonly open: readonly StoredTile[];
 }
 
-/** The question to Redis; it rejects when Redis does not answer. */
+/** Reads Redis; rejects when Redis does not answer. */
 export type AskChain = (known: KnownChain | null, parts: Parameters<Chain["read"]>[1]) => Promise<ChainRead | null>;
 
 interface Waiting {
@@ -23,13 +23,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** How many parts are held at a time: those of one state of the chain, and a question's parts are few. */
+/** The most parts that are cached. All of them are of one state of the chain, and a query has few parts. */
 const MAX_HELD = 1_000;
 
 /**
- * The reads of one chain. A caller that asks while a request to Redis is under way shares the next one: so an answer
- * never stands before the moment when it was asked for, and Redis is asked once for many. What was read of a state is
- * held for as long as that state stands.
+ * Reads one chain. A caller that comes while a request to Redis is running shares the next request. So no answer is
+ * older than its request, and one request to Redis serves many callers. The parts that were read are cached until the
+ * chain changes.
  */
 export class LiveReads {
   readonly #generation: Generation;
@@ -47,7 +47,7 @@ export class LiveReads {
   }
 
   /**
-   * The chain, and `part` of its open segment; null without a chain. Rejects as `ask` does, and with
+   * Returns the chain, and `part` of its open segment; null if there is no chain. Rejects as `ask` does, and with
    * LIVE_STATE_UNREADABLE.
    */
   read(part: OpenPart | null): Promise<LiveRead | null> {
@@ -59,7 +59,7 @@ export class LiveReads {
 
   async #run(): Promise<void> {
     this.#asking = true;
-    // Callers of the same turn of the event loop share it.
+    // Callers in the same turn of the event loop share this request.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting;

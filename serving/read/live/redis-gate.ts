@@ -2,7 +2,7 @@ import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleWhen } fr
 import type { TidelineRedis } from "../../../store/redis/redis.ts";
 import { NoAnswerInTime, within } from "../../../store/time-limit.ts";
 
-/** Redis gave no answer that can be used; `message` says why in words that may be shown to a client. */
+/** Redis gave no usable answer; `message` says why, and may be shown to a client. */
 export class RedisSilent extends Error {
   override readonly name = "RedisSilent";
 }
@@ -11,22 +11,22 @@ export class RedisSilent extends Error {
 const REPORT_EVERY_MS = 60_000;
 
 /**
- * Every question that serving asks of Redis: time-boxed, and not asked at all while Redis is known to be silent, so
- * that a Redis that hangs costs a few requests a second each, not all of them.
+ * Makes every request of serving to Redis. Each request has a time limit. While Redis is known not to answer, most
+ * requests are refused at once, so that a Redis that hangs delays a few requests a second and not all of them.
  */
 export class RedisGate {
   readonly redis: TidelineRedis;
   readonly #onAbsence: (reason: Error) => void;
   readonly #reportedAtMs = new Map<string, number>();
-  // A Redis that refuses a command answers at once, and may answer the next one.
+  // A Redis that refuses a command does answer, and may accept the next command.
   readonly #breaker = circuitBreaker(handleWhen(isNoReply), {
     halfOpenAfter: 1_000,
     breaker: new ConsecutiveBreaker(3),
   });
 
   /**
-   * `onAbsence` is called when Redis gives no answer, or none that can be read: once a minute for each reason. `cause`
-   * has the error of the client, or of decoding.
+   * `onAbsence` is called when Redis gives no answer, or one that cannot be read: once a minute for each reason.
+   * `cause` is the error of the client or of the decoder.
    */
   constructor(redis: TidelineRedis, onAbsence: (reason: Error) => void = () => {}) {
     this.redis = redis;
@@ -34,11 +34,11 @@ export class RedisGate {
   }
 
   /**
-   * Throws RedisSilent when there is no answer within `limitMs`, or Redis refuses. Any other error of `question` is a
-   * fault of the program, and is thrown as it is.
+   * Throws RedisSilent when there is no answer within `limitMs`, or when Redis refuses. Any other error of `question`
+   * is a fault of the program, and is thrown as it is.
    */
   async ask<T>(limitMs: number, question: () => Promise<T>): Promise<T> {
-    // A command that is given to a connection that is down would wait in a queue without bound.
+    // On a connection that is down, commands would wait in an unbounded queue.
     if (this.redis.status !== "ready") throw new RedisSilent("Redis cannot be reached");
     try {
       return await this.#breaker.execute(() => within(limitMs, question));
@@ -52,7 +52,7 @@ export class RedisGate {
     }
   }
 
-  /** Reports why live state is absent, unless the same was reported within the last minute. */
+  /** Reports why there is no live state, unless the same reason was reported within the last minute. */
   report(reason: Error): void {
     const nowMs = Date.now();
     if (nowMs - (this.#reportedAtMs.get(reason.message) ?? Number.NEGATIVE_INFINITY) < REPORT_EVERY_MS) return;
@@ -61,12 +61,12 @@ export class RedisGate {
   }
 }
 
-/** Null for an error that says nothing about Redis. */
+/** Returns the reason that an error gives; null if the error says nothing about Redis. */
 function reasonOf(error: unknown, limitMs: number): string | null {
   if (error instanceof NoAnswerInTime) return `Redis gave no answer within ${limitMs} ms`;
   if (isConnectionError(error)) return "the connection to Redis broke";
   if (!(error instanceof Error) || error.name !== "ReplyError") return null;
-  // The first word is a code in capitals, such as NOAUTH or LOADING. What follows may name keys.
+  // The first word is a code in capitals, such as NOAUTH or LOADING. The rest may name keys, so it is not shown.
   const [code] = /^[A-Z]+\b/.exec(error.message) ?? ["ERR"];
   return `Redis refused: ${code}`;
 }
@@ -75,7 +75,7 @@ function isNoReply(error: unknown): boolean {
   return error instanceof NoAnswerInTime || isConnectionError(error);
 }
 
-/** Errors that the client makes itself: it has no class for a connection that was closed. */
+/** Whether the Redis client made this error itself. The client has no class for errors of a closed connection. */
 function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const isSystemError = "syscall" in error;

@@ -39,12 +39,12 @@ export class SegmentTile {
     );
   }
 
-  /** The newest of its buckets that is not after `timeMs`. */
+  /** Returns the newest of its buckets that does not start after `timeMs`. */
   lastUntil(timeMs: EpochMs): EpochMs | null {
     return this.#buckets[this.#firstFrom(timeMs + 1) - 1]?.bucket ?? null;
   }
 
-  /** Its buckets in `[fromMs, toMs)`. */
+  /** Returns its buckets in `[fromMs, toMs)`. */
   within(fromMs: EpochMs, toMs: EpochMs): readonly StoredTile[] {
     return this.#buckets.slice(this.#firstFrom(fromMs), this.#firstFrom(toMs));
   }
@@ -60,19 +60,22 @@ export class SegmentTile {
   }
 }
 
-/** A whole segment is many commands; it is read once. */
+/** Reading a whole segment takes many commands, but happens once. */
 const SEGMENT_TIMEOUT_MS = 5_000;
 
-/** Segments of at most this many cells are read whole: it takes milliseconds, and answers every other question. */
+/** A segment of at most this many cells is read whole: that takes milliseconds, and serves every other query. */
 const SMALL_CELLS = 10_000;
 
-/** One script of Redis looks up this many fields of buckets at most: more would keep every other client waiting. */
+/** The most fields that one Lua script looks up in Redis: more would keep every other client waiting. */
 const MOST_LOOK_UPS = 10_000;
 
-/** What one read of some fields weighs beside its cells. */
+/** The weight of a partly read segment in the cache, beside its cells. */
 const KEYED_WEIGHT = 8;
 
-/** What a closed segment holds follows from its span and the log, whatever its id and whichever chain it is in. */
+/**
+ * Returns the cache key of a closed segment. Its contents follow from its span and the log, so its id and chain do not
+ * matter.
+ */
 export function spanName(segment: ClosedSegment): string {
   const known = spanNames.get(segment);
   if (known !== undefined) return known;
@@ -87,7 +90,7 @@ function tileName(generation: string, segment: ClosedSegment): string {
   return `${generation} ${spanName(segment)}`;
 }
 
-/** The segments that together have the span of `segment`; null where there are none, or it is one of them. */
+/** Returns several segments that together have the span of `segment`; null if there are none. */
 function tilesOfSpan(segments: readonly ClosedSegment[], { from, to }: ClosedSegment): readonly ClosedSegment[] | null {
   const first = segments.findIndex((one) => cutsEqual(one.from, from));
   for (let at = first; at >= 0 && at < segments.length; at++) {
@@ -98,24 +101,27 @@ function tilesOfSpan(segments: readonly ClosedSegment[], { from, to }: ClosedSeg
   return null;
 }
 
-/** What a script looks up in a bucket: each field, and the row of each group. */
+/** How many lookups a script makes in a bucket: one for each field, and one for the row of each group. */
 function lookUpsOf({ fields }: KeyedPart): number {
   return fields.length + new Set(fields.map((field) => splitCellField(field).group)).size;
 }
 
-/** This many held segments stand for a compacted one; where they are more, it is read beside the work. */
+/**
+ * A compacted segment is replaced by at most this many cached segments for long. If there are more, the compacted
+ * segment is also read in the background.
+ */
 const MOST_PIECES = 64;
 
 /**
- * Closed segments by their spans: read from Redis once. One that was compacted from held ones need not be read: what it
- * holds is what they hold.
+ * Caches closed segments by their spans, so that each is read from Redis once. A segment that was compacted from cached
+ * segments need not be read: together they have the same contents.
  */
 export class SegmentCache {
   readonly #gate: RedisGate;
   readonly #tiles: WeightedCache<SegmentTile>;
-  /** By generation the segments whose tiles were given last, one after the other. */
+  /** For each generation, the segments that were last returned, in the order of the log. */
   readonly #newest = new Map<string, readonly ClosedSegment[]>();
-  /** What was read of some fields of a segment alone. */
+  /** Segments of which only some fields were read. */
   readonly #keyed: WeightedCache<SegmentTile>;
 
   constructor(gate: RedisGate, maxCells: number) {
@@ -125,8 +131,8 @@ export class SegmentCache {
   }
 
   /**
-   * These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer,
-   * LIVE_STATE_UNREADABLE when what it has cannot be read.
+   * Returns the tiles of these segments. Throws Vanished when one is gone, RedisSilent when Redis does not answer,
+   * LIVE_STATE_UNREADABLE when a segment cannot be read.
    */
   all(chain: Chain, definition: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
     const pieces = this.#pieces(chain, definition, segments);
@@ -134,7 +140,10 @@ export class SegmentCache {
     return Promise.all(pieces.map((segment) => this.#whole(chain, definition, segment)));
   }
 
-  /** What is read in the place of segments: for one that is not held, the held ones that it was compacted from. */
+  /**
+   * Returns the segments to read. A segment that is not cached is replaced by the cached ones that it was compacted
+   * from.
+   */
   #pieces(chain: Chain, definition: Definition, segments: readonly ClosedSegment[]): readonly ClosedSegment[] {
     const { generation } = definition;
     const newest = this.#newest.get(generation) ?? [];
@@ -152,8 +161,8 @@ export class SegmentCache {
   }
 
   /**
-   * The tiles of these segments of a chain. Where those that are not held yet are large, only `part` is read of these:
-   * what lies there of other cells, and in other buckets, is not in their tiles. Throws as `all`.
+   * Returns the tiles of these segments. If those that are not cached are large, only `part` of them is read, so that
+   * their tiles lack all other cells and buckets. Throws as `all`.
    */
   async keyed(
     chain: Chain,

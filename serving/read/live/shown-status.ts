@@ -1,9 +1,9 @@
 import { type CutJson, cutToJson } from "../../../core/log/position.ts";
 import type { ViewStatus } from "./view-status.ts";
 
-/** Where a view stands, as the API and the commands show it. */
+/** The position and state of a view, in the form of the API and the commands. */
 export interface ShownStatus {
-  /** Null while nothing is published, or what is published cannot be read; so are the others. */
+  /** Null while nothing is published, or if the newest version cannot be read. The other fields are null then too. */
   readonly version: number | null;
   readonly cut: CutJson | null;
   readonly applied: CutJson | null;

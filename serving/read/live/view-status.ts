@@ -18,20 +18,20 @@ import type { Trouble } from "../../common/trouble.ts";
 import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
-/** What state a view's answer is made of: a batch version, and the live state after it unless that does not fit. */
+/** The state that a view's answer is made of: a batch version, and the live state after it if the two tile. */
 export interface ViewStatus {
   readonly manifest: Manifest;
   readonly cut: Cut;
-  /** The answer is exactly the log below these positions. */
+  /** The answer contains exactly the log below these positions. */
   readonly applied: Cut;
   /**
-   * How long ago the applied position was known to be the end of the log; without live state, how old the version is.
+   * How long ago the applied position was known to be the end of the log. Without live state: the age of the version.
    */
   readonly freshnessMs: number;
   readonly chain: ChainState | null;
   /** Null when batch version and live state tile the log. */
   readonly missing: Missing | null;
-  /** What keeps the answer from growing. What it says is right anyway. */
+  /** The failures that keep the answer from growing. The answer is right anyway. */
   readonly problems: readonly Trouble[];
 }
 
@@ -41,15 +41,15 @@ export interface ViewStatusesOptions {
   readonly namespace: string;
   readonly redisTimeoutMs?: number;
   readonly now?: () => EpochMs;
-  /** What keeps the answers of a generation from growing; nothing by default. */
+  /** Returns the failures that keep the answers of a generation from growing; none by default. */
   readonly problemsOf?: (generation: string) => readonly Trouble[];
-  /** Told of the first version that is known, and of each newer one. */
+  /** Called with the first known version, and with each newer one. */
   readonly onNewest?: (manifest: Manifest) => void;
 }
 
 const REDIS_TIMEOUT_MS = 1_000;
 
-/** The newest manifest and the chain of every view: what a read begins with. */
+/** The newest manifest and the chain of every view. Every read begins with them. */
 export class ViewStatuses {
   readonly now: () => EpochMs;
   readonly #options: ViewStatusesOptions;
@@ -62,7 +62,7 @@ export class ViewStatuses {
     this.now = options.now ?? Date.now;
   }
 
-  /** The status of a view's newest answer. Throws NOT_READY before the first manifest. */
+  /** Returns the status of a view's newest answer. Throws NOT_READY before the first manifest. */
   async find(definition: Definition): Promise<ViewStatus> {
     let missing: Missing = NO_CHAIN;
     for (const which of ["cached", "newest"] as const) {
@@ -81,7 +81,7 @@ export class ViewStatuses {
     return this.of(await this.manifest(definition, "newest"), null, missing);
   }
 
-  /** The status of an answer made of `manifest`, and of live state up to `applied` when there is some. */
+  /** Returns the status of an answer from `manifest` and, if there is live state, from live state up to `applied`. */
   of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): ViewStatus {
     const { cut } = manifest;
     const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
@@ -97,7 +97,8 @@ export class ViewStatuses {
   }
 
   /**
-   * The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before.
+   * Returns the newest manifest that this process knows; with "newest" it reads the disk. Never returns an older one
+   * than before.
    */
   async manifest({ view, generation }: Definition, which: "cached" | "newest"): Promise<Manifest> {
     const cached = this.#newest.get(generation);
@@ -117,22 +118,23 @@ export class ViewStatuses {
     return newest;
   }
 
-  /** The cut of a version; null when it is not kept. */
+  /** Returns the cut of a version; null if the version is not stored any more. */
   async cutOf({ generation }: Definition, version: number): Promise<Cut | null> {
     const newest = this.#newest.get(generation);
     const manifest = newest?.version === version ? newest : await this.#options.manifests.version(generation, version);
     return manifest?.cut ?? null;
   }
 
-  /** The chain as it stands; null when it has none that can be read, and of a frozen definition. */
+  /** Returns the chain; null if there is none that can be read, or if the definition is frozen. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
     const read = await this.readLive(definition, null);
     return read === null || "code" in read ? null : read.chain;
   }
 
   /**
-   * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis
-   * does not answer, what it has cannot be read, or the definition is frozen.
+   * Reads the chain and a part of its open segment in one atomic step, with a time limit. Returns null if there is no
+   * chain. Returns Missing when Redis does not answer, when live state cannot be read, or when the definition is
+   * frozen.
    */
   async readLive(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
     if (definition.frozen) return FROZEN;
@@ -143,11 +145,11 @@ export class ViewStatuses {
     }
   }
 
-  /** What is missing by an error of reading live state, which is reported. Throws any other error. */
+  /** Returns the Missing for an error of reading live state, and reports the error. Throws any other error. */
   missingBy(error: unknown): Missing {
     const isUnreadable = isTidelineError(error, "LIVE_STATE_UNREADABLE");
     if (!isUnreadable && !(error instanceof RedisSilent)) throw error;
-    // The gate has reported what it did not answer.
+    // The gate itself reports that Redis did not answer.
     if (isUnreadable) this.#options.gate.report(error);
     const code = isUnreadable ? "LIVE_STATE_UNREADABLE" : "REDIS_SILENT";
     return { code, message: `${error.message}: this is the batch version alone` };
@@ -176,7 +178,7 @@ export const NO_CHAIN: Missing = {
   message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut",
 };
 
-/** Of a generation that another release computed otherwise: its live state may mean something else to this one. */
+/** For a generation that another release computed otherwise: its live state may mean something else in this release. */
 export const FROZEN: Missing = {
   code: "FROZEN",
   message:
@@ -185,14 +187,16 @@ export const FROZEN: Missing = {
     "unless this generation was chosen with `tideline views back`",
 };
 
-/** A closed segment, and how many cells it holds; null where Redis does not say. */
+/** A closed segment with its number of cells; null if Redis does not know the number. */
 export type SizedSegment = ClosedSegment & Pick<Segment, "cells">;
 
 export type Joined =
   | { readonly ok: true; readonly closed: readonly SizedSegment[]; readonly applied: Cut }
   | { readonly ok: false; readonly missing: Missing };
 
-/** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
+/**
+ * Checks invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions?
+ */
 export function join(manifest: Manifest, chain: ChainState): Joined {
   const known = joins.get(chain);
   if (known?.manifest === manifest) return known.joined;
@@ -201,7 +205,7 @@ export function join(manifest: Manifest, chain: ChainState): Joined {
   return joined;
 }
 
-/** Many questions share what one look at a chain found. */
+/** Many requests share the result for one state of a chain. */
 const joins = new WeakMap<ChainState, { readonly manifest: Manifest; readonly joined: Joined }>();
 
 function joinOf(manifest: Manifest, chain: ChainState): Joined {
@@ -211,7 +215,7 @@ function joinOf(manifest: Manifest, chain: ChainState): Joined {
   return { ok: true, closed: closedOf(run.tiles.map(({ segment }) => segment)), applied: run.to };
 }
 
-/** Positions of a topic say nothing about another one, which may have the same name. */
+/** Positions of a topic mean nothing in another topic, even if that has the same name. */
 function isOtherTopic({ topicId }: Manifest, chain: ChainState): boolean {
   return topicId !== "" && chain.topicId !== "" && topicId !== chain.topicId;
 }
