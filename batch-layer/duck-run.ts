@@ -4,8 +4,8 @@ import { parquetRows } from "../store/duckdb/parquet.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 /**
- * Runs `work` on a connection of its own, which ends with it. An abort interrupts the query under way.
- * Throws STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a published file cannot be read.
+ * Runs `work` on a connection of its own and closes it afterwards. An abort interrupts the running query. Throws
+ * STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a published file cannot be read.
  */
 export async function withDuck<T>(
   { pool }: Pick<BatchStores, "pool">,
@@ -27,12 +27,12 @@ export async function withDuck<T>(
   }
 }
 
-/** The one row of a query whose columns are all numbers. */
+/** Returns the only row of a query whose columns are all numbers. */
 export async function numbersOf(duck: Duck, sql: string): Promise<number[]> {
   return ((await rowsOf(duck, sql))[0] ?? []).map(Number);
 }
 
-/** SQL: a relation of all rows of these files (names below the data directory). */
+/** SQL: all rows of these files (names below the data directory). */
 export function parquet({ data }: Pick<BatchStores, "data">, files: readonly string[]): string {
   return parquetRows(files.map((file) => data.path(file)));
 }

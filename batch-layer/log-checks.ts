@@ -3,13 +3,13 @@ import type { Chain } from "../store/redis/chain.ts";
 import { withinOrNull } from "../store/time-limit.ts";
 import type { BatchStores } from "./stores.ts";
 
-/** Is the log still the one that the archive and a view's chain were built from (invariant 10)? */
+/** Checks that the log is still the one that the archive and a view's chain were built from (invariant 10). */
 
 type Stores = Pick<BatchStores, "archive" | "log">;
 
 const REDIS_MS = 5_000;
 
-/** Throws LOG_TRUNCATED when the log does not continue what is archived of a partition. */
+/** Throws LOG_TRUNCATED when the log does not continue the archive of a partition. */
 export async function requireArchived(
   { archive, log }: Stores,
   topic: string,
@@ -22,9 +22,9 @@ export async function requireArchived(
 }
 
 /**
- * Throws LOG_TRUNCATED when the log does not continue what is archived, or is not the one that the chain was built
- * from. Without an answer of Redis the chain counts as lost. A partition without a leader is not compared: nothing of
- * it is read before it has one, and then it is compared.
+ * Throws LOG_TRUNCATED when the log does not continue the archive, or is not the one that the chain was built from. If
+ * Redis does not answer, the chain counts as lost. A partition without a leader is not compared: nothing can be read of
+ * it until it has one, and then it is compared.
  */
 export async function requireOurLog(
   { archive, log }: Stores,

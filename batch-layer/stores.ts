@@ -8,7 +8,7 @@ import type { DataDirectory } from "../store/files/files.ts";
 import type { LogSource } from "../store/kafka/read/log.ts";
 import type { Schemas } from "../store/registry/registry-schemas.ts";
 
-/** What the batch layer reads and writes. */
+/** The stores that the batch layer reads and writes. */
 export interface BatchStores {
   readonly data: DataDirectory;
   readonly archive: Archive;
@@ -16,34 +16,34 @@ export interface BatchStores {
   readonly log: LogSource;
   readonly pool: DuckPool;
   readonly schemas: Schemas;
-  /** For how long at least readers have a version after it was replaced; absent: 15 seconds. */
+  /** How long at least readers may use a version after it was replaced; absent: 15 seconds. */
   readonly readersMs?: number;
 }
 
-/** A stream with the topic that holds it in this installation. */
+/** A stream, and the topic that holds it in this installation. */
 export interface StreamTarget {
   readonly stream: Stream;
   readonly topic: string;
 }
 
-/** A view with the generation and the topic that it is built from. */
+/** A view, its generation, and the topic that it is built from. */
 export interface ViewTarget extends StreamTarget {
   readonly view: View;
   readonly generation: Generation;
 }
 
-/** How far a step is, for the caller that watches it. */
+/** The progress of a step, for the caller that watches it. */
 export type Progress = Readonly<Record<string, string | number>>;
 
-/** What a longer step is given: where to say how far it is, and when to give up. */
+/** Given to each longer step: a function to report progress, and a signal to stop. */
 export interface Watch {
   readonly signal: AbortSignal;
   beat(progress: Progress): void;
 }
 
 /**
- * A step that nobody watches or interrupts. Each has a signal of its own: on a common one all that run at once would
- * have their listeners.
+ * Returns the watch of a step that nobody watches or stops. Each has a signal of its own: a common signal would collect
+ * the listeners of all running steps.
  */
 export const UNWATCHED: Watch = {
   get signal() {

@@ -20,7 +20,10 @@ import { createOriginals, type OriginalTexts, originalTexts } from "./originals-
 
 export interface ChunkLimits {
   readonly fetchBytes: number;
-  /** Keys and values that a file may hold before its chunk ends early: what bounds the memory of an archiver. */
+  /**
+   * The most bytes of keys and values in a file; a chunk that reaches it ends early. This bounds the memory of an
+   * archiver.
+   */
   readonly fileBytes: number;
 }
 
@@ -30,8 +33,8 @@ export interface ChunkOutcome {
   readonly partition: number;
   readonly from: string;
   /**
-   * Where the archive continues: below the chunk's own end when it ended early, elsewhere when another archiver was
-   * first.
+   * The position where the archive continues. It is before the chunk's end if the chunk ended early, and may be
+   * anywhere if another archiver was first.
    */
   readonly to: string;
   /** Whether this call made the entry. */
@@ -44,10 +47,10 @@ export interface ChunkOutcome {
 }
 
 /**
- * Step 3 of a settlement (docs/internals/settlement.md), a chunk of it: one Parquet file and its entry. It does nothing
-   when the archive does not end where the chunk
- * begins; when it does, only an entry created under this `from` can move that end, so the process that creates it has
- * extended the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
+ * Step 3 of a settlement (docs/internals/settlement.md) for one chunk: writes one Parquet file and its entry. Does
+ * nothing unless the archive ends where the chunk begins. Only an entry created under this `from` can move that end, so
+ * the process that creates it extends the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not
+ * continue the archive.
  */
 export async function archiveChunk(
   stores: BatchStores,
@@ -65,7 +68,7 @@ export async function archiveChunk(
   );
   watch.signal.throwIfAborted();
   try {
-    // After the chunk was read: if the log continues the archive now, it did while it was read.
+    // This check comes after the chunk was read. If the log continues the archive now, it also did so during the read.
     await requireArchived(stores, topic, topicId, chunk.partition);
   } catch (error) {
     if (entry.file !== null) await data.remove(entry.file);
@@ -84,7 +87,7 @@ function outcome(chunk: ArchiveChunk, made: typeof NOTHING & { to: string }, won
   return { partition: chunk.partition, from: chunk.from, to, won, records, duplicates, rejects, control, sizeBytes };
 }
 
-/** Where the archive of a partition ends; it begins at `start` when it has not begun. */
+/** Returns the end of a partition's archive. If the archive has not begun, it begins at `start`. */
 async function archiveEnd(
   { archive }: BatchStores,
   { topic, topicId }: SpanSource,
@@ -96,8 +99,8 @@ async function archiveEnd(
 }
 
 /**
- * Higher levels take longer and, of records, make the file hardly smaller; nobody looks for single values, which is
- * what bloom filters are for.
+ * Higher compression levels take longer and hardly make files of records smaller. Bloom filters are for lookups of
+ * single values, which the archive does not have.
  */
 const PARQUET =
   "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE 100000)";
@@ -145,8 +148,8 @@ class ChunkWriter {
     const { signal } = this.#watch;
     const source = log.read(topic, { partition, from: next, to: position(chunk.to) }, { maxBytes: fetchBytes, signal });
     for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
-      // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any
-      // more.
+      // A later leader epoch may mean that the end of the log was lost and replaced. Then the records that were read
+      // before may no longer be in the log.
       if (mark !== null && fetched.leaderEpoch > mark.leaderEpoch)
         await this.#requireRead(partition, { position: next, mark });
       if (prepared !== null) await this.#keep(decoder, fetched, prepared);
@@ -179,11 +182,11 @@ class ChunkWriter {
     await requireReached(compared, [[partition, reached]]);
   }
 
-  /** Adds a fetch to `chunk`, which is in the order of offsets. */
+  /** Adds a fetch to the table `chunk`, in the order of offsets. */
   async #keep(decoder: Decoder, fetched: FetchedPartition, { scanned, originals }: Prepared): Promise<void> {
     const { relation } = await decoder.decode([fetched], scanned);
     await createOriginals(this.#duck, originals);
-    // What had to be decoded again lies behind the other rows.
+    // Records that had to be decoded again come after the other rows.
     const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql(relation)}`);
     const events = disordered === 0 ? relation : `(SELECT * FROM ${relation} ORDER BY _offset)`;
     await this.#duck.run(
@@ -242,7 +245,7 @@ class ChunkWriter {
   }
 }
 
-/** What can be done with a fetch before its turn comes. */
+/** The work on a fetch that can be done before its turn comes. */
 interface Prepared {
   readonly scanned: ScannedBatch;
   readonly originals: OriginalTexts;
@@ -260,7 +263,7 @@ async function* prepare(
   }
 }
 
-/** SQL: how many rows of a relation do not come after the row before. */
+/** SQL: how many rows of a relation do not have a greater offset than the row before. */
 function disorderedSql(relation: string): string {
   return (
     "(SELECT count(*) FILTER (_offset <= before) FROM (SELECT _offset, " +
@@ -268,7 +271,7 @@ function disorderedSql(relation: string): string {
   );
 }
 
-/** What a source gives, the next one asked for while this one is worked on. */
+/** Yields the values of a source. The next value is requested while the current one is being used. */
 async function* oneAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
   let next = source.next();
   try {

@@ -12,24 +12,24 @@ import { eventTimesOf } from "./event-times.ts";
 import { type ArchiveMerge, MERGE_LIMITS, type MergeLimits, planMerges } from "./merge-plan.ts";
 
 /**
- * Compaction of the archive: runs of small files become one larger file with one entry. Each step may be repeated, run
+ * Compaction of the archive: several small files become one larger file with one entry. Each step may be repeated, run
  * twice at once, or be the last:
  *
- *   planCompaction   which runs                     merge-plan.ts
- *   mergeEntries     the file, checked              under a name of its own
- *                    its entry, exclusively         from now on it is read in place of those that it was made from
- *   sweepArchive     those, when grace is over      archive-sweep.ts
+ *   planCompaction   chooses the files              merge-plan.ts
+ *   mergeEntries     writes the file and checks it  under a name of its own
+ *                    creates its entry              from now on it is read in place of the small files
+ *   sweepArchive     deletes the small files        when grace is over: archive-sweep.ts
  */
 
 export interface CompactionPlan {
   readonly topicId: string;
-  /** At most `PLANNED_AT_ONCE`: what goes beyond is planned when these are done. */
+  /** At most `PLANNED_AT_ONCE`. Further merges are planned when these are done. */
   readonly merges: readonly ArchiveMerge[];
 }
 
 const PLANNED_AT_ONCE = 200;
 
-/** What is worth merging now. Throws TOPIC_RECREATED, TOPIC_MISSING, ARCHIVE_DAMAGED. */
+/** Returns the merges that are worth doing now. Throws TOPIC_RECREATED, TOPIC_MISSING, ARCHIVE_DAMAGED. */
 export async function planCompaction(
   { archive, log }: Pick<BatchStores, "archive" | "log">,
   { topic }: StreamTarget,
@@ -42,12 +42,12 @@ export async function planCompaction(
   return { topicId, merges: merges.slice(0, PLANNED_AT_ONCE) };
 }
 
-/** A merge that was published; null when that had been done already. */
+/** A published merge; null if it was published before. */
 export type Merged = Pick<ArchiveEntry, "records" | "sizeBytes"> & { readonly entries: number };
 
 /**
- * Merges the entries of one span. The sources are checked against their checksums, and the result against the sources,
- * because these are deleted in the end. Throws ARCHIVE_DAMAGED.
+ * Merges the entries of one span. Checks the source files against their checksums, and the result against the sources,
+ * because the sources are deleted later. Throws ARCHIVE_DAMAGED.
  */
 export async function mergeEntries(
   stores: BatchStores,
@@ -78,7 +78,7 @@ export async function mergeEntries(
   return done ? { entries: entries.length, records: entry.records, sizeBytes: entry.sizeBytes } : null;
 }
 
-/** What the entries come to; they are successive, of one topic and one contract. */
+/** Returns the sum of several entries. They are successive, of one topic and one contract. */
 function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes"> {
   const [first, last] = [entries[0], entries.at(-1)];
   if (first === undefined || last === undefined) throw new RangeError("nothing to merge");
@@ -99,7 +99,7 @@ function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file
   };
 }
 
-/** Files of a partition, and what they come to. */
+/** The files of a partition, and the entry that sums them up. */
 interface MergedFiles {
   readonly partition: number;
   readonly total: Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes">;
@@ -116,7 +116,7 @@ async function writeMerged(
   const { from, to, records, duplicates, rejects, contract } = total;
   const prefix = `merged-${[from, to].map((offset) => String(offset).padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
-  // Rows stay in the files' order, which is that of the log.
+  // The rows stay in the order of the files, which is the order of the log.
   const source = parquetRows(
     sources.map((name) => data.path(name)),
     { mayLackColumns: true },
@@ -141,7 +141,7 @@ async function writeMerged(
         "It was not published; see whether the disk is full or failing.",
       );
     }
-    // What another revision of the contract calls its event time is not known here.
+    // For a file of another revision of the contract, the column of the event time is not known here.
     const times = contract === stream.revision ? { times: await eventTimesOf(duck, stream, source) } : {};
     return { file, ...times, ...(await data.settle(file)) };
   } catch (error) {
@@ -154,11 +154,11 @@ interface Content {
   readonly records: number;
   readonly duplicates: number;
   readonly rejects: number;
-  /** Rows that do not come after the row before. */
+  /** How many rows do not come after the row before. */
   readonly disordered: number;
   readonly lowest: bigint | null;
   readonly highest: bigint;
-  /** Of all columns of all rows, whatever their order. */
+  /** A hash of all columns of all rows, in any order. */
   readonly fingerprint: string;
 }
 

@@ -1,7 +1,7 @@
 import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
 import { logLost, logTruncated } from "../../store/kafka/cluster/log-errors.ts";
 
-/** A span of one partition that becomes one archive file. Positions are text, so that a plan can travel as JSON. */
+/** A span of one partition that becomes one archive file. Positions are text, because a plan travels as JSON. */
 export interface ArchiveChunk {
   readonly partition: number;
   readonly from: string;
@@ -10,25 +10,29 @@ export interface ArchiveChunk {
 
 export interface ArchiveSituation {
   readonly topic: string;
-  /** How far the archive goes; for a partition without entries, where it begins. */
+  /** The end of the archive; for a partition without entries, where its archive will begin. */
   readonly archived: Cut;
   readonly logStart: Cut;
-  /** How far committed data goes. */
+  /** The end of committed data. */
   readonly stable: Cut;
   readonly target: Cut;
 }
 
 export interface PlanLimits {
   readonly chunkOffsets: number;
-  /** A plan is data in a workflow's history: what goes beyond is planned when this has been done. */
+  /**
+   * The most chunks in a plan, because a plan is stored in a workflow's history. The rest is planned when these are
+   * done.
+   */
   readonly chunks: number;
 }
 
 export const PLAN_LIMITS: PlanLimits = { chunkOffsets: 200_000, chunks: 400 };
 
 /**
- * What is left to archive up to the target, a partition after the other, each in the order of its log. Throws LOG_LOST
- * when the log no longer has where a partition's archive ends, LOG_TRUNCATED when it does not go as far as the target.
+ * Returns what has to be archived up to the target, one partition after the other, each in the order of its log. Throws
+ * LOG_LOST when the log no longer has the position at which a partition's archive ends, LOG_TRUNCATED when the log ends
+ * before the target.
  */
 export function planArchive(situation: ArchiveSituation, limits: PlanLimits = PLAN_LIMITS): ArchiveChunk[] {
   return partitionsOf(situation.target)

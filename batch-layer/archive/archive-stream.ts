@@ -9,14 +9,14 @@ export interface ArchivePlan {
   readonly topicId: string;
   readonly archived: Cut;
   readonly target: Cut;
-  /** In order within each partition; empty when the archive has reached the target. */
+  /** In order within each partition. Empty when the archive has reached the target. */
   readonly chunks: readonly ArchiveChunk[];
 }
 
 /**
- * What is left to archive up to `target`, or up to the end of committed data of the partitions that can be read when
- * that is null. Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, LOG_TRUNCATED when the log does not continue what is
- * archived, and LOG_UNREADABLE when a partition that has to be read for `target` has no leader.
+ * Plans what has to be archived up to `target`. If `target` is null, plans up to the end of committed data of the
+ * partitions that can be read. Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, LOG_TRUNCATED when the log does not
+ * continue the archive, and LOG_UNREADABLE when a partition that `target` needs has no leader.
  */
 export async function planStream(
   stores: BatchStores,

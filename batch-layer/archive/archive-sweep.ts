@@ -4,13 +4,13 @@ import { ZERO } from "../../core/log/position.ts";
 import type { BatchStores, StreamTarget } from "../stores.ts";
 
 /**
- * Deletes entries that a merged one has replaced for so long that nobody reads them any more, then files that no entry
- * names and none ever will: those entries' files, and those of attempts that were killed, or that lost a race. Returns
+ * Deletes entries that a merged entry replaced so long ago that nobody reads them any more. Then deletes files that no
+ * entry names and none ever will: the files of those entries, and of attempts that were killed or lost a race. Returns
  * how many files it deleted.
  *
- * A file that no entry names stays while it may still be published to be read: an archiver's when it begins at the
- * archive's end or beyond, a compactor's until a merged entry that has been there for the time of grace contains its
- * span.
+ * A file that no entry names is kept while it may still be published. An archiver's file may be, if it begins at the
+ * archive's end or later. A compactor's file may be, until its span lies within a merged entry whose time of grace is
+ * over.
  */
 export async function sweepArchive(
   { archive, data }: BatchStores,
@@ -40,7 +40,7 @@ export async function sweepArchive(
   return swept;
 }
 
-/** Whether an attempt's file cannot be published any more, or only under an entry that is never read. */
+/** Whether an attempt's file can no longer be published, or only under an entry that is never read. */
 function isDead(name: string, end: bigint, merged: readonly MergedEntry[]): boolean {
   const attempt = /^merged-(\d{19})-(\d{19})-/.exec(name);
   if (attempt !== null) {

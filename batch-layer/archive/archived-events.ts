@@ -13,23 +13,23 @@ import { parquetFooters } from "../../store/duckdb/parquet.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
 
-/** What the entries of a span say about it. */
+/** The counts in the entries of a span. */
 export type EntryCounts = Pick<ArchiveEntry, "records" | "duplicates" | "rejects">;
 
 export interface ArchivedEvents {
   /** SQL: the events of the span; null when it holds none. */
   readonly relation: string | null;
   /**
-   * By partition, what its entries count, where they cover exactly the span: an entry that straddles a border counts
-   * more.
+   * By partition, the counts of its entries. A partition is missing if its entries do not cover exactly the span: an
+   * entry across a border counts records outside of the span too.
    */
   readonly counts: ReadonlyMap<number, EntryCounts>;
 }
 
 /**
- * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows
- * are taken by offset. What another revision of the contract archived is decoded again from its original bytes. Throws
- * ARCHIVE_DAMAGED when the archive does not hold the span as its entries say.
+ * Returns the archived events of `[from, to)` from the entries that `wanted` accepts. An entry may cross a border, so
+ * rows are chosen by offset. Events from another revision of the contract are decoded again from their original bytes.
+ * Throws ARCHIVE_DAMAGED when the archive does not have the span as its entries say.
  */
 export async function archivedEvents(
   stores: BatchStores,
@@ -55,21 +55,21 @@ export async function archivedEvents(
 }
 
 /**
- * A span that is held in memory has at most this many records: some hundred megabytes. A larger one is read from its
- * files by each view.
+ * The most records of a span that is held in memory: some hundred megabytes. Of a larger span, each view reads the
+ * files.
  */
 export const HELD_RECORDS = 500_000;
 
-/** Archived events of a span that several views take their own parts of. */
+/** Archived events of a span. Several views each take their own part of it. */
 export interface SharedEvents {
-  /** The events of `[from, to)`, which lies within the span. Errors as `archivedEvents`. */
+  /** Returns the events of `[from, to)`, which lies within the span. Throws as `archivedEvents`. */
   within(from: Cut, to: Cut): Promise<ArchivedEvents>;
 }
 
 /**
- * Reads a span once for all views of a stream and contract. One of more than `HELD_RECORDS` is not held: then each view
- * reads the files of its own part. So it does when the span cannot be read whole, because a damaged file is a matter of
- * the views that need it. Throws nothing.
+ * Reads a span once for all views of a stream and contract. A span of more than `HELD_RECORDS` is not held in memory:
+ * each view reads the files of its own part. This also happens if the span cannot be read whole, so that a damaged file
+ * only fails the views that need it. Never rejects.
  */
 export async function sharedEvents(stores: BatchStores, duck: Duck, span: StreamSpan): Promise<SharedEvents> {
   const { from, to } = span;
@@ -98,15 +98,15 @@ export async function sharedEvents(stores: BatchStores, duck: Duck, span: Stream
   };
 }
 
-/** What a span consists of. */
+/** The entries of a span. */
 interface SpanEntries {
   readonly files: readonly { readonly file: string; readonly checksum: string | null; readonly records: number }[];
-  /** Files of the stream's own revision, and SQL conditions: their rows of the span. */
+  /** The files of the stream's own revision, and SQL conditions that choose their rows of the span. */
   readonly typed: readonly string[];
   readonly spans: readonly string[];
-  /** What other revisions archived. */
+  /** Parts of the span that were archived under other revisions. */
   readonly foreign: readonly ForeignSpan[];
-  /** Of the stream's own revision. */
+  /** The counts of the stream's own revision. */
   readonly counts: ReadonlyMap<number, EntryCounts>;
 }
 
@@ -136,7 +136,7 @@ async function spanEntries(
   return { files, typed, spans, foreign, counts };
 }
 
-/** Adds what was decoded again to the counts of partitions whose entries cover exactly the span. */
+/** Adds the counts of records that were decoded again to those of partitions whose entries cover exactly the span. */
 function withForeign(
   counts: ReadonlyMap<number, EntryCounts>,
   foreign: ReadonlyMap<number, EntryCounts>,
@@ -149,7 +149,10 @@ function withForeign(
   return all;
 }
 
-/** What is read of an event. (Which version it was is not, for files of earlier releases do not say.) */
+/**
+ * Returns the columns that are read of an event. (The version that counted it is not read, because files of earlier
+ * releases do not have it.)
+ */
 function readColumns(stream: Stream): string {
   return [
     "_partition",
@@ -162,7 +165,10 @@ function readColumns(stream: Stream): string {
   ].join(", ");
 }
 
-/** What was decoded again comes to, by partition: the entries count what another contract made of it. */
+/**
+ * Returns the counts of records that were decoded again, by partition. The counts in their entries come from another
+ * contract.
+ */
 async function countsOf(duck: Duck, table: string): Promise<Map<number, EntryCounts>> {
   const rows = await rowsOf(duck, batchLedgerSql(table));
   return new Map(

@@ -7,22 +7,22 @@ import { parquetRowGroups } from "../../store/duckdb/parquet.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
 
-/** A row group of an archive file: how many records it holds, and which event times they can have. */
+/** A row group of an archive file: its number of records, and the range of their event times. */
 export interface RowGroup {
   readonly records: number;
-  /** Null when the file does not say, or another revision of the contract decoded it. */
+  /** Null if the file does not have the times, or was decoded by another revision of the contract. */
   readonly times: TimeRange | null;
 }
 
 type Footers = Map<string, readonly RowGroup[]>;
 
-/** Footers never change, so each is read once. */
+/** A footer never changes, so each is read once. */
 const known = new WeakMap<BatchStores["pool"], Footers>();
 
 /**
- * The row groups of these entries' files, by file: from the statistics in the files' footers. A group without any event
- * (nothing but rejects) is left out. The footer of a damaged file is not believed: what its entry says of its times
- * counts then, so that only those fail who need the file. Without that it may hold any time.
+ * Returns the row groups of these entries' files, by file, from the statistics in the files' footers. A group without
+ * events (only rejects) is left out. The footer of a damaged file is not used: the times in its entry count instead, so
+ * that only those fail who need the file. If the entry has no times, the file may hold any time.
  */
 export async function rowGroups(
   stores: Pick<BatchStores, "data" | "pool">,
@@ -47,7 +47,7 @@ export async function rowGroups(
   );
 }
 
-/** The events of a file as one group. */
+/** Returns the events of a file as one group. */
 function groupOf(records: number, times: TimeRange | null): RowGroup[] {
   return times === null ? [] : [{ records, times }];
 }
@@ -61,7 +61,7 @@ export function overlaps({ times }: RowGroup, { fromMs, toMs }: TimeRange): bool
   return times === null || (times.fromMs < toMs && times.toMs > fromMs);
 }
 
-/** The event times of an archive relation's rows; null when it has no events. */
+/** Returns the range of event times of an archive relation's rows; null if it has no events. */
 export async function eventTimesOf(duck: Duck, { eventTime }: Stream, relation: string): Promise<TimeRange | null> {
   const time = quoteName(eventTime);
   const [[first, last] = []] = await rowsOf(duck, `SELECT min(${time}), max(${time}) FROM ${relation}`);

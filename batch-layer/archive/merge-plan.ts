@@ -2,16 +2,16 @@ import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { ZERO } from "../../core/log/position.ts";
 
 export interface MergeLimits {
-  /** What a merged file may hold. */
+  /** The most records, and the most bytes, of a merged file. */
   readonly records: number;
   readonly sizeBytes: number;
-  /** How many of the newest entries stay as they are: the next refreshes read just them, whole. */
+  /** How many of the newest entries are left as they are: the next refreshes read exactly these. */
   readonly newest: number;
 }
 
 export const MERGE_LIMITS: MergeLimits = { records: 4_000_000, sizeBytes: 256 * 1024 * 1024, newest: 3 };
 
-/** A span of one partition whose entries become one. Positions are text, so that a plan can travel as JSON. */
+/** A span of one partition whose entries become one. Positions are text, because a plan travels as JSON. */
 export interface ArchiveMerge {
   readonly partition: number;
   readonly from: string;
@@ -20,16 +20,19 @@ export interface ArchiveMerge {
   readonly records: number;
 }
 
-/** Offsets of a block, by tier: 16, 128, 1,024 … 4,194,304. A row is rewritten once a tier at most. */
+/**
+ * The sizes of blocks as powers of two, by tier: 16, 128, 1,024 … 4,194,304 offsets. A row is rewritten at most once a
+ * tier.
+ */
 const TIERS = [22n, 19n, 16n, 13n, 10n, 7n, 4n];
 
 /**
- * Which successive entries to merge. A block of a tier is an aligned range of offsets; the entries that *begin* in a
- * complete block, and that one revision of the contract decoded, become one. So what a merged entry covers follows from
- * the archiver's entries alone, no matter which process merges and when: two compactors, one of which may have slept
- * for hours, make the same entry or one inside the other, never two that overlap. The largest tier that the limits
- * allow is taken at once. What is left is at most 7 entries a tier and one for each full block: it grows with the
- * logarithm of a short history, and with the size of a long one.
+ * Returns the successive entries to merge. A block of a tier is an aligned range of offsets. The entries that *begin*
+ * in a complete block, and were decoded by one revision of the contract, become one. So the span of a merged entry
+ * follows from the archiver's entries alone, whichever process merges them and when. Two compactors, one of which may
+ * have slept for hours, make the same entry or one inside the other, but never two that overlap. The largest tier
+ * within the limits is used at once. At most 7 entries a tier are left, and one for each full block: their number grows
+ * with the logarithm of a short history, and with the size of a long one.
  */
 export function planMerges(
   partition: number,
@@ -43,7 +46,7 @@ export function planMerges(
 
 interface Situation {
   readonly partition: number;
-  /** A block that ends here or before gets no more entries. */
+  /** A block that ends at or before this position gets no more entries. */
   readonly complete: bigint;
   readonly limits: MergeLimits;
 }
@@ -63,7 +66,10 @@ function mergesOf(entries: readonly ArchiveEntry[], tier: number, situation: Sit
   });
 }
 
-/** Successive entries that begin in the same block of `1 << bits` offsets and have the same contract. */
+/**
+ * Returns the runs of successive entries that begin in the same block of `1 << bits` offsets and have the same
+ * contract.
+ */
 function runs(entries: readonly ArchiveEntry[], bits: bigint): ArchiveEntry[][] {
   const found: ArchiveEntry[][] = [];
   let current = "";

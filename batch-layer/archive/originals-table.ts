@@ -3,19 +3,19 @@ import { DuckDBBlobValue } from "@duckdb/node-api";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import type { Records } from "../../store/kafka/read/records.ts";
 
-/** What the archive keeps beside the events, on its way into DuckDB: a text a column, which SQL takes apart. */
+/** The original bytes of records on their way into DuckDB: one text for each column, which SQL splits into rows. */
 export interface OriginalTexts {
   readonly columns: readonly {
     readonly name: string;
-    /** null: every row has the value that `read` returns. */
+    /** Null: every row has the value that `read` returns. */
     readonly text: Buffer | null;
     readonly read: (part: string) => string;
   }[];
 }
 
 /**
- * Times, keys, values and headers of records. Needs no database: it may be done while the records before are still
- * worked on.
+ * Returns times, keys, values and headers of records as texts. Needs no database, so it can be done while earlier
+ * records are still being processed.
  */
 export function originalTexts(records: Records): OriginalTexts {
   const times = { text: Buffer.from(records.timestampsMs.join(SEPARATOR)), read: (part: string) => `${part}::BIGINT` };
@@ -29,9 +29,7 @@ export function originalTexts(records: Records): OriginalTexts {
   };
 }
 
-/**
- * Puts them into the temporary table `originals`: (_timestamp, _key, _value, _headers), in the order of the records.
- */
+/** Creates the temporary table `originals` (_timestamp, _key, _value, _headers), in the order of the records. */
 export async function createOriginals(duck: Duck, { columns }: OriginalTexts): Promise<void> {
   const given = columns.flatMap(({ name, text }) => (text === null ? [] : [{ name, text }]));
   const parts = given.map(
@@ -45,14 +43,14 @@ export async function createOriginals(duck: Duck, { columns }: OriginalTexts): P
   );
 }
 
-/** Between two rows. */
+/** The byte between two rows. */
 const SEPARATOR_BYTE = 0x1e;
 const SEPARATOR = String.fromCharCode(SEPARATOR_BYTE);
 const NULL = "-";
 
 /**
- * Bytes that are all text cross as they are, which is seven times as quick as the hexadecimal digits that any others
- * cross as.
+ * Returns the column of keys or values. Bytes that are all text are passed as they are, which is seven times as fast as
+ * passing them as hexadecimal digits.
  */
 function bytesColumn(records: Records, part: "key" | "value") {
   const joined = records.joined(part, SEPARATOR_BYTE);
@@ -63,8 +61,8 @@ function bytesColumn(records: Records, part: "key" | "value") {
 }
 
 /**
- * No bytes for a record without headers: null is what files of earlier releases have, of whose records they are not
- * known.
+ * A record without headers gets no bytes. Null means that the headers are not known: files of earlier releases have
+ * null.
  */
 function headersColumn(records: Records) {
   const bytes = Array.from({ length: records.length }, (_, index) => records.headerBytes(index));

@@ -7,24 +7,28 @@ import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores } from "../stores.ts";
 import { archivedMark } from "../versions/cut-marks.ts";
 
-/** Going on after LOG_TRUNCATED: what the log lost, and taking it as it is now for the continuation of the archive. */
+/**
+ * Continuing after LOG_TRUNCATED: find what the log lost, and accept the log as it is now as the continuation of the
+ * archive.
+ */
 
-/** How the log of a partition differs from what was read of it before. */
+/** The difference between the log of a partition and what was read of it before. */
 export interface LogDifference {
   readonly partition: number;
-  /** Where the archive ends. */
+  /** The end of the archive. */
   readonly archivedTo: Position;
   readonly logEnd: Position;
   /**
-   * The first archived record that the log does not have; where the archive ends, when the log lost only what an
-   * earlier acceptance passed over. Null when it has all that can be compared.
+   * The first archived record that the log does not have. It is the end of the archive if the log only lost records
+   * that an earlier acceptance skipped. Null if the log has everything that can be compared.
    */
   readonly differsAt: Position | null;
   /**
-   * Records of the log between `differsAt` and where the archive ends: they are not counted when the log is accepted.
+   * How many records the log has between `differsAt` and the end of the archive. They are not counted when the log is
+   * accepted.
    */
   readonly passedOver: number;
-  /** The log's last record below where the archive ends; null when it has none. */
+  /** The log's last record below the end of the archive; null if there is none. */
   readonly mark: Mark | null;
 }
 
@@ -73,7 +77,10 @@ async function differenceOf(
   return { ...found, differsAt, passedOver, mark: await lastMark(compared, partition, until) };
 }
 
-/** The mark of the log's last record below a position. Offsets are not dense, hence backwards in growing steps. */
+/**
+ * Returns the mark of the log's last record below a position. Offsets are not dense, so this reads backwards in growing
+ * steps.
+ */
 async function lastMark({ log, topic, topicId, bounds }: ComparedLog, partition: number, below: Position) {
   const start = at(bounds.start, partition);
   for (let [to, step] = [below, 8n]; to > start; step *= 8n) {
@@ -90,8 +97,8 @@ async function lastMark({ log, topic, topicId, bounds }: ComparedLog, partition:
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * The first offset of `[lowest, to)` at which the log differs, by halving: where it differs, it does so from there on.
- * `differsBelow` returns an offset below a position at which it differs, or null when everything below is the same.
+ * Returns the first offset of `[lowest, to)` at which the log differs, by bisection: all later offsets differ too.
+ * `differsBelow` returns an offset below a position at which the log differs, or null if everything below is the same.
  */
 async function firstDifference(
   lowest: Position,
@@ -109,12 +116,13 @@ async function firstDifference(
 }
 
 /**
- * Takes the log as it is now for the continuation of the archive, from where that ends. What is archived stays counted;
- * offsets of this log below are not read. Drops the live state of the stream's views, so that they read on from their
- * cuts; without a difference in the archive, only that of views that hold what the log lost. May be repeated. Returns
- * what differed.
+ * Accepts the log as it is now as the continuation of the archive, from the archive's end. Archived records stay
+ * counted, and records of this log below that end are not read. Drops the live state of the stream's views, so that
+ * they continue from their cuts. If the archive does not differ, drops only the live state of views that counted
+ * records that the log lost. May be repeated. Returns the differences.
  *
- * Throws LOG_TRUNCATED when a log ends below its archive: what it gets below could not be told from what it lost.
+ * Throws LOG_TRUNCATED when a log ends below its archive: records that are written there later could not be told from
+ * the lost ones.
  */
 export async function acceptLog(
   stores: BatchStores,
@@ -154,7 +162,10 @@ async function accept(
   });
 }
 
-/** Partitions in which a chain was built from what the log does not have any more, with the applied positions. */
+/**
+ * Returns the partitions in which a chain was built from records that the log no longer has, with the applied
+ * positions.
+ */
 export async function chainDifferences(compared: ComparedLog, chain: Chain): Promise<Map<number, Position>> {
   const differences = new Map<number, Position>();
   for (const [partition, reached] of await chain.reached())

@@ -17,23 +17,23 @@ import { type Backfill, dayDocument, folderOf, statesOf } from "./backfill.ts";
 import type { BackfillDay } from "./backfill-plan.ts";
 
 export interface BackfillResult extends BackfillVerdict {
-  /** The version that was published; null when every day was as the version compared with held it. */
+  /** The published version; null if every day was the same as in the version it was compared with. */
   readonly version: number | null;
 }
 
-/** A backfill whose days are built, and who publishes it. */
+/** A backfill whose days are built, and the run that publishes it. */
 export interface BuiltBackfill {
   readonly backfill: Backfill;
   readonly days: readonly BackfillDay[];
   readonly createdBy: string;
-  /** Publishes it also when no day differs. */
+  /** Publishes it even if no day differs. */
   readonly force: boolean;
 }
 
 /**
- * Compares the days with the newest version and publishes it with those that differ exchanged; nothing when none does,
- * unless `force`. The version has the cut and the ledger of the one before: other events of the same span are not its
- * matter.
+ * Compares the days with the newest version, and publishes that version with the days that differ replaced. Publishes
+ * nothing if no day differs, unless `force`. The new version has the cut and the ledger of the one before, because it
+ * is made from the same span of the log.
  */
 export async function finishBackfill(
   stores: BatchStores,
@@ -74,7 +74,10 @@ export async function finishBackfill(
   return { version, ...verdict };
 }
 
-/** Which version an attempt of this run has published, whose answer was lost. */
+/**
+ * Returns the version that an earlier attempt of this run has published; null if there is none. The result of such an
+ * attempt was lost.
+ */
 async function publishedBy(
   stores: BatchStores,
   generation: Generation,
@@ -133,8 +136,8 @@ async function compare(
 }
 
 /**
- * The files of a version in which the buckets of `ranges` are those of `built`. A file without such buckets stays as it
- * is.
+ * Returns the files of a version after its buckets in `ranges` were replaced by those of `built`. A file without such
+ * buckets stays as it is.
  */
 async function exchange(
   stores: BatchStores,

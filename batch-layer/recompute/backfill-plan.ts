@@ -3,27 +3,27 @@ import { byDay, DAY_MS, dayOf, type TimeRange } from "../../core/interval.ts";
 import { bucketOf } from "../../core/time.ts";
 import { overlaps, type RowGroup } from "../archive/event-times.ts";
 
-/** The buckets that start in one UTC day, whose states are built in one step. */
+/** The buckets that start in one UTC day. Their states are built in one step. */
 export interface BackfillDay extends TimeRange {
   readonly day: string;
-  /** How many records of the archive have to be read for it, at most. */
+  /** The most records of the archive that have to be read for the day. */
   readonly records: number;
-  /** How many state rows the newest version holds for it, before they are merged. */
+  /** How many state rows the newest version has for the day, before they are merged. */
   readonly states: number;
 }
 
 export interface BackfillPlan {
   readonly days: readonly BackfillDay[];
-  /** Days of the interval for which neither the archive nor the version holds anything. */
+  /** How many days of the interval have neither archived events nor states. */
   readonly skipped: number;
 }
 
-/** Each day is an activity or more of one run. */
+/** The most days of a run, because each day is one activity or more. */
 const DAYS = 5_000;
 
 /**
- * Divides whole buckets by day. `states` are the version's rows by the day, epoch milliseconds, that their bucket
- * starts in.
+ * Divides whole buckets by day. `states` counts the version's rows by the day (epoch milliseconds) in which their
+ * bucket starts.
  */
 export function planBackfill(
   interval: TimeRange,

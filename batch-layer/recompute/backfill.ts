@@ -20,26 +20,27 @@ import { writeStates } from "../versions/state-file.ts";
 import { type BackfillDay, type BackfillPlan, planBackfill } from "./backfill-plan.ts";
 
 /**
- * A backfill: the states of the buckets of an interval of event time from the archive's events, in the place of what
- * the newest version holds for them.
+ * A backfill computes the states of the buckets in an interval of event time from the archive's events. They replace
+ * those of the newest version.
  *
- *   beginBackfill   where its states end: the cut of the version that is newest when its first run begins
- *   surveyBackfill  the interval by day, without those for which there is nothing anywhere
- *   backfillDay     the states of a day: a file, and a document that makes the day done for this run and later ones
- *   finishBackfill  (backfill-finish.ts) adds what was refreshed in the meantime, compares with the newest version,
- *                   and publishes in its place
- *   clearBackfill   the files of the days
+ *   beginBackfill   fixes where its states end: at the cut of the newest version when its first run begins
+ *   surveyBackfill  divides the interval by day, without days that have neither events nor states
+ *   backfillDay     writes the states of a day to a file, and a document by which this run and later ones know that the
+ *                   day is done
+ *   finishBackfill  (backfill-finish.ts) adds events that were refreshed in the meantime, compares with the newest
+ *                   version, and publishes
+ *   clearBackfill   deletes the files of the days
  *
- * Everything that a run needs of an earlier one lies below `views/<generation>/backfills/<interval>`: the states of a
- * day up to a cut are a function of the log, so they are right however long ago they were built.
+ * Runs share their work below `views/<generation>/backfills/<interval>`. The states of a day up to a cut are a function
+ * of the log, so they are right however long ago they were built.
  */
 
-/** The stores that planning reads: also without a log. */
+/** The stores that planning needs. It works without a log. */
 type Plannable = Pick<BatchStores, "data" | "archive" | "manifests" | "pool">;
 
-/** One backfill of a view: which buckets, and what it builds on. */
+/** A backfill of a view: its range of buckets, and the version that it is built on. */
 export interface Backfill extends TimeRange {
-  /** The interval's name, that of its folder. */
+  /** The name of the interval, which is also the name of its folder. */
   readonly name: string;
   readonly pin: BackfillPin;
 }
@@ -47,8 +48,8 @@ export interface Backfill extends TimeRange {
 const PIN = "pin.json";
 
 /**
- * What a backfill of `interval` builds on: what its first run did, or the newest version when there was none. Writes
- * nothing.
+ * Returns the backfill of `interval`. If an earlier run has begun it, it is built on the same version, else on the
+ * newest one. Writes nothing.
  */
 export async function foreseeBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const { view, generation } = target;
@@ -62,7 +63,7 @@ export async function foreseeBackfill(stores: Plannable, target: ViewTarget, int
   return { name, ...buckets, pin: { version, topicId, start, cut } };
 }
 
-/** The same, fixed for this run and those that continue with it. */
+/** As `foreseeBackfill`, but fixes the version for this run and for later runs that continue it. */
 export async function beginBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const begun = await foreseeBackfill(stores, target, interval);
   const name = join(folderOf(target.generation, begun.name), PIN);
@@ -71,16 +72,16 @@ export async function beginBackfill(stores: Plannable, target: ViewTarget, inter
 }
 
 export interface BackfillSurvey extends BackfillPlan {
-  /** Days that an earlier run, or an earlier attempt, has done. */
+  /** Days that an earlier run or attempt has finished. */
   readonly done: readonly string[];
-  /** Archive files that are damaged or gone, the first few: days that need one of them will fail. */
+  /** The first archive files that are damaged or gone. Days that need one of them will fail. */
   readonly damaged: readonly string[];
 }
 
 /** How many damaged files a survey names. */
 const NAMED = 20;
 
-/** The interval by day. Damaged archive files do not end it: a day that needs one fails by itself. */
+/** Divides the interval by day. Damaged archive files do not fail the survey: a day that needs one fails by itself. */
 export async function surveyBackfill(
   stores: Plannable,
   target: ViewTarget,
@@ -100,7 +101,7 @@ export async function surveyBackfill(
   return { ...plan, done, damaged };
 }
 
-/** The archive's entries of `[from, to)`. */
+/** Returns the archive's entries of `[from, to)`. */
 async function covering(
   { archive }: Plannable,
   { topic }: ViewTarget,
@@ -114,7 +115,7 @@ async function covering(
   return entries;
 }
 
-/** How many state rows these files hold for the buckets of each day, by epoch milliseconds. */
+/** Returns how many state rows these files have for the buckets of each day, by epoch milliseconds. */
 async function statesByDay(
   stores: Plannable,
   files: readonly StateFile[],
@@ -133,7 +134,7 @@ async function statesByDay(
   return new Map(counts.map(([dayMs, count]) => [Number(dayMs), Number(count)]));
 }
 
-/** Builds the states of a day up to the pin's cut, unless that has been done. */
+/** Builds the states of a day up to the pin's cut, unless they exist. */
 export async function backfillDay(
   stores: BatchStores,
   target: ViewTarget,
@@ -150,14 +151,16 @@ export async function backfillDay(
   const file = await statesOf(stores, target, wanted, watch);
   const made: BackfilledDay = { day, version: pin.version, file };
   if (!(await stores.data.createExclusively(document, made)) && file !== null) {
-    // Another attempt was first, with the same states in a file of its own.
+    // Another attempt was first, and has the same states in a file of its own.
     const first = await stores.data.read(document, BackfilledDay);
     if (first?.file?.file !== file.file) await stores.data.remove(file.file);
   }
   return { rows: file?.rows ?? 0 };
 }
 
-/** Which states of a backfill: of which events, and how their file's name begins. */
+/**
+ * The states of a backfill that one file holds: the span and times of their events, and the prefix of the file's name.
+ */
 export interface BackfilledStates extends Span {
   readonly backfill: Backfill;
   readonly ranges: readonly TimeRange[];
@@ -165,8 +168,8 @@ export interface BackfilledStates extends Span {
 }
 
 /**
- * The states of a span's events whose time lies in `ranges`, in a file of the backfill's folder; null when there are
- * none.
+ * Writes the states of a span's events with a time in `ranges` to a file in the backfill's folder. Returns null if
+ * there are none.
  */
 export async function statesOf(
   stores: BatchStores,
@@ -181,7 +184,7 @@ export async function statesOf(
     await covering(stores, target, { topicId: pin.topicId, from, to }),
     watch,
   );
-  // An entry that the archive has made of others in between is not among the groups.
+  // An entry that was merged from others in between has no groups here. It may hold any time, so it is read.
   const wanted = ({ file }: ArchiveEntry) => {
     const held = file === null ? [] : groups.get(file);
     return held === undefined || mayHold(held, ranges);
@@ -199,18 +202,21 @@ export async function statesOf(
   });
 }
 
-/** Deletes what the runs of a backfill have written for each other. */
+/** Deletes the files that the runs of a backfill share. */
 export async function clearBackfill({ data }: BatchStores, { generation }: ViewTarget, name: string): Promise<void> {
   const here = folderOf(generation, name);
   for (const file of await data.list(here)) await data.remove(join(here, file));
 }
 
-/** What the runs of a backfill write for each other. */
+/** Returns the folder of the files that the runs of a backfill share. */
 export function folderOf(generation: Generation, name: string): string {
   return join("views", generation, "backfills", name);
 }
 
-/** It names what it was built on: what a killed attempt leaves behind after the end is in nobody's way. */
+/**
+ * Returns the name of the document by which a day is done. It begins with the version that the backfill is built on. So
+ * a later backfill does not use a document that a killed attempt left behind.
+ */
 export function dayDocument({ pin }: Backfill, day: string): string {
   return `${versionPrefix(pin.version)}-${day}.json`;
 }

@@ -13,9 +13,9 @@ import { newestOf, readNewest } from "../versions/newest.ts";
 type ComparedMeasure = Comparison["measures"][number];
 
 /**
- * Compares what is served with what is to be, at the cut of the served version. The next generation's state comes from
- * its newest version up to that cut, and from the archive for what is missing. Null while the next one has gone past
- * that cut: ask again after a refresh.
+ * Compares the served generation with the next one, at the cut of the served version. The next generation's state comes
+ * from its newest version, which has to end at or before that cut, and the rest from the archive. Returns null if the
+ * next generation is beyond that cut: ask again after a refresh.
  */
 export async function compareGenerations(
   stores: BatchStores,
@@ -88,7 +88,7 @@ async function compare(
   };
 }
 
-/** Measures whose components have the same names, forms and merges on both sides. */
+/** Returns the measures whose components have the same names, forms and merges in both generations. */
 function measuresOf(served: ViewTarget, next: ViewTarget) {
   const shared = new Map<string, readonly string[]>();
   const notComparable: string[] = [];
@@ -129,7 +129,7 @@ async function comparedMeasure(
   return { measure, equal: Number(counts[0]), different: Number(counts[1]), totals: await totalsOf(duck, components) };
 }
 
-/** A single component that is added up has a total that means something. */
+/** Returns the totals of a measure; null unless it has a single component that can be added up. */
 async function totalsOf(duck: Duck, [component, ...more]: readonly string[]): Promise<ComparedMeasure["totals"]> {
   if (component === undefined || more.length > 0 || !/(^rows|\.sum|\.count)$/.test(component)) return null;
   const total = async (side: string) => {

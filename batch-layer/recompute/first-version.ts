@@ -9,14 +9,16 @@ import { nextManifest, publishVersion, versionPrefix } from "../versions/publish
 import type { BuiltPart } from "./rebuild.ts";
 import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 
-/** The first version of a generation from all that is archived, so that its log need not go through Redis. */
+/**
+ * The first version of a generation is built from the whole archive, so that these records need not go through Redis.
+ */
 export interface FirstVersion {
   readonly topicId: string;
   readonly cut: Cut;
   readonly parts: readonly RebuildPart[];
 }
 
-/** Null when the generation has a version already, or nothing is archived that it could be built from. */
+/** Returns null if the generation has a version already, or if nothing is archived that it could be built from. */
 export async function planFirstVersion(
   stores: BatchStores,
   { generation, topic }: ViewTarget,
@@ -31,7 +33,7 @@ export async function planFirstVersion(
   return parts.length === 0 ? null : { topicId, cut, parts };
 }
 
-/** A partition whose archive has not begun stays where the generation began. */
+/** Returns the archive's positions. A partition whose archive has not begun stays where the generation began. */
 function atLeast(archived: Cut, start: Cut): Cut {
   let cut = start;
   for (const [partition, to] of archived) if (to > at(start, partition)) cut = cutWith(cut, partition, to);
@@ -45,7 +47,7 @@ export interface BuiltFirstVersion {
   readonly createdBy: string;
 }
 
-/** Publishes version 1 from its parts; false when another writer was first. */
+/** Publishes version 1 from its parts; returns false if another writer was first. */
 export async function publishFirstVersion(
   stores: BatchStores,
   { view, generation, topic }: ViewTarget,

@@ -1,27 +1,27 @@
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { at, type Cut, type Position, partitionsOf } from "../../core/log/position.ts";
 
-/** A contiguous span of one partition. Positions are text, so that a plan can travel as JSON. */
+/** A contiguous span of one partition. Positions are text, because a plan travels as JSON. */
 export interface RebuildSpan {
   readonly partition: number;
   readonly from: string;
   readonly to: string;
 }
 
-/** What is built in one step: at most one span of each partition. */
+/** The spans that one step builds: at most one of each partition. */
 export interface RebuildPart {
   readonly spans: readonly RebuildSpan[];
 }
 
 /**
- * How many records a part holds, about: each part beyond the first has to be merged with the others, and a large one is
+ * About how many records a part has. Each further part has to be merged with the others, but a large part has to be
  * redone whole when it fails.
  */
 const PART_RECORDS = 4_000_000;
 
 /**
  * Divides `[start, cut)` into parts along the borders of archive files. Every part takes the same share of each
- * partition, in order, so that events of about the same time, and with them the cells that they share, come together.
+ * partition, in order. So events of about the same time, which share cells, are in the same part.
  */
 export function planRebuild(
   entries: ReadonlyMap<number, readonly ArchiveEntry[]>,
@@ -48,8 +48,8 @@ export function planRebuild(
 }
 
 /**
- * Where the parts of a partition begin and end: `count + 1` positions, each inner one after the file with which
- * `wanted` records are reached.
+ * Returns where the parts of a partition begin and end: `count + 1` positions. Each inner one is the end of the file
+ * with which a part has reached `wanted` records.
  */
 function bordersOf(
   entries: readonly ArchiveEntry[],

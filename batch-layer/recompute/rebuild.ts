@@ -14,17 +14,19 @@ import { stateHash } from "../versions/state-hash.ts";
 import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 
 /**
- * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the settlements have
- * added up.
+ * A rebuild computes the states of `[start, cut)` from the whole archive, and compares them with those that the
+ * settlements have added up.
  *
- *   pinVersion     the newest version, with the hash of its state, before grace can take its files
- *   planParts      the archive in parts
- *   rebuildPart    the states of each, in parallel, in a folder of this run's own
- *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed in the meantime comes from
- *                  the archive
+ *   pinVersion     notes the newest version and the hash of its state, before its files can be deleted
+ *   planParts      divides the archive into parts
+ *   rebuildPart    computes the states of each part, in parallel, in a folder of this run
+ *   finishRebuild  hashes their merge, and publishes it with the newest cut; events that were refreshed in the meantime
+ *                  come from the archive
  */
 
-/** A version and what identifies its state: null when its files are damaged, and a rebuild is what restores them. */
+/**
+ * A version and the hash of its state. The hash is null if the version's files are damaged; a rebuild restores them.
+ */
 export interface PinnedVersion {
   readonly hash: string | null;
   readonly version: number;
@@ -34,7 +36,7 @@ export interface PinnedVersion {
   readonly ledger: Ledger;
 }
 
-/** The newest version and the hash of its state, if that can be read. */
+/** Returns the newest version and the hash of its state, if the state can be read. */
 export async function pinVersion(
   stores: BatchStores,
   { view, generation }: ViewTarget,
@@ -66,10 +68,10 @@ export async function planParts(
   return planRebuild(entries, start, cut, partRecords);
 }
 
-/** A part's states and ledger; the file lies in the run's own folder. */
+/** The states and the ledger of a part; the file is in the run's own folder. */
 export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
 
-/** Builds one part, in the folder of the run. */
+/** Builds one part in the folder of the run. */
 export async function rebuildPart(
   stores: BatchStores,
   target: ViewTarget,
@@ -98,20 +100,20 @@ async function build(
 }
 
 export interface RebuildResult {
-  /** The version that was published. */
+  /** The published version. */
   readonly version: number;
   /** The version that it was compared with, at this version's cut. */
   readonly compared: number;
   readonly cut: Cut;
-  /** Whether state and ledger are those that the refreshes had added up. */
+  /** Whether state and ledger are the same as those that the refreshes added up. */
   readonly equal: boolean;
   readonly rows: number;
   readonly hash: string;
-  /** Null when that state was damaged. */
+  /** Null if that state was damaged. */
   readonly comparedHash: string | null;
 }
 
-/** What a run has built, and what it is compared with. */
+/** The parts that a run has built, and the version that they are compared with. */
 export interface BuiltParts {
   readonly pinned: PinnedVersion;
   readonly parts: readonly BuiltPart[];
@@ -156,8 +158,8 @@ export async function finishRebuild(
 }
 
 /**
- * Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation continues at a
- * time.
+ * Deletes the parts of a run, and those of ended runs that did not delete theirs: only one rebuild of a generation runs
+ * at a time.
  */
 export async function clearRebuilds({ data }: BatchStores, generation: Generation): Promise<void> {
   for (const run of await data.list(join("views", generation, "rebuilds"))) {

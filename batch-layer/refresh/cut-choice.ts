@@ -5,26 +5,26 @@ import { type ChainState, tilesOf } from "../../store/redis/chain-state.ts";
 export interface CutSituation {
   /** The newest manifest's cut, C. */
   readonly cut: Cut;
-  /** What sealing the open segment answered; null without a chain. */
+  /** The result of sealing the open segment; null if there is no chain. */
   readonly sealed: Cut | null;
   readonly chain: ChainState | null;
   /** The log's last stable offsets. */
   readonly stable: Cut;
-  /** Whether the speed layer has been given its time. */
+  /** Whether the time for the speed layer is over. */
   readonly waited: boolean;
 }
 
 /**
- * The next cut B, and who gave it; or to wait for the speed layer; or that there is nothing to publish; or that the log
- * lost what C had.
+ * One of: the next cut B, and its source; wait for the speed layer; there is nothing to publish; the log lost records
+ * below C.
  */
 export type CutChoice =
   | { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" | "archive" }
   | { readonly kind: "wait" | "nothing" | "truncated" };
 
 /**
- * Step 2 of a settlement (docs/internals/settlement.md): where the speed layer has got to, or the log's end when it has
- * no healthy chain or does not move.
+ * Step 2 of a settlement (docs/internals/settlement.md): chooses the next cut. It is the end of the speed layer's
+ * chain, or the end of the log if there is no healthy chain or the chain does not move.
  */
 export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {
   const healthy = sealed !== null && cutReached(sealed, cut) && chain !== null && tilesOf(cut, chain).ok;
@@ -35,8 +35,8 @@ export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation):
 }
 
 /**
- * The next cut when the newest one, C, lies below an accepted continuation of the log: where the archive ends, because
- * the log below the continuation is not what was archived. Null when it does not.
+ * Returns the next cut if the newest one, C, is below an accepted continuation of the log: the end of the archive,
+ * because the log below the continuation is not what was archived. Returns null otherwise.
  */
 export function cutByArchive(cut: Cut, tails: ReadonlyMap<number, ArchiveTail>): Cut | null {
   if (!belowContinuation(cut, tails)) return null;

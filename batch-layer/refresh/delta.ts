@@ -10,9 +10,9 @@ import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { writeStates } from "../versions/state-file.ts";
 import type { StatePlace } from "../versions/state-index.ts";
 
-/** The states of a span, built from the archive. */
+/** The states of a span, computed from the archive. */
 export interface Delta {
-  /** Null when the view counted nothing. */
+  /** Null if the view counted nothing. */
   readonly file: StateFile | null;
   readonly ledgers: ReadonlyMap<number, Ledger>;
   readonly entries: ReadonlyMap<number, EntryCounts>;
@@ -22,7 +22,9 @@ export interface DeltaSpan extends Span {
   readonly topicId: string;
 }
 
-/** Step 4 of a settlement (docs/internals/settlement.md): the states of `[from, to)` in a new file in `folder`. */
+/**
+ * Step 4 of a settlement (docs/internals/settlement.md): writes the states of `[from, to)` to a new file in `folder`.
+ */
 export async function writeDelta(
   stores: BatchStores,
   target: ViewTarget,
@@ -38,7 +40,7 @@ export async function writeDelta(
   );
 }
 
-/** The same of events that were read already. */
+/** As `writeDelta`, from events that were already read. */
 export async function deltaOf(
   stores: BatchStores,
   duck: Duck,

@@ -5,9 +5,9 @@ import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
 import type { LiveStateDiffers } from "./ledger-check.ts";
 
-/** This many refreshes in a row find the same span different before the live state is dropped. */
+/** The live state is dropped when this many refreshes in a row find the same span different. */
 const FAILURES = 3;
-/** When it differs again sooner than this, reading again does not help. */
+/** If it differs again within this time, reading it again does not help. */
 const AGAIN_AFTER_MS = 3_600_000;
 
 export interface DifferingSpan {
@@ -17,15 +17,15 @@ export interface DifferingSpan {
 }
 
 export interface Healing {
-  /** What the refresh fails with. */
+  /** The error that the refresh fails with. */
   readonly error: TidelineError;
   readonly dropped: boolean;
 }
 
 /**
- * Called by a refresh whose span the speed layer counted otherwise than the archive. The third time in a row it drops
- * the view's live state, which the speed layer then reads again from the batch cut: all of it follows from the log. Not
- * more often than once an hour; a difference that comes back sooner is left to people.
+ * Called by a refresh whose span was counted differently by the speed layer and the archive. The third time in a row,
+ * drops the view's live state. The speed layer then reads the log again from the batch cut. Drops at most once an hour:
+ * a difference that comes back sooner needs a person.
  */
 export async function healLive(
   { data }: Pick<BatchStores, "data">,
@@ -48,7 +48,7 @@ export async function healLive(
     );
     return { error, dropped: false };
   }
-  // The note comes second: without it, a process that is killed here drops the state once more.
+  // The note is written second. If a process is killed between the two, the state is dropped once more.
   await chain.drop();
   await resets.note(generation, { ...span, message: found.message, atMs: nowMs });
   const error = new TidelineError(

@@ -6,21 +6,21 @@ type Ledgers = ReadonlyMap<number, Ledger>;
 
 export interface Readings {
   readonly view: string;
-  /** What the view made of the archive. */
+  /** The view's ledgers of the archived events. */
   readonly archive: Ledgers;
-  /** What the archive's entries say, where they cover exactly the span. */
+  /** The counts in the archive's entries, for partitions whose entries cover exactly the span. */
   readonly entries: ReadonlyMap<number, EntryCounts>;
-  /** What the speed layer counted; null when no closed segments tile the span. */
+  /** The speed layer's ledgers; null if no closed segments tile the span. */
   readonly segments: Ledgers | null;
 }
 
-/** LEDGER_UNBALANCED between the archive and the speed layer: the live state can be dropped and read again. */
+/** LEDGER_UNBALANCED between the archive and the speed layer. The live state can be dropped and read again. */
 export class LiveStateDiffers extends TidelineError {}
 
 /**
- * Invariant 11, step 5 of a settlement (docs/internals/settlement.md): the ledgers add up, and two independent readings
- * of the log agree. Throws LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's
- * reading differs from it.
+ * Invariant 11, step 5 of a settlement (docs/internals/settlement.md): checks that the ledgers add up, and that two
+ * independent readings of the log agree. Throws LEDGER_UNBALANCED; as LiveStateDiffers if the archive is consistent and
+ * only the speed layer's reading differs.
  */
 export function requireBalance({ view, archive, entries, segments }: Readings): void {
   for (const partition of new Set([...archive.keys(), ...entries.keys(), ...(segments?.keys() ?? [])])) {

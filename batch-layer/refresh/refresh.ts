@@ -26,9 +26,9 @@ import { segmentLedgers } from "./segment-ledgers.ts";
  */
 
 /**
- * Step 5 of a settlement (docs/internals/settlement.md): throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no
- * longer the one that the chain was built from: the archive may then have other records of the span than the chain. V
- * stays. Returns whether the speed layer's reading was there to compare with.
+ * Step 5 of a settlement (docs/internals/settlement.md). Throws LEDGER_UNBALANCED. Throws LOG_TRUNCATED when the log is
+ * no longer the one that the chain was built from, because the archive may then have other records of the span than the
+ * chain. Version V stays. Returns whether there was a ledger of the speed layer to compare with.
  */
 export async function checkDelta(
   stores: Pick<BatchStores, "archive" | "log">,
@@ -43,7 +43,7 @@ export async function checkDelta(
 }
 
 export interface DeltaPublication {
-  /** V: the version that the delta was built on, and its cut. */
+  /** V, the version that the delta was built on, and its cut. */
   readonly version: number;
   readonly from: Cut;
   readonly to: Cut;
@@ -52,15 +52,15 @@ export interface DeltaPublication {
   readonly createdBy: string;
 }
 
-/** How many versions that only replace files may come between a delta's base and the delta. */
+/** How many versions that only replace files may be published between a delta's base and the delta. */
 export const REPLACED_BETWEEN = 8;
 
 /**
- * Step 6 of a settlement (docs/internals/settlement.md): V+1 = V and the delta. Where another writer has published V+1
- * with the cut of V, it has only replaced files: the delta goes on top of that. Returns the version that has it; null,
- * and the delta's file is deleted, when another writer has moved the cut. Null also when the data directory was
- * restored since the delta was begun: then V is not there any more, or another version has its number, or the delta's
- * file is gone, or the restored archive ends before the delta.
+ * Step 6 of a settlement (docs/internals/settlement.md): publishes V+1, which is V and the delta. If another writer has
+ * published V+1 with the cut of V, it has only replaced files, and the delta is added to that version. Returns the
+ * version with the delta. Returns null and deletes the delta's file when another writer has moved the cut. The same
+ * happens when the data directory was restored since the delta was begun: V is gone, or another version has its number,
+ * or the delta's file is gone, or the restored archive ends before the delta.
  */
 export async function publishDelta(
   stores: BatchStores,
@@ -85,14 +85,14 @@ export async function publishDelta(
   return published(stores, target, delta);
 }
 
-/** Whether the version after `previous` can be the first to name a file, which is there. */
+/** Whether the file exists, and the version after `previous` may be the first to name it. */
 async function canName({ data }: BatchStores, previous: Manifest, { file }: StateFile): Promise<boolean> {
   return (lastVersionOf(file) ?? 0) > previous.version && (await data.has(file));
 }
 
 /**
- * The version in which an earlier attempt of this run has published a delta. Null when none has; the delta's file is
- * deleted then.
+ * Returns the version in which an earlier attempt of this run published the delta. Returns null if there is none, and
+ * then deletes the delta's file.
  */
 async function published(
   { manifests, data }: BatchStores,
@@ -112,7 +112,7 @@ async function published(
   return null;
 }
 
-/** Whether the archive reaches `to` where that lies after `from`. One that was restored since may not. */
+/** Whether the archive reaches `to` in all partitions in which `to` is after `from`. A restored archive may not. */
 async function reachesTo(
   { archive }: BatchStores,
   topic: string,
@@ -126,9 +126,10 @@ async function reachesTo(
 }
 
 /**
- * Step 7 of a settlement (docs/internals/settlement.md), after every publish: pointer, trim below the versions in
- * grace, files that none of them names. A version with its predecessor's cut only moves the pointer: it is published a
- * moment after its predecessor, and a read that began before both of them is to end exactly.
+ * Step 7 of a settlement (docs/internals/settlement.md), after every publish: moves the pointer, trims segments below
+ * the versions in grace, deletes files that no such version names. For a version with its predecessor's cut only the
+ * pointer moves: it is published a moment after its predecessor, and reads that began before both still need their
+ * segments and files.
  */
 export async function finishPublish(
   stores: BatchStores,

@@ -8,10 +8,10 @@ import type { BatchStores, Watch } from "../stores.ts";
 import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
 
 export interface SealPatience {
-  /** How long the speed layer may take to move when the log continues. */
+  /** How long the speed layer may take to move if the log has more records. */
   readonly waitMs: number;
   readonly pollMs: number;
-  /** How long Redis may take to answer before the chain counts as lost. */
+  /** If Redis does not answer within this time, the chain counts as lost. */
   readonly redisMs: number;
 }
 
@@ -28,8 +28,8 @@ export interface Sealing {
 
 /**
  * Steps 1 and 2 of a settlement (docs/internals/settlement.md): seals the open segment under the next version's number
- * and chooses the next cut; null when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one
- * that the archive or the chain was built from.
+ * and chooses the next cut. Returns null if there is nothing to publish. Throws LOG_TRUNCATED when the log is not the
+ * one that the archive or the chain was built from.
  */
 export async function sealCut(
   stores: Pick<BatchStores, "log" | "archive">,
@@ -49,7 +49,7 @@ export async function sealCut(
       chain: await chain.load(),
     }));
     const { stable: readable, leaderless } = await log.readableBounds(topic);
-    // What cannot be read goes no further than it went before.
+    // A partition that cannot be read stays at the cut.
     const stable = leaderless.reduce((end, partition) => cutWith(end, partition, at(cut, partition)), readable);
     const choice = chooseCut({
       cut,

@@ -9,9 +9,9 @@ import { withinOrNull } from "../../store/time-limit.ts";
 const REDIS_MS = 5_000;
 
 /**
- * What the speed layer counted in `[from, to)`, by partition: the ledgers of the closed segments that tile exactly this
- * span. Null when there are none, for example after a reseed, when Redis has evicted one of the ledgers, or does not
- * answer: then there is no second reading to compare with.
+ * Returns the speed layer's ledgers of `[from, to)`, by partition: those of the closed segments that tile exactly this
+ * span. Returns null if there are none, for example after a reseed, if Redis has evicted a ledger, or if Redis does not
+ * answer. Then there is no second reading to compare with.
  */
 export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
   return withinOrNull(REDIS_MS, async () => {
@@ -26,15 +26,15 @@ export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<
       for (const [partition, ledger] of ledgers)
         sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
     }
-    // A segment that was trimmed or merged in between may have been read in part; and Redis may have come back as it
-    // was some time ago.
+    // A segment that was trimmed or merged in between may have been read in part. Redis may also have been restored to
+    // an earlier state.
     const after = await chain.load();
     const again = after?.nonce === before?.nonce ? segmentsOf(after, from, to) : null;
     return isDeepStrictEqual(again, run) ? sum : null;
   });
 }
 
-/** The closed segments that tile `[from, to)` exactly. */
+/** Returns the closed segments that tile `[from, to)` exactly. */
 function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): ClosedSegment[] | null {
   const closed = closedOf(chain?.segments ?? []);
   const first = closed.findIndex((segment) => cutsEqual(segment.from, from));

@@ -7,14 +7,14 @@ import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
 import type { BatchStores, Watch } from "../stores.ts";
 
-/** What is sent at once: the bound of memory. A larger record goes alone. */
+/** The most bytes that are sent at once, which bounds memory. A larger record is sent alone. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 const RECORD_BYTES = 200;
 
 /**
- * Writes the dead letters of an archived span (invariant 12). The speed layer writes them as it reads; where a cut
- * moved past records that it has not read, because it was down or Redis was lost, nobody would. A dead letter that is
- * there already is written once more, under the same id.
+ * Writes the dead letters of an archived span (invariant 12). The speed layer writes them as it reads. But if a cut
+ * passed records that it has not read, because it was down or Redis was lost, nobody else would write them. A dead
+ * letter that exists already is written again under the same id.
  */
 export async function sendUnreadDeadLetters(
   stores: BatchStores,
@@ -40,7 +40,7 @@ export async function sendUnreadDeadLetters(
   });
 }
 
-/** The rejects of some rows of the archive, in order and in bounded pieces. */
+/** Yields the rejects among some rows of the archive, in order and in bounded pieces. */
 async function* rejectedOf(duck: Duck, source: string, partition: number): AsyncGenerator<Rejected[]> {
   const sizes =
     `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER ` +

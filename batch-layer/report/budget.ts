@@ -3,8 +3,8 @@ import { TidelineError } from "../../core/errors.ts";
 import { type Budget, type BudgetLimits, type BudgetUnit, OverBudget } from "../../core/query/budget.ts";
 
 /**
- * What one report may cost: `rows` are events of the days that it compares, `cells` are groups of a dimension on a day,
- * `merges` and `items` are rows of state. At these limits it takes some minutes and 300 MB.
+ * The limits of one report: `rows` are events of the days that it compares, `cells` are groups of a dimension on a day,
+ * `merges` and `items` are rows of state. At these limits a report takes some minutes and 300 MB.
  */
 export const REPORT_LIMITS: BudgetLimits = {
   rows: 100_000_000,
@@ -15,14 +15,14 @@ export const REPORT_LIMITS: BudgetLimits = {
   sketchBytes: 0,
 };
 
-/** What of a view a part of the report shows. */
+/** The part of a report that one view's dimension makes. */
 export interface ReportPart {
   readonly view: Pick<View, "name">;
   readonly by: readonly string[];
   readonly measures: readonly string[];
 }
 
-/** Runs a part of a report; what is beyond its budget becomes REPORT_TOO_LARGE, which names what to narrow. */
+/** Runs a part of a report. If its budget is exceeded, throws REPORT_TOO_LARGE, which names what to narrow. */
 export async function withinBudget<T>(part: ReportPart, run: () => Promise<T>): Promise<T> {
   try {
     return await run();

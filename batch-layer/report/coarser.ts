@@ -7,8 +7,8 @@ import type { Duck } from "../../store/duckdb/duck.ts";
 import { type ReportPart, withinBudget } from "./budget.ts";
 
 /**
- * A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions,
- * give the same numbers.
+ * Returns a view's measures over larger cells. Measures can be merged, so any multiple of the view's grain, and any
+ * subset of its dimensions, gives the same numbers.
  */
 export function coarser(
   view: View,
@@ -27,7 +27,7 @@ export function coarser(
   };
 }
 
-/** The cells of a view over a relation of events. Throws REPORT_TOO_LARGE. */
+/** Returns the cells of a view over a relation of events. Throws REPORT_TOO_LARGE. */
 export async function cellsOver(duck: Duck, view: View, events: string, budget: Budget): Promise<Cell[]> {
   const part: ReportPart = { view, by: Object.keys(view.by), measures: Object.keys(view.measures) };
   const ofItems = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));

@@ -6,7 +6,7 @@ import { maskOf } from "../../core/secrets.ts";
 import type { BatchStores } from "../stores.ts";
 import { editionFolder, fileOfReport, newestWritten, noteDelivery, PAGE, readDelivery } from "./edition.ts";
 
-/** Where reports are mailed; nothing is mailed while a field is empty. */
+/** The mail server and addresses of reports. Nothing is mailed while a field is empty. */
 export interface MailSettings {
   /** TIDELINE_SMTP_URL, `smtp://user:password@host:port`. */
   readonly url: string;
@@ -18,7 +18,7 @@ export interface MailSettings {
 export interface Delivered {
   readonly mailed: boolean;
   readonly edition: number | null;
-  /** What happened, as a sentence's part. */
+  /** What happened, as a part of a sentence. */
   readonly how: string;
 }
 
@@ -31,11 +31,11 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it:
- * a process that is killed between the two, or two who deliver at the same time, mail twice. Both mails have the same
+ * Mails the newest edition of a day, once. The note that it was mailed is written after the mail server has taken it.
+ * So a process that is killed between the two, or two processes at the same time, mail twice. Both mails have the same
  * Message-ID, by which many mailboxes keep one.
  *
- * Throws NOT_READY when the server cannot be reached or asks to come back, MAIL_REFUSED when it does not want the mail.
+ * Throws NOT_READY when the server cannot be reached or asks to try again later, MAIL_REFUSED when it refuses the mail.
  */
 export async function deliverEdition(
   stores: Pick<BatchStores, "data">,
@@ -60,7 +60,7 @@ export async function deliverEdition(
   return { mailed: true, edition: number, how: `mailed to ${accepted} address${accepted === 1 ? "" : "es"}${but}` };
 }
 
-/** An edition of a day's report, and the id of the message that brings it. */
+/** An edition of a day's report, and the Message-ID of its mail. */
 interface MailedEdition {
   readonly date: string;
   readonly number: number;
@@ -120,8 +120,9 @@ async function send(
 type MailError = Error & { readonly responseCode?: number; readonly code?: string };
 
 /**
- * Codes from 500 on are for ever, and those from 400 on pass (RFC 5321, 4.2.1). Without a code it is an address or a
- * login that cannot be right. Without its cause: Temporal stores causes, and they are not masked.
+ * Returns the error for a failed mail. Codes from 500 on are permanent, and those from 400 on pass (RFC 5321, 4.2.1).
+ * An error without a code is a wrong address or login. The cause is left out: Temporal stores causes, and they are not
+ * masked.
  */
 function named(date: string, { responseCode = 0, code }: MailError, message: string): TidelineError {
   const isWrong = responseCode === 0 && (code === "EAUTH" || code === "EENVELOPE");

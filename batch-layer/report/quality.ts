@@ -1,12 +1,12 @@
 import type { TimeRange } from "../../core/interval.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 
-/** What became of the records of a stream that Kafka got during the day. */
+/** The counts of a stream's records that Kafka got during the day, by what became of them. */
 export interface StreamQuality {
   readonly records: number;
   readonly duplicates: number;
   readonly rejects: number;
-  /** Valid records of all; null when there are none. A duplicate is valid: it fits the contract. */
+  /** The share of valid records; null if there are no records. A duplicate is valid: it fits the contract. */
   readonly score: number | null;
   /** How often each reason for a reject occurred. */
   readonly reasons: Readonly<Record<string, number>>;
@@ -14,7 +14,7 @@ export interface StreamQuality {
 
 export const NO_RECORDS: StreamQuality = { records: 0, duplicates: 0, rejects: 0, score: null, reasons: {} };
 
-/** Counts the records of a relation of archived records whose record time lies in the day. */
+/** Counts the archived records of a relation whose record time lies in the day. */
 export async function qualityOf(duck: Duck, records: string, { fromMs, toMs }: TimeRange): Promise<StreamQuality> {
   const rows = await rowsOf(
     duck,

@@ -12,15 +12,15 @@ import { REPORT_LIMITS, spendEvents } from "./budget.ts";
 import { NO_RECORDS, qualityOf, type StreamQuality } from "./quality.ts";
 import type { ReportSource } from "./report.ts";
 
-/** What a report reads: its views by name, and the streams whose quality it tells. */
+/** The definitions that a report reads: its views by name, and the streams whose quality it shows. */
 export interface ReportTargets {
   readonly views: ReadonlyMap<string, ViewTarget>;
   readonly streams: readonly StreamTarget[];
 }
 
 /**
- * Runs `work` with the archive's events at the pin's cuts. A version of a view would be cheaper to read, but its files
- * go with the next ones; the archive's events up to a cut are the same for ever.
+ * Runs `work` with the archive's events up to the pin's cuts. A view's version would be cheaper to read, but its files
+ * are deleted after the next versions. The archive's events up to a cut stay the same for ever.
  */
 export async function withReportSource<T>(
   stores: BatchStores,
@@ -59,7 +59,7 @@ class PinnedSource implements ReportSource {
     return this.#target(name).view;
   }
 
-  /** Read once for all views that have the same contract. */
+  /** The events are read once for all views with the same contract. */
   async events(view: string, ranges: readonly TimeRange[]): Promise<string | null> {
     const target = this.#target(view);
     const key = `${contractOf(target)} ${JSON.stringify(ranges)}`;
@@ -117,8 +117,8 @@ export function eventsIn({ stream }: View, events: string, ranges: readonly Time
 }
 
 /**
- * What decodes a stream's records: views that were pinned at different times may have been defined over different
- * revisions of it.
+ * Returns a text that identifies how a stream's records are decoded. Views that were pinned at different times may use
+ * different revisions of the contract.
  */
 function contractOf({ topic, stream }: StreamTarget): string {
   return `${topic}/${stream.revision}`;

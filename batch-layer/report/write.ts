@@ -5,9 +5,9 @@ import { editionFolder, fileOfReport, PAGE, STAMP } from "./edition.ts";
 import type { ReportContent, ReportIdentity } from "./report.ts";
 
 /**
- * Writes an edition's files, again to the byte when they are there already, and returns their folder and names. What
- * differs from run to run is in the stamp alone, which comes last: an edition with a stamp is whole. Throws RangeError
- * for a name that no file of a report may have.
+ * Writes an edition's files and returns their folder and names. Writing again gives the same bytes, except for the
+ * stamp, which is written last: an edition with a stamp is complete. Throws RangeError for a name that a report's file
+ * may not have.
  */
 export async function writeEdition(
   { data }: Pick<BatchStores, "data">,

@@ -6,20 +6,20 @@ import type { Chain } from "../../store/redis/chain.ts";
 import { SEAL_PATIENCE, type SealPatience, sealCut } from "../refresh/seal.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 
-/** What one generation takes of a settlement: the span from its newest version's cut to its next one. */
+/** The span that a settlement adds to one generation, from its newest version's cut to its next one. */
 export interface SettlementSpan {
   readonly generation: Generation;
-  /** V, which the next version is built on. */
+  /** V, the version that the next one is built on. */
   readonly version: number;
   /** C, the cut of V. */
   readonly from: Cut;
   /** B, the next cut. */
   readonly to: Cut;
-  /** What gave B: the speed layer, the end of the log, or the end of the archive. */
+  /** The source of B: the speed layer, the end of the log, or the end of the archive. */
   readonly by: "speed" | "log" | "archive";
 }
 
-/** A generation that the settlement does without. The others continue. */
+/** A generation that the settlement leaves out. The others continue. */
 export interface SettlementFailure {
   readonly generation: Generation;
   readonly code: string;
@@ -30,7 +30,7 @@ export interface SettlementFailure {
 export interface Settler {
   readonly target: ViewTarget;
   readonly chain: Chain;
-  /** Whether it answers for its view. */
+  /** Whether it is the served generation of its view. */
   readonly served: boolean;
 }
 
@@ -40,10 +40,10 @@ export interface SealedSettlement {
 }
 
 /**
- * Steps 1 and 2 of a settlement (docs/internals/settlement.md) for all generations of a stream: their newest versions,
- * and their next cuts. Those that are not served are sealed before those that are, so that two generations of a view
- * can be compared at the cut of the served one. All seals share one deadline. What keeps one generation from its cut is
- * returned; an error that another attempt may cure is thrown.
+ * Steps 1 and 2 of a settlement (docs/internals/settlement.md) for all generations of a stream. Returns their newest
+ * versions and next cuts. Generations that are not served are sealed first, so that two generations of a view can be
+ * compared at the cut of the served one. All seals share one deadline. Returns the errors that keep single generations
+ * from a cut; throws an error that another attempt may cure.
  */
 export async function sealAll(
   stores: BatchStores,
@@ -75,13 +75,13 @@ export async function sealAll(
   return { spans: found.filter((one) => "to" in one), failures: found.filter((one) => "code" in one) };
 }
 
-/** A failure as data. */
+/** Returns an error as data. */
 export function failureOf(generation: Generation, error: unknown): SettlementFailure {
   if (isTidelineError(error)) {
     const { code, message, hint } = error;
     return { generation, code, message, hint };
   }
-  // Clients end their messages with a full stop, and ours have none.
+  // Errors of clients end with a full stop, and Tideline's do not.
   const message = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
   return { generation, code: "UNEXPECTED", message, hint: "Run `tideline doctor`, which checks the servers." };
 }

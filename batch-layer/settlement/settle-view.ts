@@ -19,29 +19,29 @@ export interface SettleWork {
   readonly span: SettlementSpan;
   readonly topicId: string;
   readonly createdBy: string;
-  /** The archived events that the span lies in. */
+  /** The archived events that contain the span. */
   readonly events: SharedEvents;
   readonly letters: DeadLetters;
 }
 
-/** What became of one generation's span. */
+/** The result for one generation's span. */
 export interface SettledView {
   readonly version: number;
   /** False: another writer was first. */
   readonly published: boolean;
   readonly records: number;
-  /** Whether the speed layer's ledger was there to compare with; null when an earlier attempt compared. */
+  /** Whether there was a ledger of the speed layer to compare with; null if an earlier attempt compared. */
   readonly compared: boolean | null;
-  /** Whether it has enough small files for a compaction. Named as in the results of earlier releases. */
+  /** Whether it has enough small files for a compaction. The name is that of earlier releases' results. */
   readonly foldable: boolean;
   /** How many files of old versions were deleted. */
   readonly swept: number;
 }
 
 /**
- * Steps 4 to 7 of a settlement (docs/internals/settlement.md) for one generation: its states from the events of
- * `[C, B)`, the check of the ledgers, version V+1, and the pointer. Called again by the same run after it was killed,
- * it continues where it was. Throws LEDGER_UNBALANCED, and what its steps throw; nothing is published then.
+ * Steps 4 to 7 of a settlement (docs/internals/settlement.md) for one generation: computes its states from the events
+ * of `[C, B)`, checks the ledgers, publishes version V+1, and moves the pointer. If a run was killed and calls this
+ * again, it continues where it was. Throws LEDGER_UNBALANCED and the errors of its steps; nothing is published then.
  */
 export async function settleView(
   stores: BatchStores,

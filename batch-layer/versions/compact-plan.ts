@@ -3,17 +3,17 @@ import type { StateFile } from "../../core/log/documents.ts";
 export interface CompactLimits {
   /** A version with more files than this is compacted. */
   readonly files: number;
-  /** How many may be left, at most. */
+  /** The most files that may be left. */
   readonly left: number;
 }
 
 export const COMPACT_LIMITS: CompactLimits = { files: 24, left: 12 };
 
 /**
- * Which files of a version to merge into one; none while there are few. The smallest go first, and a larger one goes
- * with them only when they weigh as much as it does together. So a row is rewritten once for every doubling of the file
- * that holds it, and cost does not grow with history (O'Neil et al., "The log-structured merge-tree", 1996, for the
- * idea).
+ * Returns the files of a version to merge into one; none while there are few. The smallest files are merged first. A
+ * larger file is merged only if the smaller ones together have at least its size. So a row is rewritten once for every
+ * doubling of its file, and the cost does not grow with history. (The idea: O'Neil et al., "The log-structured
+ * merge-tree", 1996.)
  */
 export function filesToCompact(files: readonly StateFile[], limits: CompactLimits = COMPACT_LIMITS): StateFile[] {
   if (files.length <= limits.files) return [];

@@ -13,7 +13,7 @@ import { removeStates, type StatePlace } from "./state-index.ts";
 
 export interface Compaction {
   readonly version: number;
-  /** How many files were merged. Named as in the results of earlier releases. */
+  /** How many files were merged. The name is that of earlier releases' results. */
   readonly folded: number;
   readonly rows: number;
 }
@@ -22,8 +22,9 @@ export interface Compaction {
 const VERSIONS_MEANWHILE = 200;
 
 /**
- * Merges small files of the newest version into one, and publishes whatever version is the newest by then with that
- * file in their place, at its cut. Null when that is not due, or another writer has replaced one of them.
+ * Merges small files of the newest version into one. Then publishes the newest version of that moment with this file in
+ * their place, at the same cut. Returns null if no compaction is due, or if another writer has replaced one of the
+ * files.
  */
 export async function compact(
   stores: BatchStores,
@@ -35,7 +36,7 @@ export async function compact(
   const begun = await manifests.newest(generation);
   if (begun === null) return null;
   const small = filesToCompact(begun.files, limits);
-  // An earlier attempt of this run has done it, and its answer was lost.
+  // An earlier attempt of this run has done it, but its result was lost.
   const done = begun.createdBy === createdBy && isDeepStrictEqual(begun.base, begun.cut);
   if (small.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
   const last = begun.version + VERSIONS_MEANWHILE;
@@ -65,13 +66,13 @@ function names({ files }: Manifest, small: readonly StateFile[]): boolean {
   return small.every(({ file }) => held.has(file));
 }
 
-/** State files, and the view that they are of. */
+/** State files, and the view that they belong to. */
 export interface ViewFiles {
   readonly view: View;
   readonly files: readonly StateFile[];
 }
 
-/** One file that holds the merge of `files`; null when they hold nothing. Throws STATE_OVERFLOW with the cell. */
+/** Merges `files` into one file; returns null if they have no rows. Throws STATE_OVERFLOW with the cell. */
 export async function mergeStates(
   stores: BatchStores,
   duck: Duck,

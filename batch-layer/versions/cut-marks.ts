@@ -10,7 +10,7 @@ import { type BatchStores, UNWATCHED } from "../stores.ts";
 import type { MarkedCut } from "./publish.ts";
 
 /**
- * The marks of a cut that the archive has reached. A partition without a known mark is left out. Throws
+ * Returns the marks of a cut that the archive has reached. A partition without a known mark is left out. Throws
  * ARCHIVE_DAMAGED.
  */
 export async function cutMarks(
@@ -28,8 +28,9 @@ export async function cutMarks(
 }
 
 /**
- * The mark of the last archived record below a position that the archive has reached; of the log's own record where
- * that was accepted below a continuation. Null when there is none, or an earlier release archived it without its mark.
+ * Returns the mark of the last archived record below a position that the archive has reached. Below an accepted
+ * continuation, returns the mark of the log's own record. Returns null if there is none, or if an earlier release
+ * archived the record without its mark.
  */
 export async function archivedMark(
   stores: BatchStores,
@@ -47,7 +48,7 @@ export async function archivedMark(
   return tailOf([...entries.slice(0, -1), cutOff], continuation)?.mark ?? null;
 }
 
-/** The last record below `to` of an entry's file. */
+/** Returns the mark of the last record below `to` in an entry's file. */
 async function lastRecord(stores: BatchStores, entry: ArchiveEntry, to: Position): Promise<Mark | null> {
   const { file, leaderEpoch, topicId } = entry;
   if (file === null) return null;

@@ -5,8 +5,8 @@ import { mergeStates, type ViewFiles } from "./compact.ts";
 import { type StatePlace, withIndex } from "./state-index.ts";
 
 /**
- * The files of a version from those of its parts: their merge, or the only one itself under a name at `place`, where
- * it stays when the parts go. Throws ARCHIVE_DAMAGED when a part is not what was written.
+ * Returns the files of a version that was built in parts: their merge, or, if there is only one part, a link to its
+ * file at `place`, which stays when the parts are deleted. Throws ARCHIVE_DAMAGED when a part is not what was written.
  */
 export async function joinParts(
   stores: BatchStores,

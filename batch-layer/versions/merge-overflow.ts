@@ -6,12 +6,12 @@ import { cellColumns } from "../../core/state/compile.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { isOverflow } from "../../store/duckdb/duck-errors.ts";
 
-/** Of a cell's dimensions so much is shown. */
+/** The most characters of a cell's dimensions in an error. */
 const MAX_SHOWN = 200;
 
 /**
- * Runs `work`, which merges the state rows of a relation. Cells that fit 64 bits may add up to one that does not. That
- * is STATE_OVERFLOW with the view and the cell: nothing is written, and what is published stays.
+ * Runs `work`, which merges the state rows of a relation. Cells that fit 64 bits may have a sum that does not. Then
+ * throws STATE_OVERFLOW with the view and the cell; nothing is written, and the published version stays.
  */
 export async function namingOverflow<T>(duck: Duck, view: View, states: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -22,7 +22,7 @@ export async function namingOverflow<T>(duck: Duck, view: View, states: string, 
   }
 }
 
-/** The component, bucket, dimensions and sum of the first cell that leaves 64 bits; null when no sum does. */
+/** Returns the component, bucket, dimensions and sum of the first cell that leaves 64 bits; null if no sum does. */
 async function firstOverflow(duck: Duck, view: View, states: string): Promise<readonly string[] | null> {
   const summed = componentsOf(view).filter(({ merge }) => merge === "sum");
   const cell = cellColumns(view);

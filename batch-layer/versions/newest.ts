@@ -5,13 +5,11 @@ import { type Cut, cutReached } from "../../core/log/position.ts";
 import type { BatchStores } from "../stores.ts";
 import { nextManifest, publishVersion } from "./publish.ts";
 
-/**
- * Work on the newest version while refreshes go on: they publish newer ones and delete the files of older ones.
- */
+/** Work on the newest version while refreshes publish newer ones and delete the files of older ones. */
 
 const TRIES = 5;
 
-/** Throws NOT_READY before the first publish. */
+/** Returns the newest version. Throws NOT_READY before the first publish. */
 export async function newestOf(
   { manifests }: Pick<BatchStores, "manifests">,
   generation: Generation,
@@ -26,7 +24,10 @@ export async function newestOf(
   return newest;
 }
 
-/** What `work` reads from the newest version. Starts over when its files are deleted because of two refreshes. */
+/**
+ * Returns the result of `work` on the newest version. Starts again if two refreshes in between have caused its files to
+ * be deleted.
+ */
 export async function readNewest<T>(
   stores: Pick<BatchStores, "manifests">,
   generation: Generation,
@@ -45,8 +46,8 @@ export async function readNewest<T>(
 }
 
 /**
- * What was computed up to `reached` can only be added to a version that goes as far. Throws NOT_READY when the newest
- * one does not: the data directory was restored since the work was begun, and refreshes have to catch up first.
+ * Throws NOT_READY if the newest version does not reach `reached`, so that results up to there cannot be added to it.
+ * This happens when the data directory was restored since the work began. Refreshes have to catch up first.
  */
 export function requireCutReached({ generation, version, cut }: Manifest, reached: Cut): void {
   if (cutReached(cut, reached)) return;
@@ -58,8 +59,8 @@ export function requireCutReached({ generation, version, cut }: Manifest, reache
 }
 
 /**
- * Publishes what `make` puts in the place of the newest version, at that version's cut. Calls `make` again when another
- * version was published before this one. Throws NOT_READY when that happens again and again.
+ * Publishes the result of `make` in place of the newest version, at the same cut. Calls `make` again when another
+ * version was published first. Throws NOT_READY when that happens again and again.
  */
 export async function replaceNewest(
   stores: BatchStores,
@@ -73,7 +74,7 @@ export async function replaceNewest(
       const manifest = nextManifest(newest, { ...(await make(newest)), createdBy });
       if (await publishVersion(stores, manifest)) return manifest;
     } catch (error) {
-      // Another writer took the version, and its sweep may have taken the files.
+      // Another writer has published the version, and its sweep may have deleted the files.
       if ((await newestOf(stores, generation)).version === newest.version) throw error;
     }
   }

@@ -9,27 +9,27 @@ import type { BatchStores } from "../stores.ts";
 import { removeStates } from "./state-index.ts";
 
 const REDIS_MS = 5_000;
-/** Readers of a version have so long, at least, after it was replaced. */
+/** How long at least readers may use a version after it was replaced. */
 const READERS_MS = 15_000;
 
 /**
- * The name of a state file begins with the last version that may be the first to name it, so that it shows when nobody
- * can publish it any more.
+ * Returns the first part of a state file's name: the last version that may be the first to name the file. Once that
+ * version is taken, nobody can publish the file any more, so it can be deleted.
  */
 export function versionPrefix(version: number): string {
   return String(version).padStart(9, "0");
 }
 
-/** The last version that may be the first to name a state file; null for a file that is named otherwise. */
+/** Returns the version in a state file's name (see `versionPrefix`); null if the name has none. */
 export function lastVersionOf(file: string): number | null {
   const name = file.slice(file.lastIndexOf("/") + 1);
   return /^\d{9}-/.test(name) ? Number(name.slice(0, 9)) : null;
 }
 
 /**
- * Step 6 of a settlement (docs/internals/settlement.md): creates a manifest exclusively. Lost the race: deletes the
- * files that only this one names. True: the version that stands is this one, made by this call or by an earlier attempt
- * of the same run whose answer was lost.
+ * Step 6 of a settlement (docs/internals/settlement.md): creates a manifest exclusively. Returns true if this manifest
+ * is the published one, created by this call or by an earlier attempt of the same run whose result was lost. Otherwise
+ * deletes the files that only this manifest names, and returns false.
  */
 export async function publishVersion(stores: BatchStores, manifest: Manifest): Promise<boolean> {
   if (await stands(stores, manifest)) return true;
@@ -41,18 +41,18 @@ export async function publishVersion(stores: BatchStores, manifest: Manifest): P
   return false;
 }
 
-/** Creates a manifest exclusively; true when it is the version that stands. Deletes nothing when it is not. */
+/** Creates a manifest exclusively. Returns whether it is the published one. Deletes nothing if it is not. */
 export async function stands({ manifests }: BatchStores, manifest: Manifest): Promise<boolean> {
   if (await manifests.create(manifest)) return true;
   const winner = await manifests.version(manifest.generation, manifest.version);
-  // Marks of one cut may state different epochs, of archive files before and after they were merged.
+  // The marks of one cut may have different epochs, before and after archive files were merged.
   const essence = (one: Manifest) => ({ ...one, createdAtMs: 0, marks: undefined });
   return winner !== null && isDeepStrictEqual(essence(winner), essence(manifest));
 }
 
 /**
- * Step 7 of a settlement (docs/internals/settlement.md), in Redis: the pointer moves to `version`, and segments below
- * `cut` go (none when it is null). False when Redis did not answer: the next publish makes up for it.
+ * Step 7 of a settlement (docs/internals/settlement.md), in Redis: moves the pointer to `version`, and deletes segments
+ * below `cut` (none if it is null). Returns false if Redis did not answer: the next publish does it then.
  */
 export async function announce(chain: Chain, version: number, cut: Cut | null): Promise<boolean> {
   const done = await withinOrNull(REDIS_MS, async () => {
@@ -65,9 +65,9 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 
 /**
  * Step 7 of a settlement (docs/internals/settlement.md), on disk: deletes state files and indexes that neither the
- * newest version nor one in grace names. Files of attempts that were killed go too, once their version is taken; those
- * written for a version to come stay. Manifests go when they are so old that they only take room. Returns how many
- * state files it deleted.
+ * newest version nor one in grace names. Files of killed attempts are deleted once their version is taken; files for a
+ * later version stay. Deletes manifests that are so old that they only take space. Returns how many state files it
+ * deleted.
  */
 export async function sweepStates(stores: BatchStores, generation: Generation): Promise<number> {
   const { manifests, data } = stores;
@@ -89,9 +89,9 @@ export async function sweepStates(stores: BatchStores, generation: Generation): 
 }
 
 /**
- * The versions before `manifest` that somebody may still be reading, the newest first: the one before it, and those
- * that were replaced less than the time for readers ago. A version with its predecessor's cut only replaced files, and
- * may be a moment old: its predecessor counts as the one before.
+ * Returns the versions before `manifest` that may still be read, the newest first: the one before it, and those that
+ * were replaced less than the readers' time ago. A version with its predecessor's cut only replaced files and may be a
+ * moment old, so its predecessor is returned too.
  */
 export async function versionsInGrace(
   { manifests, readersMs = READERS_MS }: Pick<BatchStores, "manifests" | "readersMs">,
@@ -105,19 +105,22 @@ export async function versionsInGrace(
     if (earlier === null) break;
     held.push(earlier);
     const ageMs = Date.now() - earlier.createdAtMs;
-    // A version of the future is of a clock that was set: its age says nothing.
+    // A version with a time in the future was made before a clock was set back: its age means nothing.
     isOld = !isDeepStrictEqual(earlier.base, earlier.cut) && (ageMs >= readersMs || ageMs < 0);
   }
   return held;
 }
 
-/** A cut, and by partition the last record below it where that is known. */
+/** A cut, and for each partition the last record below it, if that is known. */
 export interface MarkedCut {
   readonly cut: Cut;
   readonly marks: NonNullable<Manifest["marks"]>;
 }
 
-/** The manifest after `previous` with these files; cut and marks are those of `previous` unless the cut has moved. */
+/**
+ * Returns the manifest after `previous` with these files. Cut and marks are those of `previous` unless the cut has
+ * moved.
+ */
 export function nextManifest(
   previous: Manifest,
   next: Pick<Manifest, "files" | "ledger" | "createdBy"> & { moved?: MarkedCut },

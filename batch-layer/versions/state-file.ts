@@ -8,15 +8,16 @@ import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
 import { type StatePlace, withIndex } from "./state-index.ts";
 
-/** State rows that are to be written, and the view that they are of. */
+/** State rows to write, and the view that they belong to. */
 export interface StateRows {
   readonly view: View;
   readonly select: string;
 }
 
 /**
- * Writes state rows to a fresh Parquet file at `place`, in the order that readers choose by, and checks it; and the
- * index of its table. Null when there are none. The files are not part of anything until a manifest names them.
+ * Writes state rows to a new Parquet file at `place`, sorted so that readers can skip row groups, and checks it. For a
+ * table also writes its index. Returns null if there are no rows. The files belong to nothing until a manifest names
+ * them.
  */
 export async function writeStates(
   stores: BatchStores,
@@ -49,14 +50,17 @@ export async function writeStates(
   return null;
 }
 
-/** Questions of a view are about times; those of a table about keys, of which a shard has many. */
+/**
+ * Returns the order of the rows. Queries of a view choose times; those of a table choose keys, and a shard has many
+ * keys.
+ */
 function orderOf(view: View): string {
   return view.table === null ? "bucket" : cellColumns(view).join(", ");
 }
 
 /**
- * A question for one key reads a row group: not the largest ones, but not small ones either, because DuckDB looks at
- * the statistics of each, which takes as long as to read some hundred rows.
+ * Returns the size of row groups. A query for one key reads a whole row group, so they must not be large. They must not
+ * be small either: DuckDB looks at the statistics of each, which takes as long as reading some hundred rows.
  */
 function rowGroups({ table }: View): string {
   return table === null ? "" : ", ROW_GROUP_SIZE 32768";

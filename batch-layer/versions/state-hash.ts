@@ -14,8 +14,8 @@ export interface StateHash {
 }
 
 /**
- * What "identical state" means: the hash over the sorted rows of the merge of `files`. Streamed, so that memory does
- * not grow with the state.
+ * Returns the hash over the sorted rows of the merge of `files`. Two states are identical if their hashes are. Rows are
+ * streamed, so that memory does not grow with the state.
  */
 export async function stateHash(
   stores: BatchStores,
@@ -29,17 +29,17 @@ export async function stateHash(
 /** The hash of no rows at all. */
 export const NO_STATE: StateHash = { hash: createHash("sha256").digest("hex"), rows: 0 };
 
-/** Which rows of a state are hashed, and by which parts. */
+/** The rows of a state to hash, and how to divide them into parts. */
 export interface HashedParts {
   readonly view: View;
   readonly files: readonly StateFile[];
   /** A condition in SQL. */
   readonly where: string;
-  /** The part that a bucket belongs to. */
+  /** Returns the part that a bucket belongs to. */
   partOf(bucketMs: number): string;
 }
 
-/** The same for parts of the state, by part. */
+/** Returns the hashes of the parts of a state, by part. */
 export async function stateHashes(
   stores: BatchStores,
   { view, files, where, partOf }: HashedParts,
@@ -67,7 +67,7 @@ export async function stateHashes(
       chunk = await result.fetchChunk()
     ) {
       const [lines, buckets] = [chunk.getColumnValues(0), chunk.getColumnValues(1)];
-      // A bucket's rows follow each other, and one text of many lines costs less than many texts.
+      // The rows of a bucket follow each other, and hashing one text of many lines costs less than many texts.
       for (let from = 0, to = 0; from < lines.length; from = to) {
         while (to < lines.length && buckets[to] === buckets[from]) to += 1;
         const name = partOf(Number(buckets[from]));

@@ -8,15 +8,16 @@ import type { DataDirectory } from "../../store/files/files.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
 
-/** Where a state file is written, and how its name begins. */
+/** The folder of a state file, and the prefix of its name. */
 export interface StatePlace {
   readonly folder: string;
   readonly prefix: string;
 }
 
 /**
- * A state file with an index of the columns that its table declares. As it is when there are none, and outside of the
- * folder whose files manifests name. Throws what DuckDB throws; no index is left then.
+ * Returns a state file with an index of the columns that its table declares. Returns the file as it is if there are no
+ * such columns, or if the file is outside of the folder whose files manifests name. Throws DuckDB's errors; no index is
+ * left then.
  */
 export async function withIndex(
   stores: BatchStores,
