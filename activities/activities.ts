@@ -9,7 +9,7 @@ import { retentionActivities } from "./retention-activities.ts";
 import { settleActivities } from "./settle-activities.ts";
 import { versionActivities } from "./version-activities.ts";
 
-/** The long activities, which nobody waits for by the second. */
+/** The long activities. Nobody waits for them by the second. */
 const LONG = [
   "planCompaction",
   "mergeEntries",
@@ -30,8 +30,8 @@ const LONG = [
 type Long = (typeof LONG)[number];
 
 /**
- * The activities of the worker's own queue: all but the long ones. Each can run twice, at the same time, and be killed
- * anywhere (invariant 13): what makes that so lies in batch-layer/.
+ * Returns the activities of the worker's own queue: all but the long ones. Each can run twice, at the same time, and be
+ * killed anywhere (invariant 13). batch-layer/ sees to that.
  */
 export function createActivities(deps: ActivityDeps): Activities {
   const own: Partial<EveryActivity> = everyActivity(deps);
@@ -39,7 +39,10 @@ export function createActivities(deps: ActivityDeps): Activities {
   return own as Activities;
 }
 
-/** The activities of the queue of the background process (`inBackground`): the long ones, and what goes with them. */
+/**
+ * Returns the activities of the background process's queue (`inBackground`): the long ones, and short ones of the same
+ * workflows.
+ */
 export function createBackgroundActivities(deps: ActivityDeps): BackgroundActivities {
   const every = everyActivity(deps);
   const long = Object.fromEntries(LONG.map((name) => [name, every[name]])) as Pick<EveryActivity, Long>;

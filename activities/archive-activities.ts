@@ -21,7 +21,7 @@ export type ArchivePlanJson = Omit<ArchivePlan, "archived" | "target"> & {
 
 export interface ArchivePlanInput {
   readonly stream: string;
-  /** Null: as far as data is committed. */
+  /** Null: up to the end of committed data. */
   readonly target: CutJson | null;
 }
 
@@ -31,7 +31,7 @@ export interface ArchiveChunkInput {
   readonly chunk: ArchiveChunk;
 }
 
-/** Archives a chunk, and tells metrics and log. */
+/** Archives a chunk, and reports that to metrics and log. */
 export async function archiveOne(
   deps: ActivityDeps,
   { stream, topicId, chunk }: ArchiveChunkInput,
@@ -63,7 +63,7 @@ export function archiveActivities(deps: ActivityDeps) {
     planCompaction: ({ stream }: { stream: string }): Promise<CompactionPlan> =>
       attempt(deps, () => planCompaction(stores, streamTarget(deps, stream))),
 
-    /** Null when it has been done already. */
+    /** Returns null if it has been done already. */
     mergeEntries: ({
       stream,
       topicId,
@@ -79,7 +79,9 @@ export function archiveActivities(deps: ActivityDeps) {
         return merged;
       }),
 
-    /** Deletes files of attempts that were killed, and of entries that were merged some time ago; returns how many. */
+    /**
+     * Deletes the files of attempts that were killed, and of entries that were merged some time ago. Returns how many.
+     */
     sweepArchive: ({ stream, topicId }: { stream: string; topicId: string }): Promise<number> =>
       attempt(deps, () => sweepArchive(stores, streamTarget(deps, stream), topicId)),
   };

@@ -2,14 +2,14 @@ import { eventData } from "../core/event-stream.ts";
 import type { JoinedProof, Proof } from "../core/proof/proof-result.ts";
 import { separated } from "../core/secrets.ts";
 
-/** What the API says to a question for a proof: the proof, or problem details as text. */
+/** The API's answer to a request for a proof: the proof, or problem details as text. */
 export type ProofReply =
   | { readonly proof: Proof | JoinedProof }
   | { readonly refused: { readonly status: number; readonly problem: string } };
 
 /**
- * Asks `GET /proof/:view`, and reports its progress: so a proof may take longer than a connection may be
- * silent. Throws what `fetch` does when nothing answers or the connection breaks.
+ * Requests `GET /proof/:view` as a stream of events and reports its progress, so that a proof may take longer than a
+ * connection may be silent. Throws the errors of `fetch` when nothing answers or the connection breaks.
  */
 export async function askProof(
   { url, apiKey }: { readonly url: URL; readonly apiKey: string | null },

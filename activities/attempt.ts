@@ -6,8 +6,8 @@ import { isTidelineError, mayPass, sentencesOf } from "../core/errors.ts";
 import type { BatchMetrics } from "./metrics.ts";
 
 /**
- * A single statement of DuckDB can take longer than a heartbeat may be late; the activity's own time limit is what ends
- * a hang.
+ * A single statement of DuckDB can take longer than a heartbeat may be late. So heartbeats come from a timer, and only
+ * the activity's own time limit ends a hang.
  */
 const BEAT_MS = 2_000;
 
@@ -17,8 +17,8 @@ export interface AttemptDeps {
 }
 
 /**
- * One attempt at an activity: heartbeats with the step's progress, gives up when the workflow does, and names what
- * failed.
+ * Runs one attempt at an activity. Sends heartbeats with the step's progress, gives up when the workflow does, and
+ * gives errors their code.
  */
 export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch: Watch) => Promise<T>): Promise<T> {
   const context = Context.current();
@@ -46,7 +46,9 @@ export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch:
   }
 }
 
-/** As Temporal is to see it: an error that another attempt cannot cure ends the run at once, under its code. */
+/**
+ * Returns an error in Temporal's form. An error that another attempt cannot cure ends the run at once, under its code.
+ */
 function failureOf(error: unknown): unknown {
   if (!isTidelineError(error)) return error;
   const { code, hint } = error;
@@ -59,7 +61,7 @@ function failureOf(error: unknown): unknown {
   });
 }
 
-/** Which run is at work, for a manifest: `settle/orders/<run id>`. */
+/** Returns the current run, in the form of a manifest's `createdBy`: `settle/orders/<run id>`. */
 export function thisRun(): { readonly run: string; readonly createdBy: string } {
   const execution = Context.current().info.workflowExecution;
   const run = execution?.runId ?? "";

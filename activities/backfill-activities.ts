@@ -17,7 +17,7 @@ import { type ActivityDeps, viewTarget } from "./deps.ts";
 export type BackfillJson = Omit<Backfill, "pin"> & { readonly pin: BackfillPinJson };
 
 export interface BackfillPlanned extends BackfillSurvey {
-  /** What the view's name meant when the run began. */
+  /** The generation that the view's name meant when the run began. */
   readonly generation: string;
   readonly stream: string;
   readonly backfill: BackfillJson;
@@ -39,7 +39,7 @@ export interface BackfillFinishInput {
 export function backfillActivities(deps: ActivityDeps) {
   const { stores } = deps;
   return {
-    /** What the backfill builds on, the interval by day, and which days are done already. */
+    /** Returns the version that the backfill is built on, the interval by day, and the days that are done already. */
     planBackfill: ({ view, from, to }: { view: string; from: string; to: string }): Promise<BackfillPlanned> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);

@@ -10,33 +10,33 @@ import { Chain } from "../store/redis/chain.ts";
 import type { TidelineRedis } from "../store/redis/redis.ts";
 import type { AttemptDeps } from "./attempt.ts";
 
-/** What activities work with. */
+/** The objects that activities use. */
 export interface ActivityDeps extends AttemptDeps {
   readonly stores: BatchStores;
   readonly redis: TidelineRedis;
   readonly deadLetters: DeadLetters;
-  /** For what only Kafka's administrators are told. */
+  /** For settings that only an administrative client of Kafka can read. */
   readonly brokers: string;
   /** Warn if Kafka is going to delete data that is still needed within this many hours. */
   readonly retentionWarnHours: number;
-  /** What the files say. */
+  /** The definitions in the files. */
   readonly definitions: Definitions;
   readonly generations: Generations;
   /** How long a generation is kept up to date after it was last served, milliseconds. */
   readonly keepGenerationsMs: number;
-  /** The system's daily report; null when it has none. */
+  /** The system's daily report; null if it has none. */
   readonly report: Report | null;
   /** Where reports are mailed. */
   readonly mail: MailSettings;
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
-  /** Where the HTTP API answers: what it serves is proven. */
+  /** The address of the HTTP API. Proofs compare what it serves. */
   readonly apiUrl: string;
   /** TIDELINE_API_KEY. */
   readonly apiKey?: string | null;
 }
 
-/** Throws STREAM_UNKNOWN. */
+/** Returns the stream with this name, and its topic. Throws STREAM_UNKNOWN. */
 export function streamTarget({ definitions, namespace }: ActivityDeps, name: string): StreamTarget {
   const stream = definitions.streams.get(name);
   if (stream === undefined)
@@ -49,7 +49,7 @@ export function streamTarget({ definitions, namespace }: ActivityDeps, name: str
 }
 
 /**
- * What a step works on: `name` is a view, which means the generation that is served, or a generation. Throws
+ * Returns the target of a step. `name` is a view, which stands for its served generation, or a generation. Throws
  * VIEW_UNKNOWN, GENERATION_UNREADABLE, and GENERATION_FROZEN for a generation that this release does not continue.
  */
 export async function viewTarget(
@@ -66,7 +66,7 @@ export async function viewTarget(
   return { view, generation, stream: view.stream, topic: topicOf(namespace, view.stream) };
 }
 
-/** How people call it: by its view's name while it is served, else by its own. */
+/** Returns the name to show for a generation: its view's name if it is served, else its own. */
 export async function shownName({ generations }: ActivityDeps, { view, generation }: ViewTarget): Promise<string> {
   return (await generations.record(view.name))?.generation === generation ? view.name : generation;
 }

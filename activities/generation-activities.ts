@@ -13,18 +13,18 @@ import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
 export type FirstVersionJson = Omit<FirstVersion, "cut"> & { readonly cut: CutJson };
 
 export interface Adoption {
-  /** Of the installation. */
+  /** The installation's namespace. */
   readonly namespace: string;
   readonly served: string;
   readonly next: string;
   readonly stream: string;
-  /** People moved the view back from `next`: it is kept ready, but not served. */
+  /** Somebody has moved the view back from `next`: it is kept ready, but not served. */
   readonly held: boolean;
-  /** This release cannot continue what is served: it does not grow, and is not compared. */
+  /** This release cannot continue the served generation: it does not grow, and is not compared. */
   readonly frozen?: boolean;
 }
 
-/** From which generation of a view to which one. */
+/** The generation that a view moves from, and the one it moves to. */
 interface Move {
   readonly view: string;
   readonly served: string;
@@ -34,7 +34,7 @@ interface Move {
 export function generationActivities(deps: ActivityDeps) {
   const { stores, generations, keepGenerationsMs } = deps;
   return {
-    /** What is to be adopted; null when the view is served as its file says. */
+    /** Returns the adoption to do; null if the view is served as its file says. */
     planAdoption: ({ view }: { view: string }): Promise<Adoption | null> =>
       attempt(deps, () => planAdoption(deps, view)),
 
@@ -44,7 +44,7 @@ export function generationActivities(deps: ActivityDeps) {
         return first === null ? null : { ...first, cut: cutToJson(first.cut) };
       }),
 
-    /** Version 1; false when another writer was first. */
+    /** Publishes version 1; returns false if another writer was first. */
     publishFirstVersion: (input: {
       generation: string;
       first: FirstVersionJson;
@@ -57,11 +57,14 @@ export function generationActivities(deps: ActivityDeps) {
         return publishFirstVersion(stores, target, { first, built: input.parts, createdBy }, watch);
       }),
 
-    /** Whether the next generation's answers are as fresh as those that are served. */
+    /** Whether the next generation's answers are as fresh as those of the served one. */
     hasCaughtUp: ({ served, next }: { served: string; next: string }): Promise<boolean> =>
       attempt(deps, () => hasCaughtUp(deps, served, next)),
 
-    /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
+    /**
+     * Compares two generations at one cut, and stores the result for `tideline views compare`. Returns null if that is
+     * not possible at this moment.
+     */
     compareGenerations: ({ served, next }: { served: string; next: string }): Promise<ComparisonJson | null> =>
       attempt(deps, async (watch) => {
         const both = { served: await viewTarget(deps, served), next: await viewTarget(deps, next) };
@@ -71,16 +74,16 @@ export function generationActivities(deps: ActivityDeps) {
         return z.encode(Comparison, comparison);
       }),
 
-    /** Serves `next` in the place of `served`; false when something else is served by now. */
+    /** Serves `next` in place of `served`; returns false if another generation is served by now. */
     moveView: (input: Move): Promise<boolean> => attempt(deps, () => moveView(deps, input)),
 
-    /** Retires generations that nobody needs any more, and deletes those that were retired some time ago. */
+    /** Retires generations that are not needed any more, and deletes those that were retired some time ago. */
     retireGenerations: (): Promise<{ retired: string[]; deleted: string[] }> =>
       attempt(deps, () => retireGenerations(deps, keepGenerationsMs, Date.now())),
   };
 }
 
-/** Finds the next generation of a view, and begins it if it has no version yet. */
+/** Finds the next generation of a view, and creates its version 0 if it has none. */
 async function planAdoption(deps: ActivityDeps, view: string): Promise<Adoption | null> {
   const { stores, generations, definitions, namespace } = deps;
   const living = await generations.living(view, definitions.views.get(view) ?? null);
@@ -100,7 +103,7 @@ async function planAdoption(deps: ActivityDeps, view: string): Promise<Adoption 
   };
 }
 
-/** Whether the tiles of `next` reach as far as `served` answers. */
+/** Whether the tiles of `next` reach the positions of `served`. */
 async function hasCaughtUp(deps: ActivityDeps, served: string, next: string): Promise<boolean> {
   const fresh = await viewTarget(deps, next);
   const reached = await servedUpTo(deps, served);
@@ -111,7 +114,7 @@ async function hasCaughtUp(deps: ActivityDeps, served: string, next: string): Pr
   return run.ok && cutReached(run.to, reached);
 }
 
-/** Not to a generation that people moved the view back from. */
+/** Does not move to a generation that somebody moved the view back from. */
 async function moveView(deps: ActivityDeps, { view, served, next }: Move): Promise<boolean> {
   const { generations, logger } = deps;
   const record = await generations.record(view);
@@ -125,7 +128,7 @@ async function moveView(deps: ActivityDeps, { view, served, next }: Move): Promi
   return moved;
 }
 
-/** Up to where the served generation answers; null when that is not known at the moment. */
+/** Returns the positions up to which the served generation answers; null if they are not known at the moment. */
 async function servedUpTo(deps: ActivityDeps, served: string): Promise<Cut | null> {
   const { generations, stores } = deps;
   if (await generations.follows(served))
@@ -134,7 +137,7 @@ async function servedUpTo(deps: ActivityDeps, served: string): Promise<Cut | nul
   return newest?.cut ?? new Map();
 }
 
-/** How long processes have to notice that a generation is retired before its state is deleted. */
+/** How long processes have to notice that a generation is retired, before its state is deleted. */
 const NOTICE_MS = 600_000;
 
 async function retireGenerations(
@@ -156,12 +159,12 @@ async function retireGenerations(
     }
   }
   if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations retired");
-  // A document that cannot be read fails the run, but only after the other views had their turn.
+  // A document that cannot be read fails the run, but only after the other views are done.
   if (damage !== null) throw damage;
   return { retired, deleted };
 }
 
-/** Lets go of the generations of one view. Throws ARCHIVE_DAMAGED when one of its documents cannot be read. */
+/** Retires and deletes generations of one view. Throws ARCHIVE_DAMAGED when one of its documents cannot be read. */
 async function retireOf(
   deps: ActivityDeps,
   view: string,
@@ -176,8 +179,8 @@ async function retireOf(
     const index = records.findLastIndex((record) => record.generation === generation);
     return index < 0 ? null : (records[index + 1]?.atMs ?? null);
   };
-  // It was built for a definition that changed again before it was served. While it is young, another worker's files
-  // may name it.
+  // An abandoned generation was built for a definition that changed again before it was served. A young one is not
+  // abandoned: another worker's files may name it.
   const isAbandoned = async (generation: string) => {
     if (generation === file?.generation || records.some((record) => record.generation === generation)) return false;
     const begun = await deps.stores.manifests.version(generation, 0);

@@ -4,8 +4,8 @@ import type { ViewTarget } from "../batch-layer/stores.ts";
 import { type ActivityDeps, chainOf, shownName } from "./deps.ts";
 
 /**
- * What a settlement of a view fails with when the speed layer counted its span otherwise; the third time in a row the
- * live state is dropped.
+ * Returns the error of a settlement whose span the speed layer counted differently. The third time in a row, the live
+ * state has been dropped.
  */
 export async function differing(
   deps: ActivityDeps,

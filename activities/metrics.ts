@@ -17,7 +17,7 @@ export interface BatchMetrics {
   readonly failing: Gauge<"kind" | "name" | "code">;
 }
 
-/** `problems` is asked at every scrape. */
+/** `problems` is called at every scrape. */
 export function batchMetrics(registry: Registry, problems: () => readonly Failure[] = () => []): BatchMetrics {
   const registers = [registry];
   return {

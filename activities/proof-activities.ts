@@ -4,14 +4,14 @@ import { askProof, type ProofReply } from "./ask-proof.ts";
 import { attempt } from "./attempt.ts";
 import type { ActivityDeps } from "./deps.ts";
 
-/** What a nightly proof found of a view. */
+/** The result of a nightly proof of one view. */
 export interface ViewProof {
   readonly view: string;
   /** Null: it could not be proven, and `problem` says why. */
   readonly equal: boolean | null;
   readonly rows: number;
   readonly mismatches: number;
-  /** The fields that are not what the log says. */
+  /** The fields whose served values differ from the log. */
   readonly fields: readonly string[];
   readonly problem: string | null;
 }
@@ -19,9 +19,7 @@ export interface ViewProof {
 export function proofActivities(deps: ActivityDeps) {
   const { definitions, generations, metrics, logger, apiUrl, apiKey = null } = deps;
   return {
-    /**
-     * Every view that is answered, but for those that another release computed: this one's SQL proves nothing of them.
-     */
+    /** Returns every served view, except those that another release computed: this release's SQL cannot prove them. */
     listProvable: (): Promise<string[]> =>
       attempt(deps, async () => {
         const living = await generations.all(definitions);
@@ -29,7 +27,7 @@ export function proofActivities(deps: ActivityDeps) {
         return provable.map(({ definition }) => definition.view.name).sort();
       }),
 
-    /** Has the API prove a view at `sample` times that are chosen at random. */
+    /** Has the API prove `sample` buckets of a view, chosen at random. */
     proveView: ({ view, sample }: { view: string; sample: number }): Promise<ViewProof> =>
       attempt(deps, async ({ signal, beat }) => {
         const url = new URL(`${apiUrl.replace(/\/$/, "")}/proof/${encodeURIComponent(view)}`);
@@ -46,7 +44,7 @@ export function proofActivities(deps: ActivityDeps) {
   };
 }
 
-/** Throws NOT_READY where another attempt may do better. */
+/** Throws NOT_READY if another attempt may succeed. */
 function viewProof(view: string, reply: ProofReply): ViewProof {
   if ("proof" in reply) {
     const proofs = proofsIn(reply.proof);

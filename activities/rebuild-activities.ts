@@ -21,7 +21,7 @@ export type PinnedVersionJson = Omit<PinnedVersion, "start" | "cut"> & {
 export type RebuildResultJson = Omit<RebuildResult, "cut"> & { readonly cut: CutJson };
 
 export interface RebuildPlan {
-  /** What the view's name meant when the run began. */
+  /** The generation that the view's name meant when the run began. */
   readonly generation: string;
   readonly pinned: PinnedVersionJson;
   readonly parts: readonly RebuildPart[];
@@ -30,7 +30,7 @@ export interface RebuildPlan {
 export function rebuildActivities(deps: ActivityDeps) {
   const { stores } = deps;
   return {
-    /** The newest version with the hash of its state, and the archive up to its cut in parts. */
+    /** Returns the newest version with the hash of its state, and the archive up to its cut in parts. */
     planRebuild: ({ view }: { view: string }): Promise<RebuildPlan> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);

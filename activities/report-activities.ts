@@ -13,36 +13,36 @@ import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";
 
 export interface EditionFound {
-  /** The edition that a run continues with; null when it has to make the next one. */
+  /** The edition to continue; null if the run has to make the next one. */
   readonly edition: number | null;
   readonly next: number;
-  /** TIDELINE_NAMESPACE, so that a run that somebody started by hand knows it. */
+  /** TIDELINE_NAMESPACE. A run that was started by hand learns it here. */
   readonly namespace: string;
-  /** The streams that a new edition is pinned at. */
+  /** The streams whose positions a new edition fixes. */
   readonly streams: readonly string[];
 }
 
 export interface EditionWanted {
   readonly date: string;
   readonly edition: number;
-  /** How far each stream is archived, and will be read. */
+  /** For each stream, the positions up to which it is archived. The report reads up to there. */
   readonly streams: Readonly<Record<string, { readonly topicId: string; readonly cut: CutJson }>>;
 }
 
 export interface ReportWritten {
   readonly edition: number;
-  /** Of the report's files, relative to the data directory. */
+  /** The folder of the report's files, relative to the data directory. */
   readonly folder: string;
   /** The names of its files, the page first. */
   readonly files: readonly string[];
-  /** What the system counts in it. */
+  /** The counts that the system's report returns. */
   readonly counts: Readonly<Record<string, number>>;
 }
 
 export function reportActivities(deps: ActivityDeps) {
   const { stores, definitions, namespace, logger, mail } = deps;
   return {
-    /** Which edition of the day's report there is to continue with. */
+    /** Finds the edition of the day's report to continue, if there is one. */
     findEdition: ({ date, fresh }: { date: string; fresh: boolean }): Promise<EditionFound> =>
       attempt(deps, async () => {
         for (const view of reportOf(deps).views) await reportTarget(deps, view);
@@ -52,7 +52,7 @@ export function reportActivities(deps: ActivityDeps) {
         return { edition, next: (newest?.number ?? 0) + 1, namespace, streams: [...definitions.streams.keys()] };
       }),
 
-    /** Fixes what an edition holds for. */
+    /** Fixes the positions and definitions of an edition. */
     pinEdition: ({ date, edition, streams }: EditionWanted): Promise<ReportPinJson> =>
       attempt(deps, async () => {
         const views: Record<string, string> = {};
@@ -94,8 +94,8 @@ export function reportActivities(deps: ActivityDeps) {
 }
 
 /**
- * What a new edition is computed with: what is served or, when this release does not compute that, what the view's file
- * says. Throws VIEW_UNKNOWN.
+ * Returns the definition for a new edition: the served one or, if this release does not compute that, the one in the
+ * view's file. Throws VIEW_UNKNOWN.
  */
 async function reportTarget(deps: ActivityDeps, view: string): Promise<ViewTarget> {
   const file = deps.definitions.views.get(view);
@@ -107,7 +107,7 @@ async function reportTarget(deps: ActivityDeps, view: string): Promise<ViewTarge
   }
 }
 
-/** The system's report. Throws BAD_REQUEST when it has none. */
+/** Returns the system's report. Throws BAD_REQUEST if it has none. */
 function reportOf({ report }: ActivityDeps): Report {
   if (report !== null) return report;
   throw new TidelineError(
@@ -117,7 +117,9 @@ function reportOf({ report }: ActivityDeps): Report {
   );
 }
 
-/** The definitions that an edition was pinned with, whatever their views' files say now. Throws as `viewTarget`. */
+/**
+ * Returns the definitions that an edition was pinned with, whatever their views' files say now. Throws as `viewTarget`.
+ */
 async function pinnedViews(deps: ActivityDeps, { views }: ReportPin): Promise<Map<string, ViewTarget>> {
   const targets = new Map<string, ViewTarget>();
   for (const view of reportOf(deps).views) targets.set(view, await viewTarget(deps, views[view] ?? view));
@@ -125,7 +127,7 @@ async function pinnedViews(deps: ActivityDeps, { views }: ReportPin): Promise<Ma
 }
 
 /**
- * Whether the views that an edition was pinned with are still known and computed alike, so that its numbers can be
+ * Whether the pinned definitions still exist and are computed in the same way, so that the edition's numbers can be
  * computed again.
  */
 async function areKnown(deps: ActivityDeps, pin: ReportPin): Promise<boolean> {

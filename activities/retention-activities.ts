@@ -4,11 +4,11 @@ import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
 
 export interface RetentionState {
-  /** Of the installation. */
+  /** The installation's namespace. */
   readonly namespace: string;
   /** Null: Kafka will delete nothing that is still needed. */
   readonly secondsLeft: number | null;
-  /** Whether less is left than `retentionWarnHours`. */
+  /** Whether less time is left than `retentionWarnHours`. */
   readonly close: boolean;
   readonly message: string;
 }
@@ -16,7 +16,7 @@ export interface RetentionState {
 export function retentionActivities(deps: ActivityDeps) {
   const { stores, brokers, namespace, definitions, metrics, logger, retentionWarnHours } = deps;
   return {
-    /** When Kafka will delete what is still needed of a stream. */
+    /** Finds out when Kafka will delete records of a stream that are still needed. */
     checkRetention: ({ stream }: { stream: string }): Promise<RetentionState> =>
       attempt(deps, async () => {
         const { topic } = streamTarget(deps, stream);

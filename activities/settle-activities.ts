@@ -25,28 +25,28 @@ import { differing } from "./live-difference.ts";
 export type SettlementSpanJson = Omit<SettlementSpan, "from" | "to"> & { readonly from: CutJson; readonly to: CutJson };
 
 export interface SettlementPlan {
-  /** Of the installation: a run that somebody started by hand learns it here. */
+  /** The installation's namespace. A run that was started by hand learns it here. */
   readonly namespace: string;
   readonly topicId: string;
   readonly spans: readonly SettlementSpanJson[];
   readonly failures: readonly NamedFailure[];
-  /** How far the archive has to go before the views are settled. */
+  /** The positions that the archive has to reach before the views are settled. */
   readonly target: CutJson;
-  /** What of that is left to archive, or the first part of it. */
+  /** The chunks that have to be archived for that, or the first of them. */
   readonly chunks: readonly ArchiveChunk[];
-  /** Views whose files say something else than what is served. */
+  /** Views whose file has another definition than the served one. */
   readonly adopt: readonly string[];
   /** When the cuts were chosen, milliseconds since 1970. */
   readonly sealedAtMs: number;
 }
 
-/** `view`: as people call it. */
+/** `view` is the name to show: the view's or the generation's. */
 export type NamedFailure = SettlementFailure & { readonly view: string };
 
 export type NamedSettled = Omit<SettledView, "swept"> & {
   readonly view: string;
   readonly generation: string;
-  /** What the view alone took, to a hundredth. */
+  /** The seconds that this view alone took, to a hundredth. */
   readonly seconds: number;
 };
 
@@ -63,7 +63,7 @@ interface PlannedChunks {
 
 export interface ArchivedChunks {
   readonly records: number;
-  /** Files that were made. */
+  /** How many files were made. */
   readonly files: number;
   /** Whether each chunk ended where it was planned to end. */
   readonly complete: boolean;
@@ -73,8 +73,8 @@ export function settleActivities(deps: ActivityDeps) {
   const { stores, metrics } = deps;
   return {
     /**
-     * The next cut of every generation that reads a stream (of those that `views` names, unless that is null), and what
-     * has to be archived for them. Makes version 0 of generations that have none.
+     * Chooses the next cut of every generation that reads a stream (only of those in `views`, unless that is null), and
+     * plans what has to be archived for them. Creates version 0 of generations that have none.
      */
     planSettlement: ({ stream, views }: { stream: string; views: readonly string[] | null }): Promise<SettlementPlan> =>
       attempt(deps, async (watch) => {
@@ -100,7 +100,7 @@ export function settleActivities(deps: ActivityDeps) {
       }),
 
     /**
-     * Archives chunks one after the other, and ends at one that does not go as far as it was planned to: the rest is to
+     * Archives chunks one after the other. A chunk that ends before its planned end ends its partition: the rest has to
      * be planned again.
      */
     archiveChunks: (input: PlannedChunks): Promise<ArchivedChunks> =>
@@ -108,7 +108,7 @@ export function settleActivities(deps: ActivityDeps) {
 
     /**
      * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A
-     * generation that fails is among the failures and keeps its version; the others continue.
+     * generation that fails is returned among the failures and keeps its version; the others continue.
      */
     settleViews: (input: {
       stream: string;
@@ -125,8 +125,8 @@ export function settleActivities(deps: ActivityDeps) {
 }
 
 /**
- * The generations that read a stream and are kept up to date, and the views of which another one is to be adopted; of
- * those that `views` names.
+ * Returns the generations that read a stream and are kept up to date, and the views that have to adopt another
+ * generation. If `views` is not null, only those that it names.
  */
 async function settlersOf(
   deps: ActivityDeps,
@@ -142,7 +142,7 @@ async function settlersOf(
     const served = part === "served";
     if (frozen || (views !== null && !views.includes(served ? view.name : generation) && !views.includes(generation)))
       continue;
-    // Another one without a version is built from the archive first, by its adoption.
+    // A generation that is not served and has no version is first built from the archive, by its adoption.
     if (!served && ((await deps.stores.manifests.newest(generation))?.version ?? 0) === 0) continue;
     const target = await viewTarget(deps, generation);
     settlers.push({ target, chain: chainOf(deps, target), served });
@@ -167,7 +167,7 @@ async function archiveChunks(
   return { records, files, complete: ended.size === 0 };
 }
 
-/** A failure that is returned as data is logged and counted as one that is thrown. */
+/** Logs and counts a failure that is returned as data, like one that is thrown. */
 async function reported(deps: ActivityDeps, failure: SettlementFailure): Promise<NamedFailure> {
   const { generation } = failure;
   const [name = generation] = generation.split(".");
@@ -202,7 +202,7 @@ class Settlement {
   async run(): Promise<SettledSpans> {
     const settled: NamedSettled[] = [];
     const failures: NamedFailure[] = [];
-    // The shortest first: a view that reads the whole archive keeps no other waiting.
+    // The shortest span comes first, so that a view that reads the whole archive delays no other.
     const spans = this.#input.spans.toSorted((a, b) => sizeOf(a) - sizeOf(b));
     const failed = async (span: SettlementSpan, error: unknown) => {
       this.#watch.signal.throwIfAborted();
@@ -226,7 +226,7 @@ class Settlement {
         else passing ??= { error };
       }
     }
-    // What was published stays published: the next attempt finds it, and tries the others again.
+    // What was published stays published: the next attempt finds it, and tries the other views again.
     if (passing !== null) throw passing.error;
     return { settled, failures };
   }
@@ -252,8 +252,8 @@ class Settlement {
   }
 
   /**
-   * Generations of one contract share what is read of the archive: all that any of them needs. One with a long span
-   * reads alone.
+   * Generations of one contract share one read of the archive, which covers all of their spans. A generation with a
+   * long span reads alone.
    */
   async #events(span: SettlementSpan, { stream, topic }: ViewTarget): Promise<SharedEvents> {
     const { stores } = this.#deps;
@@ -284,7 +284,7 @@ function sizeOf({ from, to }: SettlementSpan): number {
   return Number(positionsBetween(from, to));
 }
 
-/** How often an unexpected error of one view is tried again before it counts as that view's failure. */
+/** How often an unexpected error of one view is retried before it counts as that view's failure. */
 const VIEW_ATTEMPTS = 3;
 
 function isLastAttempt(): boolean {

@@ -3,7 +3,7 @@ import { type Compaction, compact } from "../batch-layer/versions/compact.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
 
-/** What is done for one version of a view: the steps after its publication, and the merging of its files. */
+/** The activities for single versions of a view: the steps after a publish, and compaction. */
 export function versionActivities(deps: ActivityDeps) {
   const { stores, metrics, logger } = deps;
   return {
@@ -19,7 +19,7 @@ export function versionActivities(deps: ActivityDeps) {
         logger.info({ ...label, generation: target.generation, version, seconds, ...done }, "published");
       }),
 
-    /** Merges small state files when there are many, and publishes that; null when that is not due. */
+    /** Merges small state files if there are many, and publishes the result; returns null if that is not due. */
     compact: ({ view }: { view: string }): Promise<Compaction | null> =>
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);

@@ -5,28 +5,28 @@ import { inParallel } from "./shared/parallel.ts";
 import { inBackground, label, STEP } from "./shared/run.ts";
 import { startOrJoin } from "./shared/start-or-join.ts";
 
-/** What an adoption is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
+/** The input of an adoption, also from Temporal's UI: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
 export interface AdoptViewInput {
   readonly view: string;
 }
 
 export interface AdoptViewResult {
-  /** What is served when the run ends; null when there was nothing to adopt. */
+  /** The served generation when the run ends; null if there was nothing to adopt. */
   readonly served: string | null;
   readonly moved: boolean;
   readonly comparison: ComparisonJson | null;
 }
 
 const PARTS_AT_ONCE = 2;
-/** A speed layer that does not get there in this time is looked at again by the next scheduled run. */
+/** If the speed layer does not catch up within this many tries, the next scheduled run looks again. */
 const TRIES = 60;
 const activities = proxyActivities<Activities>(STEP);
 
 /**
- * Brings a changed view into service: its new generation is built from the archive beside the one that is served,
- * follows the log until it is as fresh, is compared with it at one cut, and then takes its place by one record. A
- * served generation that is frozen (another release computed it) does not grow and is not compared: the next one takes
- * its place once it has reached its cut.
+ * Brings a changed view into service. Its new generation is built from the archive beside the served one, and follows
+ * the log until it is as fresh. Both are compared at one cut. Then one record makes the new generation the served one.
+ * If the served generation is frozen (another release computed it), it does not grow and is not compared: the next one
+ * replaces it once it has reached its cut.
  */
 export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResult> {
   label({ kind: "adopt", view });
@@ -43,7 +43,8 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   let caughtUp = false;
   for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, attempt ${attempt}`);
-    // The next one first: they are compared at the cut of the served one, and the other must not have gone past it.
+    // The next generation is settled first. They are compared at the cut of the served one, and the next one must not
+    // be beyond that cut.
     await settle(frozen ? [next] : [next, view]);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
     if (ready && !frozen)
@@ -63,7 +64,7 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   return { served: moved ? next : served, moved, comparison };
 }
 
-/** Version 1 from the archive, unless there is one. */
+/** Builds version 1 from the archive, unless it exists. */
 async function build(generation: string): Promise<void> {
   const plan = await activities.planFirstVersion.executeWithOptions({ summary: "the archive in parts" }, [
     { generation },

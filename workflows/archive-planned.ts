@@ -5,15 +5,15 @@ import { inParallel } from "./shared/parallel.ts";
 import { STEP } from "./shared/run.ts";
 
 const PARALLEL_ARCHIVES = 2;
-/** More chunks than these are archived by a run of their own, which can be as long as it takes. */
+/** More chunks than these are archived by a run of their own, which may take as long as it needs. */
 const MOST_CHUNKS = 60;
-/** One activity archives chunks until they span this many offsets. */
+/** One activity archives chunks until they cover this many offsets. */
 const ACTIVITY_OFFSETS = 200_000n;
 const { planArchive, archiveChunks } = proxyActivities<Activities>(STEP);
 
 /**
- * Archives what a settlement has planned, and returns when the archive has reached its target: how many records this
- * run archived. Of a long span that is 0: a run of its own archives it, and its result says how many.
+ * Archives what a settlement has planned; returns when the archive has reached its target. Returns how many records
+ * this run archived. For a long span that is 0: another run archives it, and has the number in its result.
  */
 export async function archivePlanned(stream: string, plan: SettlementPlan): Promise<number> {
   if (plan.chunks.length <= MOST_CHUNKS) return archiveHere(stream, plan);
@@ -32,7 +32,7 @@ async function archiveHere(stream: string, { topicId, target, chunks }: Settleme
       ]),
     );
     records += outcomes.reduce((sum, outcome) => sum + outcome.records, 0);
-    // Complete, and short of what one plan may hold: there is nothing left.
+    // All chunks were archived, and the plan was not cut short: nothing is left.
     if (outcomes.every(({ complete }) => complete) && reaches(left, target)) break;
     left = (await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [{ stream, target }]))
       .chunks;
@@ -40,13 +40,13 @@ async function archiveHere(stream: string, { topicId, target, chunks }: Settleme
   return records;
 }
 
-/** Whether the chunks of each partition that has any go up to the target. */
+/** Whether the chunks of each of their partitions reach the target. */
 function reaches(chunks: readonly ArchiveChunk[], target: Readonly<Record<string, string>>): boolean {
   const ends = new Map(chunks.map(({ partition, to }) => [partition, to]));
   return [...ends].every(([partition, to]) => target[partition] === to);
 }
 
-/** Chunks for one activity each: those of a partition stay in order and together. */
+/** Groups chunks by activity. The chunks of a partition stay in order and in one group. */
 function grouped(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
   const partitions = new Map<number, ArchiveChunk[]>();
   for (const chunk of chunks) partitions.set(chunk.partition, [...(partitions.get(chunk.partition) ?? []), chunk]);

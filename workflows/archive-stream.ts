@@ -6,9 +6,9 @@ import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 export interface ArchiveStreamInput {
   readonly stream: string;
-  /** Where to stop; absent: as far as data is committed when the run begins. */
+  /** The positions to stop at; absent: the end of committed data when the run begins. */
   readonly target?: CutJson;
-  /** What earlier parts of this run have archived: set when it continues as new. */
+  /** The result of earlier parts of this run: set when it continues as new. */
   readonly done?: ArchiveStreamResult;
 }
 
@@ -20,7 +20,7 @@ export interface ArchiveStreamResult {
 const PARTITIONS_AT_ONCE = 2;
 const { planArchive, archiveChunk, sweepArchive } = proxyActivities<Activities>(STEP);
 
-/** Archives a stream: one activity a chunk, partitions side by side, until the archive has reached the target. */
+/** Archives a stream, one chunk an activity, partitions in parallel, until the archive has reached the target. */
 export async function archiveStream({ stream, target, done }: ArchiveStreamInput): Promise<ArchiveStreamResult> {
   label({ kind: "archive", stream });
   let { records, chunks } = done ?? { records: 0, chunks: 0 };
@@ -51,7 +51,7 @@ export async function archiveStream({ stream, target, done }: ArchiveStreamInput
         records += outcome.records;
         if (outcome.won) chunks += 1;
         tell();
-        // It ended elsewhere than planned (early, or another archiver was first): the rest is planned again.
+        // The chunk ended early, or another archiver was first: the rest has to be planned again.
         if (outcome.to !== chunk.to) return;
       }
     });

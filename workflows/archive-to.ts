@@ -8,9 +8,9 @@ import { startOrJoin } from "./shared/start-or-join.ts";
 const { planArchive } = proxyActivities<Activities>(STEP);
 
 /**
- * Returns when a stream is archived up to `target`. The archive is one piece of work however many wait for it; a run
- * that finds it running looks again a second later. After a long outage that piece of work runs out of its time, and
- * the next one continues after the chunks that are done.
+ * Returns when a stream is archived up to `target`. Only one run archives a stream, however many others wait for it:
+ * they look again a second later. After a long outage that run may reach its time limit. The next one continues after
+ * the chunks that are done.
  */
 export async function archiveTo(stream: string, namespace: string, target: CutJson): Promise<void> {
   for (;;) {

@@ -15,20 +15,20 @@ import { inParallel } from "./shared/parallel.ts";
 import { inBackground, label, runStartedMs, STEP, secondsSince, stepFailure } from "./shared/run.ts";
 
 /**
- * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to":
- * "2026-01-31" }`, under the id `backfill/revenue/2026-01-01..2026-01-31` (with `<namespace>/` before it in an
- * installation that has one), so that it runs once at a time. Started again after it was terminated or cancelled, it
- * continues where it was.
+ * The input of a backfill, also from Temporal's UI: `{ "view": "revenue", "from": "2026-01-01", "to": "2026-01-31" }`,
+ * under the id `backfill/revenue/2026-01-01..2026-01-31` (with `<namespace>/` before it in an installation that has
+ * one), so that it runs only once at a time. If it was terminated or cancelled and is started again, it continues where
+ * it was.
  */
 export interface BackfillViewInput {
   readonly view: string;
   /** A UTC date, or an instant. */
   readonly from: string;
-  /** A UTC date, which is included, or an instant, which is not. */
+  /** A UTC date, which is included, or an instant, which is excluded. */
   readonly to: string;
   /** How many days are built at once, 1 to 16. */
   readonly parallel?: number;
-  /** Publish also when nothing differs. */
+  /** Publish even if nothing differs. */
   readonly force?: boolean;
   /** When the first part of this run began, epoch milliseconds: set when it continues as new. */
   readonly sinceMs?: number;
@@ -36,26 +36,29 @@ export interface BackfillViewInput {
   readonly failed?: readonly FailedDay[];
 }
 
-/** A day that could not be recomputed; the version holds what it held before. */
+/** A day that could not be recomputed. The version keeps what it had for that day. */
 export interface FailedDay {
   readonly day: string;
-  /** Of `ErrorCode`, TIMED_OUT or UNEXPECTED. */
+  /** A code of `ErrorCode`, TIMED_OUT or UNEXPECTED. */
   readonly code: string;
   readonly message: string;
 }
 
 export interface BackfillViewResult extends BackfillResult {
-  /** Days without anything to recompute or to replace. */
+  /** How many days have nothing to recompute or to replace. */
   readonly skipped: number;
-  /** Days that failed, by day: the same input tries these alone again. Absent in results of earlier releases. */
+  /**
+   * The failed days, in order. Starting with the same input again tries only these. Absent in results of earlier
+   * releases.
+   */
   readonly failed?: readonly FailedDay[];
   readonly seconds: number;
 }
 
 export interface BackfillProgress {
-  /** Days that are recomputed, or have failed. */
+  /** How many days are recomputed or have failed. */
   readonly done: number;
-  /** 0 until the interval has been divided. */
+  /** 0 until the interval is divided into days. */
   readonly days: number;
 }
 
@@ -63,14 +66,16 @@ export const backfillProgress = defineQuery<BackfillProgress>("backfillProgress"
 
 const DAYS_AT_ONCE = 2;
 const MOST_AT_ONCE = 16;
-/** The run stops after this many failed days: the cause is not a single day, and each costs minutes of attempts. */
+/**
+ * The run stops after this many failed days: the cause is not a single day then, and each costs minutes of attempts.
+ */
 const MOST_FAILED = 100;
 const { finishPublish } = proxyActivities<Activities>(STEP);
 
 /**
- * Recomputes a view's buckets in an interval of event time from the archive, and publishes those days that are not what
- * the newest version holds. Returns which days those were, and which could not be recomputed. A day that fails does not
- * keep the others from being published; the run itself fails when all days do, or too many.
+ * Recomputes a view's buckets in an interval of event time from the archive, and publishes the days that differ from
+ * the newest version. Returns those days, and the days that could not be recomputed. A failed day does not stop the
+ * others from being published. The run itself fails when all days fail, or too many.
  */
 export async function backfillView(input: BackfillViewInput): Promise<BackfillViewResult> {
   requireInput(input);
@@ -119,7 +124,7 @@ export async function backfillView(input: BackfillViewInput): Promise<BackfillVi
     await finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
       { view: generation, version: result.version, seconds },
     ]);
-  // With failed days the files stay: the next run finds the other days done.
+  // If days failed, the files are kept: the next run then does only the failed days.
   if (failed.length === 0)
     await activities.clearBackfill.executeWithOptions({ summary: "files of the days" }, [
       { view: generation, name: backfill.name },
@@ -129,13 +134,13 @@ export async function backfillView(input: BackfillViewInput): Promise<BackfillVi
   return { ...result, skipped, failed, seconds };
 }
 
-/** `2 days failed: 2026-01-06: STATE_OVERFLOW: …`, each on a line. */
+/** Returns a text such as `2 days failed: 2026-01-06: STATE_OVERFLOW: …`, each day on a line. */
 function failedText(failed: readonly FailedDay[]): string {
   const lines = failed.map(({ day, code, message }) => `${day}: ${code}: ${message}`);
   return `${failed.length} failed:\n${lines.join("\n")}`;
 }
 
-/** Ends the run. What is done stays done. */
+/** Returns the failure that ends the run. Finished days stay done. */
 function givenUp(failed: readonly FailedDay[], many: string): ApplicationFailure {
   const { day, code, message } = failed.at(-1) ?? { day: "", code: "UNEXPECTED", message: "" };
   return ApplicationFailure.nonRetryable(`${many} failed, the last one ${day}: ${message}`, code, { failed });
@@ -148,7 +153,7 @@ function outcome({ version, compared, days }: BackfillResult, seconds: number): 
   return `${published}: ${identical}, ${changed} not, in ${seconds} s`;
 }
 
-/** Input may have been typed by hand: what is wrong with it ends the run at once, and says what. */
+/** Checks input that may have been typed by hand. An error in it ends the run at once, with a message. */
 function requireInput(input: Partial<Record<keyof BackfillViewInput, unknown>> | undefined): void {
   const { view, from, to, parallel = DAYS_AT_ONCE, force = false } = input ?? {};
   if (typeof view !== "string" || typeof from !== "string" || typeof to !== "string")

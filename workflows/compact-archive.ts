@@ -3,22 +3,21 @@ import { inBackground, label, runStartedMs, secondsSince } from "./shared/run.ts
 
 export interface CompactArchiveInput {
   readonly stream: string;
-  /** What earlier parts of this run have done: set when it continues as new. */
+  /** The result of earlier parts of this run: set when it continues as new. */
   readonly done?: CompactArchiveResult;
 }
 
 export interface CompactArchiveResult {
-  /** How many entries became how many. */
+  /** How many entries were merged, and into how many. */
   readonly entries: number;
   readonly merged: number;
-  /** Files that were deleted: of entries that were merged some time ago. */
+  /** How many files were deleted, of entries that were merged some time ago. */
   readonly swept: number;
 }
 
 /**
- * Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is
- * worth it. A merge that fails, because a file is damaged, does not keep the others from being done; the run fails at
- * its end.
+ * Merges small archive files of a stream into larger ones, one file an activity, until no merge is worth it. A merge
+ * that fails because a file is damaged does not stop the others; the run fails at its end.
  */
 export async function compactArchive({ stream, done }: CompactArchiveInput): Promise<CompactArchiveResult> {
   label({ kind: "compact-archive", stream });

@@ -3,7 +3,7 @@ import { inBackground, label, runStartedMs, secondsSince } from "./shared/run.ts
 
 export interface CompactViewsInput {
   readonly stream: string;
-  /** Which views, and which of their generations. */
+  /** The generations to compact, and the names of their views. */
   readonly views: readonly { readonly view: string; readonly generation: string }[];
 }
 
@@ -16,8 +16,8 @@ export interface CompactViewsResult {
 }
 
 /**
- * Merges small state files of views of a stream, one view after the other, beside the stream's settlements: neither
- * waits for the other. A view that fails does not keep the others from it; the run fails at its end.
+ * Merges small state files of a stream's views, one view after the other, at the same time as the stream's settlements:
+ * neither waits for the other. A view that fails does not stop the others; the run fails at its end.
  */
 export async function compactViews({ stream, views }: CompactViewsInput): Promise<CompactViewsResult> {
   label({ kind: "compact", stream });

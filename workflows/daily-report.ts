@@ -19,11 +19,11 @@ import { inBackground, label, runStartedMs, STEP, secondsSince } from "./shared/
 import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 
 /**
- * What a report is started with, from Temporal's UI too: `{ "date": "2026-01-01" }`, under the id
- * `report/daily/2026-01-01` (with `<namespace>/` before it in an installation that has one).
+ * The input of a report, also from Temporal's UI: `{ "date": "2026-01-01" }`, under the id `report/daily/2026-01-01`
+ * (with `<namespace>/` before it in an installation that has one).
  */
 export interface DailyReportInput {
-  /** The UTC day that is reported on. */
+  /** The UTC day of the report. */
   readonly date: string;
   /** Make another edition from the current log, instead of computing the existing one again. */
   readonly fresh?: boolean;
@@ -52,8 +52,8 @@ const DELIVERY_HOUR_MS = 8 * 3_600_000;
 const activities = proxyActivities<Activities>(STEP);
 
 /**
- * What the schedule's run of that time is to do: the UTC day before, delivered at 08:00. The time is the scheduled one,
- * however late the run is.
+ * Returns the input for the schedule's run of that time: the report of the UTC day before, delivered at 08:00.
+ * `scheduledMs` is the scheduled time, however late the run is.
  */
 export function nightlyReport(scheduledMs: number): DailyReportInput {
   const midnight = bucketOf(scheduledMs, DAY_MS);
@@ -61,8 +61,8 @@ export function nightlyReport(scheduledMs: number): DailyReportInput {
 }
 
 /**
- * Computes the report of a UTC day and sees to its delivery. The first run archives what the log holds and fixes those
- * positions as an edition; later runs compute that edition again, to the byte.
+ * Computes the report of a UTC day and has it delivered. The first run archives the log and fixes its positions as an
+ * edition. Later runs compute that edition again, with the same bytes.
  */
 export async function dailyReport(input: DailyReportInput): Promise<DailyReportResult> {
   const { date, fresh, deliver, deliverAtMs } = checked(input);
@@ -96,12 +96,15 @@ export async function dailyReport(input: DailyReportInput): Promise<DailyReportR
   return { ...written, pinned: found.edition === null, delivery, seconds: secondsSince(runStartedMs()) };
 }
 
-/** After how long a delivery is ended that waits for `waitMs` first: its mail is tried for a day. */
+/** Returns the time limit of a delivery that first waits for `waitMs`. Its mail is tried for a day. */
 function deliveryTimeoutMs(waitMs: number): number {
   return Math.max(executionTimeoutMs("delivery"), waitMs + 2 * DAY_MS);
 }
 
-/** Mails the report, or leaves that to a run that waits for its time; how that went. */
+/**
+ * Mails the report now, or leaves that to a run that waits for the time of delivery. Returns a sentence about the
+ * result.
+ */
 async function delivered(namespace: string, date: string, atMs: number): Promise<string> {
   const target = `daily/${date}`;
   const work = { workflow: deliverReport, namespace, kind: "delivery", target } as const;
@@ -112,7 +115,7 @@ async function delivered(namespace: string, date: string, atMs: number): Promise
   for (;;) {
     const run: { readonly result: Delivered } | null = await startOrJoin({ ...work, input: { date } });
     if (run !== null) return run.result.how;
-    // Another run waits for its time, or is at it: told to begin, it may have ended already.
+    // Another run is waiting for its time, or is mailing now. It is told to begin; it may have ended already.
     await getExternalWorkflowHandle(workId(namespace, "delivery", target))
       .signal(deliverNow)
       .catch(() => {});
@@ -120,7 +123,7 @@ async function delivered(namespace: string, date: string, atMs: number): Promise
   }
 }
 
-/** Input may have been typed by hand: what is wrong with it ends the run at once, and says what. */
+/** Checks input that may have been typed by hand. An error in it ends the run at once, with a message. */
 function checked(input: Partial<Record<keyof DailyReportInput, unknown>> | undefined) {
   const { date, fresh = false, deliver = true, deliverAt } = input ?? {};
   if (typeof date !== "string" || !/^\d{4}-\d{2}-\d{2}$/.test(date))

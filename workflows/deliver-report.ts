@@ -4,14 +4,14 @@ import { label, STEP } from "./shared/run.ts";
 
 export interface DeliverReportInput {
   readonly date: string;
-  /** When, epoch milliseconds; absent: at once. */
+  /** The time of delivery, epoch milliseconds; absent: at once. */
   readonly atMs?: number;
 }
 
 /** Ends the wait for the time of delivery. */
 export const deliverNow = defineSignal("deliverNow");
 
-/** A mail server that is down in the morning is likely to be up by noon. */
+/** Tries for a day: a mail server that is down in the morning is likely to be up by noon. */
 const { mailReport } = proxyActivities<Activities>({
   ...STEP,
   retry: { initialInterval: "5 seconds", maximumInterval: "5 minutes" },
@@ -19,8 +19,8 @@ const { mailReport } = proxyActivities<Activities>({
 });
 
 /**
- * Mails the newest edition of a day's report when its time has come. One at a time for each day, so that two do not
- * mail the same edition.
+ * Mails the newest edition of a day's report at the time of delivery. Only one run a day does this, so that no edition
+ * is mailed twice.
  */
 export async function deliverReport({ date, atMs = 0 }: DeliverReportInput): Promise<Delivered> {
   label({ kind: "delivery" });

@@ -11,14 +11,16 @@ export interface GuardRetentionInput {
 export interface GuardRetentionResult {
   /** Null: Kafka will delete nothing that is still needed. */
   readonly secondsLeft: number | null;
-  /** Whether so little time is left that the stream was archived at once. */
+  /** Whether so little time was left that the stream was archived at once. */
   readonly close: boolean;
   readonly message: string;
 }
 
 const { checkRetention } = proxyActivities<Activities>(STEP);
 
-/** Looks when Kafka will delete what is still needed of a stream, and archives it when that is close. */
+/**
+ * Finds out when Kafka will delete records of a stream that are still needed, and archives the stream if that is soon.
+ */
 export async function guardRetention({ stream }: GuardRetentionInput): Promise<GuardRetentionResult> {
   label({ kind: "retention", stream });
   const check = (summary: string) => checkRetention.executeWithOptions({ summary }, [{ stream }]);

@@ -3,16 +3,16 @@ import type { Activities, ViewProof } from "../activities/activities.ts";
 import { inBackground, label, STEP } from "./shared/run.ts";
 
 export interface ProveViewsInput {
-  /** Which views; absent: every one that is answered. */
+  /** The views to prove; absent: every served view. */
   readonly views?: readonly string[];
-  /** At how many times each is proven, chosen at random. */
+  /** How many buckets of each view are proven, chosen at random. */
   readonly sample?: number;
 }
 
 export interface ProveViewsResult {
-  /** Views whose answers are what the log says. */
+  /** Views whose answers equal the log. */
   readonly proven: readonly string[];
-  /** Those that are not, or that could not be proven. */
+  /** Views whose answers differ from the log, or that could not be proven. */
   readonly others: readonly ViewProof[];
 }
 
@@ -20,8 +20,8 @@ const SAMPLE = 24;
 const { listProvable } = proxyActivities<Activities>(STEP);
 
 /**
- * Compares answers of every view with the raw log, at some times of each, one view after the other: the API proves one
- * at a time.
+ * Compares answers of every view with the raw log, in some buckets of each view. Proves one view after the other,
+ * because the API runs one proof at a time.
  */
 export async function proveViews({ views, sample = SAMPLE }: ProveViewsInput = {}): Promise<ProveViewsResult> {
   label({ kind: "prove" });
@@ -39,7 +39,7 @@ export async function proveViews({ views, sample = SAMPLE }: ProveViewsInput = {
   return { proven, others };
 }
 
-/** A view that fails is told, and does not keep the others from being proven. */
+/** Returns the proof of a view. A failure is part of the result, so that it does not stop the other proofs. */
 async function proof(view: string, sample: number): Promise<ViewProof> {
   try {
     return await inBackground().proveView.executeWithOptions({ summary: `${view} against the raw log` }, [

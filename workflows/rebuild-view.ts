@@ -13,7 +13,7 @@ export interface RebuildViewResult extends RebuildResultJson {
 
 export interface RebuildProgress {
   readonly done: number;
-  /** 0 until the archive has been divided. */
+  /** 0 until the archive is divided into parts. */
   readonly parts: number;
 }
 
@@ -23,7 +23,8 @@ const PARTS_AT_ONCE = 2;
 const { finishPublish } = proxyActivities<Activities>(STEP);
 
 /**
- * Rebuilds a view from the whole archive, publishes that, and returns whether it is what the refreshes had added up.
+ * Rebuilds a view from the whole archive and publishes the result. Returns whether it equals what the refreshes have
+ * added up.
  */
 export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildViewResult> {
   label({ kind: "rebuild", view });

@@ -4,7 +4,7 @@ import { label, STEP } from "./shared/run.ts";
 
 const activities = proxyActivities<Activities>(STEP);
 
-/** Retires generations that are no longer needed, and deletes those that were retired some time ago. No input. */
+/** Retires generations that are no longer needed, and deletes those that were retired some time ago. Has no input. */
 export async function retireGenerations(): Promise<{ retired: string[]; deleted: string[] }> {
   label({ kind: "retire" });
   const done = await activities.retireGenerations.executeWithOptions({ summary: "old generations" }, []);

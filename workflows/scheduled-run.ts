@@ -20,8 +20,8 @@ export interface ScheduledRunInput {
 }
 
 /**
- * A schedule appends a time to its runs' ids, so they exclude nothing: this starts the work under its plain id, or
- * finds that it runs already.
+ * Starts the scheduled work under its plain id, or finds that it is already running. The run of a schedule cannot be
+ * the work itself: a schedule appends a time to its runs' ids, so their ids do not exclude each other.
  */
 export async function scheduledRun(input: ScheduledRunInput): Promise<"ran" | "joined"> {
   label({ kind: "scheduled", ...subjectOf(input) });
@@ -61,7 +61,7 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
   }
 }
 
-/** When the schedule meant this run to begin: however late it does, it is the run of that time. */
+/** Returns the time at which the schedule meant this run to begin, however late it begins. */
 function scheduledMs(): number {
   const scheduled = workflowInfo().typedSearchAttributes.get(SCHEDULED_AT);
   if (scheduled !== undefined) return scheduled.getTime();

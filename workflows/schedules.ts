@@ -10,8 +10,8 @@ type Timing = { readonly shown: string } & (
 );
 
 /**
- * A worker starts a settlement when there is something to settle (activities/worker/settlements.ts); its schedule makes
- * up for one that did not come.
+ * A worker starts a settlement when there is something to settle (activities/worker/settlements.ts). The schedule is
+ * for settlements that no worker has started.
  */
 const TIMING = {
   settle: { everyMs: 10 * MINUTE_MS, offsetMs: 0, shown: "every ten minutes, and when there is something new" },
@@ -23,8 +23,9 @@ const TIMING = {
 } as const satisfies Partial<Record<Kind, Timing>>;
 
 /**
- * What runs by itself: each stream is settled, its archive compacted and its retention watched, the day before is
- * reported on, and what is served is proven. `reported` are the views of the system's report; absent without one.
+ * Returns the schedules of an installation. They settle each stream, compact its archive and check its retention; they
+ * report on the day before, retire generations, and prove what is served. `reported` are the views of the system's
+ * report; absent if there is none.
  */
 export function desiredSchedules(
   namespace: string,

@@ -17,8 +17,8 @@ import { settlementTable } from "./shared/settlement-table.ts";
 import { startAside, startNamed } from "./shared/start-or-join.ts";
 
 /**
- * What a settlement is started with, from Temporal's UI too: `{ "stream": "orders" }`, under the id `settle/orders`.
- * With `views` (names of views, or of their generations) only those are settled.
+ * The input of a settlement, also from Temporal's UI: `{ "stream": "orders" }`, under the id `settle/orders`. With
+ * `views` (names of views, or of their generations) only those are settled.
  */
 export interface SettleStreamInput {
   readonly stream: string;
@@ -26,7 +26,7 @@ export interface SettleStreamInput {
 }
 
 export interface SettleStreamResult {
-  /** What was done for each view, in the order in which it was done. */
+  /** The result for each view, in the order of the work. */
   readonly views: readonly NamedSettled[];
   readonly archived: number;
   /** Whether another definition of one of the views is being brought into service. */
@@ -35,31 +35,32 @@ export interface SettleStreamResult {
 }
 
 /**
- * Asks a run under way for one more round, which begins after this; resolves when that round has ended. Starts a run
- * when there is none. A run that has had many rounds refuses it (`isRunEnding`): ask again, and the next run takes it.
+ * Asks a running settlement for one more round, which begins after this request; resolves when that round has ended.
+ * Starts a run if there is none. A run that has had many rounds refuses the request (`isRunEnding`): ask again, and the
+ * next run takes it.
  */
 export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
 
-/** A run takes at most this many requests for rounds: its history would grow without end. */
+/** The most requests for rounds that a run takes. Without a limit its history would grow for ever. */
 export const MOST_ROUNDS = 50;
-/** The type of the failure of an update that a run refuses because it is ending. */
+/** The failure type of a request that a run refuses because it is ending. */
 const RUN_ENDING = "RUN_ENDING";
-/** How long a run that was started for an update waits for it. */
+/** How long a run that was started for a request waits for it. */
 const FIRST_WISH_MS = 60_000;
 const { planSettlement, settleViews } = proxyActivities<Activities>(STEP);
 
 interface Wish {
-  /** Null: all. */
+  /** Null: all views. */
   readonly views: readonly string[] | null;
 }
 
 /**
- * Settles a stream: archives what is new, and publishes the next version of every view that reads it. One view that
- * fails keeps its version and fails nobody else; the run fails at its end and names it.
+ * Settles a stream: archives new records, and publishes the next version of every view that reads the stream. A view
+ * that fails keeps its version and does not fail the others. The run fails at its end and names the failed views.
  */
 export async function settleStream({ stream, views }: SettleStreamInput): Promise<SettleStreamResult> {
   label({ kind: "settle", stream });
-  // Started for updates alone, a run has no wish of its own.
+  // A run that was started with a request begins without a wish: the request brings it.
   const wishes: Wish[] = views?.length === 0 ? [] : [{ views: views ?? null }];
   let begun = 0;
   let ended = 0;
@@ -68,7 +69,7 @@ export async function settleStream({ stream, views }: SettleStreamInput): Promis
   };
   const take = async (wish: { readonly views?: readonly string[] }) => {
     wishes.push({ views: wish.views ?? null });
-    // The round under way has chosen its cuts; the next one is this wish's.
+    // The current round has already chosen its cuts, so the next round serves this request.
     const mine = begun + 1;
     await condition(() => ended >= mine);
     return resultOf(outcome);
@@ -96,7 +97,7 @@ export async function settleStream({ stream, views }: SettleStreamInput): Promis
   return resultOf(outcome);
 }
 
-/** Whether an update was refused because its run is ending. */
+/** Whether a request was refused because its run is ending. */
 export function isRunEnding(error: unknown): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause)
     if (cause instanceof ApplicationFailure && cause.type === RUN_ENDING) return true;
@@ -109,7 +110,9 @@ interface Round extends SettleStreamResult {
   readonly failures: readonly NamedFailure[];
 }
 
-/** Throws what ended the round, or the failure of the first view that failed. */
+/**
+ * Returns the result of a round. Throws the error that ended the round, or the failure of the first view that failed.
+ */
 function resultOf(outcome: Outcome): SettleStreamResult {
   if ("error" in outcome) throw outcome.error;
   const { failures, ...result } = outcome;
@@ -128,7 +131,7 @@ function refused(message: string): ApplicationFailure {
   return ApplicationFailure.nonRetryable(message, "BAD_REQUEST");
 }
 
-/** The steps of docs/internals/settlement.md: 1 and 2, 3, 4 to 7. */
+/** Runs the steps of docs/internals/settlement.md: 1 and 2, then 3, then 4 to 7. */
 async function round(stream: string, views: readonly string[] | null): Promise<Round> {
   const startedMs = Date.now();
   const plan = await planSettlement.executeWithOptions({ summary: `next cuts of the views of ${stream}` }, [
@@ -154,7 +157,7 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   return { views: settled, failures, archived, adopting, seconds };
 }
 
-/** Has the small files of views merged by a run of its own, unless one is under way. */
+/** Starts a run that merges the small files of views, unless one is already running. */
 async function compactAside(
   { stream, namespace }: { readonly stream: string; readonly namespace: string },
   settled: readonly NamedSettled[],

@@ -9,19 +9,20 @@ import type { FailureCounter } from "../../store/redis/failure-tracker.ts";
 
 export interface BackgroundProcessOptions {
   /**
-   * Starts the process, which lowers its own priority. It sends "ready" when it takes work, answers `{ metrics: id }`
-   * with `{ metrics: id, families }`, and ends in order on the message "close" and at once when this process is gone.
+   * Starts the process, which lowers its own priority. The process sends "ready" when it takes work. It answers `{
+   * metrics: id }` with `{ metrics: id, families }`. It ends in order on the message "close", and at once when this
+   * process is gone.
    */
   readonly start: () => ChildProcess;
   readonly failures: FailureCounter;
   readonly logger: Logger;
-  /** After how long it is started again; each further time in a row takes twice as long. */
+  /** The delay before it is started again; each further time in a row the delay doubles. */
   readonly firstWaitMs?: number;
-  /** It is killed when it is not ready by then. */
+  /** It is killed if it is not ready within this time. */
   readonly startLimitMs?: number;
 }
 
-/** What its process says. `families` is what prom-client makes of a registry (`getMetricsAsJSON`). */
+/** The messages of the process. `families` is prom-client's form of a registry (`getMetricsAsJSON`). */
 const Families = z.array(
   z.looseObject({
     name: z.string(),
@@ -33,9 +34,9 @@ const Message = z.union([z.literal("ready"), z.strictObject({ metrics: z.number(
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
-/** It has a low priority, so that it may take long to start on a busy machine. */
+/** The process has a low priority, so it may take long to start on a busy machine. */
 const START_LIMIT_MS = 180_000;
-/** A process that has run for so long does its work: what it failed at before is over. */
+/** A process that has run for this long works again, and earlier failures no longer count. */
 const STABLE_MS = 60_000;
 /** Activities are given up after 25 seconds. */
 const CLOSE_LIMIT_MS = 28_000;
@@ -48,8 +49,8 @@ const THING = {
 } as const;
 
 /**
- * The process of a worker that does the long work (`startBackgroundWorker`) at low priority, so that settlements and
- * answers do not wait for it. It is started again when it ends by itself.
+ * The background process of a worker. It does the long work (`startBackgroundWorker`) at low priority, so that
+ * settlements and answers do not wait for it. It is started again if it ends by itself.
  */
 export class BackgroundProcess {
   readonly #options: BackgroundProcessOptions;
@@ -68,8 +69,8 @@ export class BackgroundProcess {
   }
 
   /**
-   * The metrics of this process, and those of the background process with the label `process="background"`, as one
-   * text. Those of a process that does not answer in time are missing.
+   * Returns as one text the metrics of this process, and those of the background process with the label
+   * `process="background"`. The latter are missing if the process does not answer in time.
    */
   async metrics(own: Registry): Promise<string> {
     const families = await this.#families();
@@ -78,12 +79,12 @@ export class BackgroundProcess {
       ...family,
       values: family.values.map((value) => ({ ...value, labels: { ...value.labels, process: "background" } })),
     }));
-    // Nothing is added up or left out: the label tells all values apart.
+    // The label keeps all values apart, so nothing is added up.
     const each = (list: readonly object[]) => list.map((family) => ({ ...family, aggregator: "first" }));
     return AggregatorRegistry.aggregate([each(await own.getMetricsAsJSON()), each(marked)]).metrics();
   }
 
-  /** Lets its activities finish for a while; resolves when the process is gone. */
+  /** Lets its activities finish for a while. Resolves when the process is gone. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -144,7 +145,7 @@ export class BackgroundProcess {
     return how;
   }
 
-  /** The metrics of the background process; null when it is not running or does not answer in time. */
+  /** Returns the metrics of the background process; null if it is not running or does not answer in time. */
   async #families(): Promise<Families | null> {
     const child = this.#child;
     if (child?.connected !== true) return null;
@@ -161,7 +162,7 @@ export class BackgroundProcess {
   }
 }
 
-/** How a process ended, for people; also of one that could not be started. */
+/** Returns how a process ended, for people. This may also be a process that could not be started. */
 async function endOf(child: ChildProcess): Promise<string> {
   try {
     const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];

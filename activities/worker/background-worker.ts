@@ -12,14 +12,14 @@ export type BackgroundOptions = DepsOptions &
     readonly taskQueue: string;
   };
 
-/** A proof waits for the API most of its time, so that two others can continue beside it. */
+/** A proof waits for the API most of its time, so two other activities can run beside it. */
 const ACTIVITIES_AT_ONCE = 3;
 const DUCK = { threads: 2, memoryLimitMb: 2_048 };
 
 /**
- * A worker for the long activities alone, which workflows put on a queue of their own (`inBackground`): compaction,
- * backfill, rebuild, first versions, proofs and reports. It is meant to run in a process of low priority. Throws
- * NOT_READY when Temporal does not answer.
+ * Starts a worker for the long activities alone: compaction, backfill, rebuild, first versions, proofs and reports.
+ * Workflows put them on a queue of their own (`inBackground`). The worker is meant to run in a process of low priority.
+ * Throws NOT_READY when Temporal does not answer.
  */
 export async function startBackgroundWorker(options: BackgroundOptions): Promise<RunningWorker> {
   const { temporalNamespace: namespace, logger } = options;

@@ -3,8 +3,8 @@ import { temporalUnreachable } from "../../core/errors.ts";
 import { type DepsOptions, type DuckShare, type OpenedDeps, openDeps } from "./open-deps.ts";
 
 /**
- * Opens a connection to Temporal and everything that activities work with. When one cannot be opened, the other is
- * closed. Throws NOT_READY when Temporal does not answer.
+ * Opens a connection to Temporal and everything that activities use. If one cannot be opened, the other is closed.
+ * Throws NOT_READY when Temporal does not answer.
  */
 export async function connectedDeps(
   options: DepsOptions & { readonly temporalAddress: string },

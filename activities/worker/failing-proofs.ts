@@ -3,17 +3,17 @@ import { type Failure, SAME_REASON } from "../../core/failures.ts";
 import type { ProveViewsResult } from "../../workflows/prove-views.ts";
 import type { WorkPlace } from "./failing-work.ts";
 
-/** The run that was read last, and what it found: it does not change any more. */
+/** The last run that was read, and its result, which does not change any more. */
 interface ReadRun {
   readonly runId: string;
   readonly failures: readonly Failure[];
 }
 
-/** What the newest proofs of all views have found, as Temporal has it. */
+/** Reads the results of the newest proofs from Temporal. */
 export class FailingProofs {
   #read: ReadRun | null = null;
 
-  /** The views whose answers were not what the raw log says, in the newest run that has ended. */
+  /** Returns the views whose answers differed from the raw log in the newest ended run. */
   async find(client: Client, { taskQueue }: WorkPlace, nowMs = Date.now()): Promise<readonly Failure[]> {
     const query = `TaskQueue = '${taskQueue}' AND WorkflowType = 'proveViews' AND ExecutionStatus = 'Completed'`;
     for await (const { workflowId, runId, closeTime } of client.workflow.list({ query, pageSize: 1 })) {

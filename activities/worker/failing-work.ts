@@ -5,7 +5,7 @@ import { formatTime } from "../../core/time.ts";
 import { STREAM_KINDS } from "../../workflows/shared/names.ts";
 import { saidBy } from "../said-by.ts";
 
-/** Whose work is looked at. */
+/** The installation whose work is checked. */
 export interface WorkPlace {
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
@@ -16,24 +16,22 @@ export interface WorkPlace {
 
 type Reason = Pick<Failure, "code" | "message" | "hint">;
 
-/** Codes of failures that no activity raised: Temporal's own words. */
+/** Codes for failures that Temporal itself raises. */
 const TASK_FAILED = "WORKFLOW_TASK_FAILED";
 const TIMED_OUT = "TIMED_OUT";
 
-/** A run that has just begun has not failed three times yet. */
+/** A run this young cannot have failed three times. */
 const YOUNG_MS = 5_000;
 /** Schedules run once a day at least. */
 const LOOK_BACK_MS = 4 * 86_400_000;
-/**
- * No installation has this many runs at once, or this many failing schedules: what is beyond is found by a later check.
- */
+/** No installation has more runs at once, or more failing schedules. A later check finds the rest. */
 const MOST_RUNS = 200;
 const MOST_SCHEDULES = 100;
 
 /**
- * What fails again and again in Temporal: schedules whose last three runs failed or timed out, and runs whose workflow
- * task or activity has failed three times. Costs two questions while all is well, and one for each run that has been
- * under way for some seconds.
+ * Returns what fails again and again in Temporal: schedules whose last three runs failed or timed out, and runs whose
+ * workflow task or activity has failed three times. Makes two requests while all is well, and one more for each run
+ * that is some seconds old.
  */
 export async function failingWork(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
   const [runs, schedules, settlements] = await Promise.all([
@@ -44,7 +42,7 @@ export async function failingWork(client: Client, place: WorkPlace, nowMs = Date
   return [...runs, ...schedules, ...settlements];
 }
 
-/** Runs under way whose workflow task or activity has failed three times. */
+/** Returns the running workflows whose workflow task or activity has failed three times. */
 export async function failingRuns(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
   const query =
     `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND ` +
@@ -64,7 +62,7 @@ async function failingRun(
   nowMs: number,
 ): Promise<Failure | null> {
   const { workflow } = client;
-  // It may have ended in between, and its history been deleted.
+  // The run may have ended in between, and its history may be deleted.
   const described = await workflow
     .getHandle(workflowId, runId)
     .describe()
@@ -92,7 +90,7 @@ async function failingRun(
 }
 
 /**
- * Why the workflow task of a run fails: what the newest event about it says. Later attempts at one task leave no event.
+ * Returns why the workflow task of a run fails, from its newest event. Later attempts at the same task add no event.
  */
 async function taskReason(client: Client, workflowId: string, runId: string, name: string): Promise<Reason> {
   const { history } = await client.workflowService.getWorkflowExecutionHistoryReverse({
@@ -112,9 +110,7 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
   };
 }
 
-/**
- * Schedules by the runs that failed: asked for again without the schedules that are known, until there is none left.
- */
+/** Finds schedules by their failed runs. Asks again without the schedules that are known, until there are no more. */
 async function failingSchedules(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
   const known = new Set<string>();
   const failed =
@@ -143,7 +139,7 @@ async function failingSchedule(client: Client, place: WorkPlace, id: string, now
       if (error instanceof ScheduleNotFoundError) return null;
       throw error;
     });
-  // A paused one is left alone on purpose.
+  // A paused schedule is not a problem.
   if (schedule === null || schedule.state.paused) return null;
   const name = withoutNamespace(place, id);
   return {
@@ -157,7 +153,7 @@ async function failingSchedule(client: Client, place: WorkPlace, id: string, now
   };
 }
 
-/** Streams whose last three settlements failed: workers start them without a schedule. */
+/** Returns the streams whose last three settlements failed. Workers start settlements without a schedule. */
 async function failingSettlements(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
   const known = new Set<string>();
   const failed =
@@ -191,7 +187,7 @@ async function failingSettlement(client: Client, place: WorkPlace, id: string, n
   };
 }
 
-/** Why a run failed: the innermost failure that an activity or a workflow raised. */
+/** Returns why a run failed: the innermost failure of an activity or a workflow. */
 async function runReason(
   client: Client,
   { workflowId, runId, status }: WorkflowExecutionInfo,
@@ -213,19 +209,19 @@ async function runReason(
   return { ...reason, views };
 }
 
-/** The views that a settlement's failure names. */
+/** Returns the views that a settlement's failure names. */
 function viewsIn({ details }: ApplicationFailure): readonly string[] {
   const [detail] = details ?? [];
   if (typeof detail !== "object" || detail === null || !("views" in detail) || !Array.isArray(detail.views)) return [];
   return detail.views.map(String);
 }
 
-/** Errors that nobody named carry the name of their class. */
+/** An error without a code has the name of its class as type. */
 function codeOf(type: string | null | undefined): string {
   return type !== null && type !== undefined && /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED";
 }
 
-/** `rebuild/revenue` concerns revenue, `archive/orders` every view of orders. */
+/** `rebuild/revenue` concerns the view revenue, `archive/orders` every view of orders. */
 function viewsOfRun({ viewsOf }: WorkPlace, name: string): string[] {
   const [kind = "", target = ""] = name.split("/");
   return viewsOfWork(viewsOf, kind, target);
@@ -255,7 +251,7 @@ async function firstOf(client: Client, query: string, count: number): Promise<Wo
   return found;
 }
 
-/** A workflow or schedule as people call it. */
+/** Returns the id of a workflow or schedule without the installation's namespace. */
 export function withoutNamespace({ namespace }: Pick<WorkPlace, "namespace">, id: string): string {
   return namespace !== "" && id.startsWith(`${namespace}/`) ? id.slice(namespace.length + 1) : id;
 }

@@ -16,26 +16,26 @@ import type { RoleOptions } from "../../store/role-options.ts";
 import type { ActivityDeps } from "../deps.ts";
 import { batchMetrics } from "../metrics.ts";
 
-/** What a process with activities is configured with. */
+/** The configuration of a process with activities. */
 export interface DepsOptions extends RoleOptions {
   readonly definitions: Definitions;
   /** TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
   /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
   readonly keepGenerationsMs?: number;
-  /** The system's daily report; none by default. */
+  /** The system's daily report; absent: none. */
   readonly report?: Report | null;
-  /** Where reports are mailed; nowhere by default. */
+  /** The mail settings of reports; absent: nothing is mailed. */
   readonly mail?: MailSettings;
-  /** TIDELINE_API_URL; without one nothing can be proven. */
+  /** TIDELINE_API_URL; absent: nothing can be proven. */
   readonly apiUrl?: string;
-  /** TIDELINE_API_KEY, where the API needs one. */
+  /** TIDELINE_API_KEY, if the API needs one. */
   readonly apiKey?: string | null;
-  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  /** TIDELINE_SCHEMA_REGISTRY; absent: the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
 }
 
-/** How much DuckDB may use in this process. */
+/** The threads and memory that DuckDB may use in this process. */
 export interface DuckShare {
   readonly threads: number;
   readonly memoryLimitMb: number;
@@ -44,7 +44,10 @@ export interface DuckShare {
 export interface OpenedDeps {
   readonly deps: ActivityDeps;
   readonly failures: FailureTracker;
-  /** Ends what waits for a Redis that is away, for good: an activity that does fails, and is done by another worker. */
+  /**
+   * Ends all waiting for a Redis that does not answer, for good. Activities that waited fail, and another worker does
+   * them.
+   */
   hurry(): void;
   close(): Promise<void>;
 }
@@ -53,7 +56,7 @@ const NO_MAIL: MailSettings = { url: "", from: "", to: "" };
 const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 const REDIS = { kind: "workflow", name: "redis", views: [] } as const;
 
-/** Opens everything that activities work with. */
+/** Opens everything that activities use. */
 export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<OpenedDeps> {
   const { brokers, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
   const {

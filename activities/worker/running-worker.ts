@@ -3,28 +3,25 @@ import type { Logger } from "pino";
 import type { Failure } from "../../core/failures.ts";
 
 export interface RunningWorker {
-  /** `problems`: what fails again and again, of what this worker has met or found in Temporal. */
+  /** `problems`: what fails again and again in this worker or in Temporal. */
   health(): { readonly ready: boolean; readonly state: string; readonly problems: readonly Failure[] };
-  /** Resolves when the worker has ended, rejects when it failed. */
+  /** Resolves when the worker has ended; rejects if it failed. */
   readonly ended: Promise<void>;
-  /**
-   * Takes no more work, lets activities finish for a while, then cancels them: another worker continues where they
-   * were.
-   */
+  /** Takes no more work, lets activities finish for a while, then cancels them. Another worker continues them. */
   close(): Promise<void>;
 }
 
-/** How long activities may continue after the worker was told to close, and when they are given up. */
+/** How long activities may continue after the worker was told to close, and when they are cancelled. */
 export const SHUTDOWN = { shutdownGraceTime: "15 seconds", shutdownForceTime: "25 seconds" } as const;
 
-/** After this long, closing takes long. */
+/** Closing counts as slow after this time. */
 const LONG_MS = 5_000;
 
 interface RunOptions {
   readonly problems: () => Failure[];
-  /** Called again and again when closing takes long: ends what waits for a server that is away. */
+  /** Called again and again while closing is slow: ends waiting for a server that does not answer. */
   readonly hurry: () => void;
-  /** Lets go of what the worker works with; called when it has ended. */
+  /** Closes what the worker uses; called when it has ended. */
   readonly release: () => Promise<void>;
   readonly logger: Logger;
 }

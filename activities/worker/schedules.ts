@@ -6,23 +6,23 @@ import {
   ScheduleOverlapPolicy,
 } from "@temporalio/client";
 
-/** Every `everyMs`, shifted by `offsetMs`; or by a cron expression, in UTC. */
+/** Either every `everyMs`, shifted by `offsetMs`, or by a cron expression in UTC. */
 type When = { readonly everyMs: number; readonly offsetMs: number } | { readonly cron: string };
 
-/** A schedule as data: when it starts which workflow. */
+/** A schedule as data: its times and its workflow. */
 export type DesiredSchedule = When & {
   readonly id: string;
   readonly workflowType: string;
   readonly workflowId: string;
   readonly input: Readonly<Record<string, unknown>>;
   readonly summary: string;
-  /** A run that has not ended by then is ended, so that it cannot keep the next ones from their work for ever. */
+  /** A run that has not ended after this time is ended, so that it cannot block the next ones for ever. */
   readonly timeoutMs: number;
 };
 
 export interface SchedulePlace {
   readonly taskQueue: string;
-  /** Whose schedules these are: written into their memo, by which they are recognised. */
+  /** The owner of these schedules. It is written into their memo, by which they are recognised. */
   readonly owner: string;
 }
 
@@ -33,18 +33,18 @@ export interface Reconciled {
 }
 
 /**
- * A run of an interval that was missed while Temporal was down is not caught up: the next one does its work too. 10
- * seconds is the least that Temporal takes.
+ * Runs of an interval that were missed while Temporal was down are not made up for: the next run does their work too.
+ * 10 seconds is the least that Temporal accepts.
  */
 const EVERY_SO_OFTEN = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: "10 seconds" } as const;
 
-/** Each run of a cron expression is work of its own: it is caught up, one after the other. */
+/** Each run of a cron expression is work of its own, so missed runs are made up for, one after the other. */
 const AT_ITS_TIME = { overlap: ScheduleOverlapPolicy.BUFFER_ALL, catchupWindow: "7 days" } as const;
 const OWNER = "tideline";
 
 /**
- * Makes the schedules in Temporal those of `desired`: creates, updates, deletes those of ours that are gone. A paused
- * one stays paused.
+ * Makes the owner's schedules in Temporal equal to `desired`: creates, updates and deletes. A paused schedule stays
+ * paused.
  */
 export async function reconcileSchedules(
   { schedule }: Client,
@@ -64,7 +64,7 @@ export async function reconcileSchedules(
   return { created, updated, deleted };
 }
 
-/** Which of `desired` Temporal does not have. */
+/** Returns the schedules of `desired` that Temporal does not have. */
 export async function missingSchedules(
   { schedule }: Client,
   desired: readonly DesiredSchedule[],
@@ -73,12 +73,12 @@ export async function missingSchedules(
   const listed = new Set<string>();
   for await (const { scheduleId } of schedule.list()) listed.add(scheduleId);
   const unlisted = desired.filter(({ id }) => !listed.has(id));
-  // The list is behind by a moment: a schedule that it lacks may have been made just now.
+  // Temporal's list is a moment late: a schedule that it lacks may just have been created.
   const there = await Promise.all(unlisted.map(({ id }) => hasSchedule({ schedule }, id)));
   return unlisted.filter((_, index) => !there[index]);
 }
 
-/** Whether Temporal has a schedule of this id. */
+/** Whether Temporal has a schedule with this id. */
 export async function hasSchedule({ schedule }: Pick<Client, "schedule">, id: string): Promise<boolean> {
   try {
     await schedule.getHandle(id).describe();
@@ -89,7 +89,7 @@ export async function hasSchedule({ schedule }: Pick<Client, "schedule">, id: st
   }
 }
 
-/** True: created; false: it was there, and has been brought up to date. */
+/** Returns true if the schedule was created, false if it existed and was updated. */
 async function put(schedule: Client["schedule"], desired: DesiredSchedule, place: SchedulePlace): Promise<boolean> {
   const options = scheduleOptions(desired, place);
   try {
@@ -103,7 +103,7 @@ async function put(schedule: Client["schedule"], desired: DesiredSchedule, place
   }
 }
 
-/** False: another worker that starts just now was first, and wants the same. */
+/** Returns false if another worker, which starts at the same time, has created it. */
 async function create(schedule: Client["schedule"], options: ScheduleOptions): Promise<boolean> {
   try {
     await schedule.create(options);

@@ -6,7 +6,7 @@ import { TidelineError } from "../../core/errors.ts";
 const KEYWORD = 2;
 const LIMIT_MS = 30_000;
 
-/** Which of these keyword search attributes Temporal does not know. */
+/** Returns those of these keyword search attributes that Temporal does not know. */
 export async function missingSearchAttributes(
   { operatorService }: Connection,
   namespace: string,
@@ -16,7 +16,7 @@ export async function missingSearchAttributes(
   return names.filter((name) => customAttributes[name] !== KEYWORD);
 }
 
-/** Registers keyword search attributes, unless they are there, and waits until Temporal knows them. */
+/** Registers keyword search attributes that are missing, and waits until Temporal knows them. */
 export async function registerSearchAttributes(
   connection: Connection,
   namespace: string,
@@ -32,7 +32,7 @@ export async function registerSearchAttributes(
         `Temporal does not take the search attributes ${left.join(", ")}`,
         "Register them as Keyword in the namespace, or see whether its limit is reached.",
       );
-    // Another worker may be doing the same: what counts is that they are there in the end.
+    // Another worker may be doing the same. It is enough that the attributes exist in the end.
     await operatorService
       .addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(left.map((name) => [name, KEYWORD])) })
       .catch(() => {});

@@ -31,16 +31,19 @@ export interface SettlementsOptions {
   readonly manifests: Manifests;
   readonly log: LogSource;
   readonly requests: SettleRequests;
-  /** Whether streams are settled by themselves; else only the requests of the speed layer are followed. */
+  /** Whether streams are settled automatically; else only requests of the speed layer start settlements. */
   readonly automatic: boolean;
-  /** A stream with something new is settled after so long, milliseconds (TIDELINE_SETTLE_EVERY). */
+  /** How long after its last settlement a stream with new records is settled, milliseconds (TIDELINE_SETTLE_EVERY). */
   readonly everyMs: number;
   readonly failures: Pick<FailureTracker, "watch">;
   readonly logger: Logger;
   readonly clocks?: Clocks;
 }
 
-/** Milliseconds. What happens in this process is timed by the first; when a version was made is on the second. */
+/**
+ * Both in milliseconds. The first times what happens in this process; the second is the clock of a version's creation
+ * time.
+ */
 interface Clocks {
   readonly steadyMs: () => number;
   readonly wallMs: () => number;
@@ -49,39 +52,41 @@ interface Clocks {
 const CLOCKS: Clocks = { steadyMs: () => performance.now(), wallMs: () => Date.now() };
 
 const LOOK_EVERY_MS = 1_000;
-/** A stream is settled by itself so often at most. */
+/** The least time between two automatic settlements of a stream. */
 const LEAST_BETWEEN_MS = 15_000;
 /** A stream with this many new records is settled at once. */
 const MANY_RECORDS = 500_000n;
 const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] } as const;
 
-/** What this process knows of a stream. */
+/** The state of a stream in this process. */
 interface Known {
-  /** When it last tried to start a settlement, on the steady clock; absent: not yet. */
+  /** When this process last tried to start a settlement, on the steady clock; absent: not yet. */
   triedAtMs?: number;
   /**
-   * Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition.
+   * Whether this process has started a settlement. It tries until it has, because a settlement that others began may
+   * not know a changed definition.
    */
   begun: boolean;
-  /** Since when it waits for its turn, on the same clock. */
+  /** Since when the stream has waited for its turn, on the steady clock; null: it does not wait. */
   dueSinceMs: number | null;
-  /** The settlement under way that this process started, and where the log ended before. */
+  /** The running settlement that this process started, and the end of the log before it. */
   underWay: { readonly run: WorkflowHandle<typeof settleStream>; readonly end: Cut } | null;
-  /** Where the log ended when the last settlement began that went well. */
+  /** The end of the log before the last successful settlement. */
   settledEnd: Cut | null;
   /**
-   * The last settlement failed, or a changed definition is being adopted: there is something to do although the log has
+   * The last settlement failed, or a changed definition is being adopted. So a settlement has work even if the log has
    * not grown.
    */
   again: boolean;
 }
 
 /**
- * Starts settlements when there is something to settle: of every stream once at the beginning, then when its log has
- * gone on beyond a view's newest version for `everyMs`, or by very many records; and of a view when the speed layer
- * asks, because its live cells grow towards the limit. After the beginning two at once. A quiet stream costs a question
- * to Kafka. A paused schedule `settle-<stream>` stops all but the requests. Several workers do this side by side: a run
- * under way is joined.
+ * Starts settlements when they have something to do. A stream is settled once at the beginning. Later it is settled
+ * when its log has been longer than a view's newest version for `everyMs`, or is longer by very many records. A view is
+ * also settled when the speed layer asks for it, because its live cells grow towards the limit. After the beginning at
+ * most two settlements run at once. A quiet stream costs one request to Kafka. A paused schedule `settle-<stream>`
+ * stops everything except the requests. Several workers can do this at the same time, because a running settlement is
+ * not started twice.
  */
 export class Settlements {
   readonly #options: SettlementsOptions;
@@ -97,7 +102,7 @@ export class Settlements {
     this.#ended = this.#follow(everyMs).catch(() => {}); // ended
   }
 
-  /** Starts no more; runs under way continue. */
+  /** Starts no more settlements; running ones continue. */
   async close(): Promise<void> {
     this.#ending.abort();
     await this.#ended;
@@ -117,7 +122,7 @@ export class Settlements {
     }
   }
 
-  /** Servers may be away: it is looked at again, and a problem when that does not pass. */
+  /** Servers may be away. So a failure is retried, and becomes a problem if it does not pass. */
   async #watched(thing: Parameters<FailureTracker["watch"]>[0], work: () => Promise<void>): Promise<void> {
     await this.#options.failures.watch(thing, work).catch((error: unknown) => {
       this.#options.logger.debug({ name: thing.name, error: (error as Error).message }, "cannot look for work");
@@ -137,7 +142,8 @@ export class Settlements {
         "settleStream",
         settlementStart(namespace, stream, []),
       );
-      // Not waited for: the view asks again while it still grows, also where a run that is ending refuses.
+      // The result is not awaited: the view asks again while it still grows, also if a run refuses because it is
+      // ending.
       await client.workflow.startUpdateWithStart(settle, {
         args: [{ views }],
         waitForStage: "ACCEPTED",
@@ -170,7 +176,7 @@ export class Settlements {
     known.triedAtMs = this.#clocks.steadyMs();
     const client = await this.#client();
     if (!isFirst && (await isPaused(client, scheduleId(namespace, "settle", stream.name)))) return;
-    // One that runs already may have chosen its cuts before `end`: it is looked at again.
+    // A run that is already running may have chosen its cuts before `end`, so it does not count as this settlement.
     const options = { ...settlementStart(namespace, stream.name), workflowIdConflictPolicy: "FAIL" } as const;
     const run = await client.workflow.start<typeof settleStream>("settleStream", options).catch(noneIfRunning);
     if (run === null) return;
@@ -179,17 +185,17 @@ export class Settlements {
   }
 
   /**
-   * Whether a settlement under way has ended, whose outcome is then known. It is asked and not waited for: a question
-   * that waits would outlive the worker that could answer it, and the connection.
+   * Whether a running settlement has ended; if so, records its outcome. This asks for the status instead of awaiting
+   * the result: such a wait would outlive the connection, and the worker that could end it.
    */
   async #hasEnded(stream: Stream, known: Known, { run, end }: NonNullable<Known["underWay"]>): Promise<boolean> {
-    // A new Temporal database has no such run.
+    // After Temporal has lost its database, the run is unknown.
     const described = await run.describe().catch(nullIfUnknown);
     if (described?.status.name === "RUNNING") return false;
     known.underWay = null;
     try {
       known.again = (await run.result()).adopting;
-      // What was there before the cuts were chosen is settled.
+      // Everything before the run's cuts is settled.
       known.settledEnd = end;
     } catch (error) {
       known.again = true;
@@ -199,8 +205,8 @@ export class Settlements {
   }
 
   /**
-   * Whether a log that ends at `end` has gone so far beyond some view's newest version, or has done so for so long,
-   * that it is settled.
+   * Whether a stream is due: its log, which ends at `end`, has grown beyond some view's newest version by many records,
+   * or for long enough.
    */
   async #isTime(
     stream: Stream,
@@ -208,7 +214,7 @@ export class Settlements {
     { sinceMs, known }: { readonly sinceMs: number; readonly known: Known },
   ): Promise<boolean> {
     const { generations, definitions, manifests, everyMs } = this.#options;
-    // Not yet, whatever the versions say: they are read for every view.
+    // Then it cannot be due. This is checked first, because the next check reads a document of every view.
     if (sinceMs < everyMs && known.settledEnd !== null && positionsBetween(known.settledEnd, end) < MANY_RECORDS)
       return false;
     const reading = await generations.reading(stream.name, definitions);
@@ -217,21 +223,21 @@ export class Settlements {
     if (published.length === 0) return sinceMs >= everyMs;
     const settled = nearest(...published.map(({ cut }) => cut));
     if (positionsBetween(settled, end) >= MANY_RECORDS) return true;
-    // Another worker may have settled it. A clock that was set is not believed.
+    // Another worker may have settled the stream. An age below zero means that a clock was set, and does not count.
     const agesMs = published
       .map(({ createdAtMs }) => this.#clocks.wallMs() - createdAtMs)
       .filter((ageMs) => ageMs >= 0);
     return Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
   }
 
-  /** Whether a stream that is due is settled now, or waits for others. */
+  /** Whether a stream that is due is settled now or waits for others. */
   #isItsTurn(known: Known): boolean {
     known.dueSinceMs ??= this.#clocks.steadyMs();
     const underWay = [...this.#known.values()].filter((one) => one.underWay !== null).length;
     return isItsTurn({ underWay, waitedMs: this.#clocks.steadyMs() - known.dueSinceMs });
   }
 
-  /** One connection for all of them, opened again when it failed. */
+  /** One connection for all requests, opened again after it failed. */
   async #client(): Promise<Client> {
     const { temporalAddress: address, temporalNamespace: namespace } = this.#options;
     this.#connection ??= Connection.connect({ address }).catch((error: unknown) => {

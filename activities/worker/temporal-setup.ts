@@ -6,21 +6,21 @@ import { TidelineError, temporalUnreachable } from "../../core/errors.ts";
 import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
 import { missingSearchAttributes, registerSearchAttributes } from "./search-attributes.ts";
 
-/** What a worker tells Temporal before it works. */
+/** The search attributes and schedules that a worker registers in Temporal before it works. */
 export interface TemporalSetup {
   readonly temporalAddress: string;
   readonly temporalNamespace: string;
   readonly taskQueue: string;
   /** The keyword search attributes that workflows set. */
   readonly searchAttributes: readonly string[];
-  /** What Temporal is to start by itself; null leaves its schedules alone. */
+  /** The schedules that Temporal has to have; null leaves its schedules alone. */
   readonly schedules: readonly DesiredSchedule[] | null;
   readonly logger: Logger;
 }
 
 const CHECK_EVERY_MS = 15_000;
 
-/** Statuses of gRPC that asking again does not change. */
+/** gRPC statuses for which a retry does not help. */
 const LASTING: ReadonlySet<number> = new Set(
   Object.values({
     INVALID_ARGUMENT: 3,
@@ -32,7 +32,7 @@ const LASTING: ReadonlySet<number> = new Set(
   }),
 );
 
-/** A Temporal that was just started, or has much to do, may not answer for its schedules at once. */
+/** A Temporal that has just started, or is busy, may not answer requests about schedules at once. */
 const patiently = retry(
   handleWhen((error) => {
     const cause = grpcErrorOf(error);
@@ -41,7 +41,7 @@ const patiently = retry(
   { maxAttempts: 30, backoff: new ConstantBackoff(1_000) },
 );
 
-/** Throws NOT_READY when Temporal does not answer, or refuses what it is told. */
+/** Throws NOT_READY when Temporal does not answer, or refuses the setup. */
 export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
   const { temporalAddress, temporalNamespace, logger } = setup;
   try {
@@ -71,15 +71,14 @@ export interface TemporalChecks {
   readonly everyMs?: number;
   /** Called at each check. */
   readonly check?: (client: Client) => Promise<void>;
-  /** How a check ended; null: well. */
+  /** Called after each check with its error; null: it succeeded. */
   readonly ended?: (error: unknown) => void;
 }
 
 /**
- * Temporal can come back without its database, and people can delete a schedule. Workers continue as if nothing had
- * happened, but no workflow could begin: their search attributes are unknown, or their schedule is gone. So a worker
- * checks every 15 seconds whether what it told Temporal is still there, and tells it again. Returns a function that
- * ends that.
+ * Checks every 15 seconds whether the search attributes and schedules still exist in Temporal, and registers them again
+ * if not. Temporal can come back without its database, and people can delete a schedule. Workers would continue, but no
+ * workflow could begin. Returns a function that ends the checks.
  */
 export function lookAfterTemporal(setup: TemporalSetup, checks: TemporalChecks = {}): () => void {
   const { everyMs = CHECK_EVERY_MS, check = async () => {}, ended = () => {} } = checks;
@@ -116,7 +115,7 @@ async function tellAgain(setup: TemporalSetup, connection: Connection): Promise<
   await tell(setup, connection);
 }
 
-/** Search attributes first: a schedule's runs need them. */
+/** Search attributes first, because a schedule's runs need them. */
 async function tell(
   { temporalNamespace: namespace, taskQueue, searchAttributes, schedules, logger }: TemporalSetup,
   connection: Connection,
@@ -132,8 +131,8 @@ async function connected(
   { temporalAddress: address }: TemporalSetup,
   work: (connection: Connection) => Promise<void>,
 ): Promise<void> {
-  // No repeats: when one of several questions fails, the connection is closed while others are open, and a call that
-  // Temporal's client repeats after that ends the process.
+  // The client must not repeat calls. When one of several requests fails, the connection is closed while others are
+  // open, and a call that the client repeats after that would end the process.
   const connection = await Connection.connect({ address, interceptors: [] }).catch(temporalUnreachable(address));
   try {
     await work(connection);

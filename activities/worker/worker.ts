@@ -20,7 +20,7 @@ import { workflowCode } from "./workflow-bundle.ts";
 export interface WorkerOptions extends TemporalSetup, DepsOptions {
   /** TIDELINE_SETTLE_EVERY, in milliseconds. */
   readonly settleEveryMs?: number;
-  /** Starts the process for long work (`BackgroundProcess`); absent: another process does it. */
+  /** Starts the process for long work (`BackgroundProcess`); absent: another process does that work. */
   readonly startBackground?: () => ChildProcess;
 }
 
@@ -29,13 +29,16 @@ export interface BatchWorker extends RunningWorker {
   metrics(): Promise<string>;
 }
 
-/** Activities of one worker at the same time. Each archives or aggregates, and uses up to two threads of DuckDB. */
+/**
+ * The most activities of one worker at the same time. Each archives or aggregates, and uses up to two threads of
+ * DuckDB.
+ */
 const ACTIVITIES_AT_ONCE = 4;
 const DUCK = { threads: 2, memoryLimitMb: 1_536 };
 
 /**
- * A worker for all workflows, and for the activities that are not put in the background. Throws NOT_READY when Temporal
- * does not answer.
+ * Starts a worker for all workflows, and for the activities that are not in the background. Throws NOT_READY when
+ * Temporal does not answer.
  */
 export async function startWorker(options: WorkerOptions): Promise<BatchWorker> {
   const { temporalNamespace, taskQueue, schedules, startBackground, logger } = options;
@@ -74,7 +77,7 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
     return {
       ...running,
       close: async () => {
-        // Both at once, for each may take a while.
+        // Both close at the same time, because each may take a while.
         await Promise.all([running.close(), background?.close()]);
       },
       metrics: () => background?.metrics(options.registry) ?? options.registry.metrics(),
@@ -86,7 +89,7 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
   }
 }
 
-/** Looks for what fails in Temporal from time to time; returns what ends that. */
+/** Looks from time to time for work that fails in Temporal. Returns a function that ends that. */
 function watchTemporal(options: WorkerOptions, failures: OpenedDeps["failures"]): () => void {
   const proofs = new FailingProofs();
   return lookAfterTemporal(options, {
@@ -116,12 +119,12 @@ function settlementsOf(options: WorkerOptions, { deps, failures }: OpenedDeps): 
   });
 }
 
-/** What the SDK warns of in the background process, which has none on purpose. */
+/** The SDK's warning about the background process, which has no workflows on purpose. */
 const NO_WORKFLOWS = "No workflows registered, not polling for workflow tasks";
 
 /**
- * Sends what Temporal's SDK logs to `logger`, and leaves signals to the caller. Once a process, before its first
- * worker.
+ * Sends the log of Temporal's SDK to `logger`, and leaves signals to the caller. Call this once a process, before its
+ * first worker.
  */
 export function installRuntime(logger: Logger): void {
   const levels = { TRACE: "trace", DEBUG: "debug", INFO: "debug", WARN: "warn", ERROR: "error" } as const;
@@ -136,7 +139,7 @@ export function installRuntime(logger: Logger): void {
   });
 }
 
-/** In the background: a large data directory takes a while to look through. */
+/** Runs in the background, because a large data directory takes a while to search. */
 function sweepUnfinished(data: DataDirectory, logger: Logger): void {
   const nowMs = Date.now();
   Promise.all([data.sweepUnfinished(nowMs), sweepAbandoned(data.root, HOLD, nowMs)]).then(
@@ -148,7 +151,7 @@ function sweepUnfinished(data: DataDirectory, logger: Logger): void {
   );
 }
 
-/** What a worker does beside its runs, as its failures are called. */
+/** The name under which failures of a worker's work beside its runs are reported. */
 const TEMPORAL = { kind: "workflow", name: "temporal", views: [] } as const;
 const SETTLE_EVERY_MS = 45_000;
 

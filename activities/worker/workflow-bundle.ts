@@ -8,7 +8,10 @@ import { currentProgram } from "../../store/files/program.ts";
 
 const workflowsPath = fileURLToPath(new URL("../../workflows/index.ts", import.meta.url));
 
-/** The workflows as a worker takes them. A compiled program bundles them once, because that takes seconds. */
+/**
+ * Returns the workflows in the form that a worker takes. A compiled program stores the bundle, because bundling takes
+ * seconds.
+ */
 export async function workflowCode(): Promise<Pick<WorkerOptions, "workflowBundle" | "workflowsPath">> {
   const { folder } = currentProgram();
   if (folder === null) return { workflowsPath };
@@ -16,14 +19,14 @@ export async function workflowCode(): Promise<Pick<WorkerOptions, "workflowBundl
   if (await isThere(codePath)) return { workflowBundle: { codePath } };
   const workflowBundle = await bundleWorkflowCode({ workflowsPath });
   const scratch = `${codePath}.${process.pid}`;
-  // A program that cannot be written to is as good, but slower.
+  // If the program's folder cannot be written to, every start bundles again, which is only slower.
   await writeFile(scratch, workflowBundle.code)
     .then(() => rename(scratch, codePath))
     .catch(() => undefined);
   return { workflowBundle };
 }
 
-/** Another version of the SDK may bundle otherwise. */
+/** Another version of the SDK may make another bundle. */
 function sdkVersion(): string {
   const file = createRequire(import.meta.url).resolve("@temporalio/worker/package.json");
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;

@@ -1,11 +1,11 @@
-/** How runs are called. A workflow id names the work, so that the same work never runs twice at once (invariant 13). */
+/** The names of runs. A workflow id names the work, so that the same work never runs twice at once (invariant 13). */
 
 /** Kinds of work that are done for a stream. */
 export const STREAM_KINDS = ["settle", "compact", "archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
 /**
- * Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all
+ * Kinds of work. Each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all
  * views (prove), or a day (report, delivery).
  */
 export type Kind = StreamKind | "rebuild" | "backfill" | "adopt" | "retire" | "prove" | "report" | "delivery";
@@ -20,7 +20,10 @@ export function scheduleId(namespace: string, kind: Kind, target: string): strin
   return prefixed(namespace, `${kind}-${target}`);
 }
 
-/** Whether a schedule's id belongs to the installation with this namespace; without one, ids have no slash. */
+/**
+ * Whether a schedule's id belongs to the installation with this namespace. Ids of an installation without a namespace
+ * have no slash.
+ */
 export function isScheduleOf(namespace: string, id: string): boolean {
   return namespace === "" ? !id.includes("/") : id.startsWith(`${namespace}/`);
 }
@@ -29,7 +32,9 @@ export function taskQueueOf(namespace: string): string {
   return namespace === "" ? "tideline" : `tideline-${namespace}`;
 }
 
-/** The queue of long activities, which a worker runs in a process of low priority. No namespace makes this name. */
+/**
+ * Returns the queue of long activities, which a worker runs in a process of low priority. No namespace gives this name.
+ */
 export function backgroundQueueOf(taskQueue: string): string {
   return `${taskQueue}.background`;
 }
@@ -63,45 +68,48 @@ function reportName(target: string): string {
 const HOUR_MS = 3_600_000;
 
 /**
- * When Temporal ends a run that has not ended by itself, all that it continued as new included. A run in flight that
- * can never finish would keep its plain id, and with it the work, from every later run. What was done stays done when a
- * run is ended, so a limit costs little.
+ * After this time Temporal ends a run that has not ended by itself, including everything that it continued as new. A
+ * run that can never finish would keep its plain id, and so block the work of every later run. Finished work stays
+ * done, so a limit costs little.
  */
 const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
-  // After a long outage this is short of what came in; the next run continues after the chunks that are done.
+  // After a long outage this may not be enough; the next run continues after the chunks that are done.
   archive: 2,
-  // Archives, then computes what came since the last versions.
+  // Archives, then computes the records since the last versions.
   settle: 3,
   "compact-archive": 2,
   compact: 6,
   retention: 3,
   retire: 1,
-  // One view after the other, and each may take as long as the API allows for a proof.
+  // One view after the other; each may take as long as the API allows for a proof.
   prove: 12,
   // Waits for its mail, which is tried for a day.
   report: 36,
-  // Waits for the time that it was given; a later one is given more.
+  // Waits for its time of delivery; a delivery that waits longer has a longer limit.
   delivery: 14 * 24,
-  // Read the whole archive. An adoption begins again with the next scheduled run.
+  // These read the whole archive. An adoption begins again with the next scheduled run.
   rebuild: 48,
   adopt: 48,
-  // Days or weeks of a long history; started again it continues where it was.
+  // Computes days or weeks of a long history. If it is started again, it continues where it was.
   backfill: 14 * 24,
 };
 
-/** After how long a run of this kind is ended, in milliseconds. */
+/** Returns the time limit of a run of this kind, in milliseconds. */
 export function executionTimeoutMs(kind: Kind): number {
   return TIMEOUT_HOURS[kind] * HOUR_MS;
 }
 
-/** The same of a schedule's run, which waits for the work: it has to outlast it. */
+/** Returns the time limit of a schedule's run. It waits for the work, so it has to last longer. */
 export function scheduledTimeoutMs(kind: Kind): number {
   return executionTimeoutMs(kind) + HOUR_MS;
 }
 
 export const SEARCH_ATTRIBUTES = { view: "TidelineView", stream: "TidelineStream", kind: "TidelineKind" } as const;
 
-/** How a client starts `settleStream`: joins the run under way. `views: []` leaves it to updates what is to be done. */
+/**
+ * Returns the options by which a client starts `settleStream` or joins the running one. With `views: []` the run only
+ * does what updates ask for.
+ */
 export function settlementStart(namespace: string, stream: string, views?: readonly string[]) {
   return {
     workflowId: workId(namespace, "settle", stream),

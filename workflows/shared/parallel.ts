@@ -1,7 +1,4 @@
-/**
- * Runs `work` for every item, at most `limit` at once, in order of their turn; returns the results in the order of the
- * items.
- */
+/** Runs `work` for every item, in order, at most `limit` at once. Returns the results in the order of the items. */
 export async function inParallel<T, R>(
   limit: number,
   items: readonly T[],

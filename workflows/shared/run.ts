@@ -12,7 +12,7 @@ import {
 import type { BackgroundActivities } from "../../activities/activities.ts";
 import { backgroundQueueOf, SEARCH_ATTRIBUTES } from "./names.ts";
 
-/** What every run has in common: how it is found, how its steps are retried, how it says what it did. */
+/** What all runs share: search attributes, retries of steps, and failures for people. */
 
 const KEYS = {
   view: defineSearchAttributeKey(SEARCH_ATTRIBUTES.view, SearchAttributeType.KEYWORD),
@@ -30,8 +30,8 @@ export function label(attributes: Partial<Record<keyof typeof KEYS, string>>): v
 }
 
 /**
- * A worker that was killed is noticed when its heartbeat is overdue. The attempts last for some minutes: a server's
- * restart. What lasts longer ends the run, and the next one reads the state again.
+ * A missing heartbeat shows that a worker was killed. The attempts go on for some minutes, which is enough for the
+ * restart of a server. A longer outage ends the run, and the next one reads the state again.
  */
 export const STEP: ActivityOptions = {
   startToCloseTimeout: "1 hour",
@@ -39,7 +39,9 @@ export const STEP: ActivityOptions = {
   retry: { initialInterval: "1 second", maximumInterval: "30 seconds", maximumAttempts: 15 },
 };
 
-/** Activities on the queue of a worker's process of low priority: long work that nobody waits for by the second. */
+/**
+ * Returns activities on the queue of a worker's process of low priority: long work that nobody waits for by the second.
+ */
 export function inBackground(): ActivityInterfaceFor<BackgroundActivities> {
   return proxyActivities<BackgroundActivities>({ ...STEP, taskQueue: backgroundQueueOf(workflowInfo().taskQueue) });
 }
@@ -47,19 +49,19 @@ export function inBackground(): ActivityInterfaceFor<BackgroundActivities> {
 const MAX_MESSAGE = 300;
 
 /**
- * Why a step failed, when it is not tried again: a code of `ErrorCode`, TIMED_OUT or UNEXPECTED, and a message for
+ * Returns why a step failed that is not tried again: a code of `ErrorCode`, TIMED_OUT or UNEXPECTED, and a message for
  * people.
  */
 export function stepFailure(error: unknown): { readonly code: string; readonly message: string } {
   const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
   const message = (cause instanceof Error ? cause.message : String(cause)).slice(0, MAX_MESSAGE);
   if (cause instanceof TimeoutFailure) return { code: "TIMED_OUT", message };
-  // An error without a code of ours is named by its class.
+  // The type of an error without a code is the name of its class.
   const type = cause instanceof ApplicationFailure ? (cause.type ?? "") : "";
   return { code: /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED", message };
 }
 
-/** Seconds since the run began, to a tenth. Inside a workflow this clock is Temporal's. */
+/** Returns the seconds since the run began, to a tenth. Inside a workflow this clock is Temporal's. */
 export function secondsSince(startedMs: number): number {
   return Math.round((Date.now() - startedMs) / 100) / 10;
 }

@@ -9,10 +9,10 @@ interface SettledRound {
 
 type Span = SettlementPlan["spans"][number];
 
-/** This many partitions are shown one by one. */
+/** At most this many partitions are shown one by one. */
 const MOST_PARTITIONS = 3;
 
-/** A round of a settlement as a table in Markdown, for Temporal's UI: a line for each view. */
+/** Returns a settlement's round as a Markdown table for Temporal's UI: a line for each view. */
 export function settlementTable(spans: readonly Span[], { views, failures, archived, seconds }: SettledRound): string {
   const spanOf = new Map(spans.map((span) => [span.generation, span]));
   const rows = [
@@ -36,7 +36,9 @@ function outcomeOf({ published, compared }: NamedSettled): string {
   return compared ? "ledger equal to the speed layer's" : "no speed ledger";
 }
 
-/** `0: [100, 220), 1: [80, 190)`; of many partitions how many offsets. */
+/**
+ * Returns a text such as `0: [100, 220), 1: [80, 190)`. If there are many partitions, returns the number of offsets.
+ */
 function shownSpan({ from, to }: Span): string {
   const partitions = Object.keys(to).filter((partition) => from[partition] !== to[partition]);
   const start = (partition: string) => from[partition] ?? "0";

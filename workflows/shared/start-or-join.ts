@@ -9,21 +9,21 @@ import {
 } from "@temporalio/workflow";
 import { executionTimeoutMs, type Kind, SUMMARIES, workId } from "./names.ts";
 
-/** The work of a child workflow. Its id names the work, so that it runs once at a time. */
+/** The work of a child workflow. Its id names the work, so that it runs only once at a time. */
 export interface Work<T extends Workflow> {
   readonly workflow: T;
   readonly namespace: string;
   readonly kind: Kind;
   readonly target: string;
   readonly input: Parameters<T>[0];
-  /** After how long the run is ended, in milliseconds; absent: as its kind says. */
+  /** The time limit of the run, in milliseconds; absent: that of its kind. */
   readonly timeoutMs?: number;
 }
 
 /**
- * Runs a piece of work to its end, as a child that outlives its parent; null when it is running already.
- * Schedules and settlements start the same work by it: others may be waiting for it, so a parent that goes does not
- * take it along.
+ * Runs a piece of work to its end, as a child workflow that outlives its parent. Returns null if it is already running.
+ * Schedules and settlements start the same work in this way. Others may be waiting for it, so it must not end with its
+ * parent.
  */
 export async function startOrJoin<T extends Workflow>(
   work: Work<T>,
@@ -32,7 +32,7 @@ export async function startOrJoin<T extends Workflow>(
   return run === null ? null : { result: await run.result() };
 }
 
-/** Starts a piece of work without waiting for its end; null when it is running already. */
+/** Starts a piece of work without waiting for its end. Returns null if it is already running. */
 export async function startAside<T extends Workflow>({
   workflow,
   ...work
@@ -41,7 +41,7 @@ export async function startAside<T extends Workflow>({
   return run as ChildWorkflowHandle<T> | null;
 }
 
-/** The same for a workflow whose file imports the caller's. */
+/** As `startAside`, for a workflow whose file imports the caller's file. */
 export async function startNamed(
   workflow: string,
   { namespace, kind, target, input, timeoutMs = executionTimeoutMs(kind) }: Omit<Work<Workflow>, "workflow">,
