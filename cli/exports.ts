@@ -1,6 +1,6 @@
 /**
- * What users' files import as `tideline`, with the types of it. Running them loads `core/definition/builders.ts` alone:
- * the rest is types.
+ * The module that users' files import as `tideline`, with its types. At run time only `core/definition/builders.ts` is
+ * loaded: the rest is types.
  */
 export type * from "../batch-layer/report/report.ts";
 export * from "../core/definition/builders.ts";

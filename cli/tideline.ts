@@ -47,8 +47,8 @@ import { ExitWith } from "./terminal/exit-with.ts";
 import { printableLines } from "./terminal/printable.ts";
 
 /**
- * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
- * A command is a file in commands/ that loads what is heavy only in its action, and a line in this list.
+ * The `tideline` command. Exit codes: 0 done, 1 failed, 2 error of usage, 130 interrupted. A command is a file in
+ * commands/ and a line in this list. The file loads heavy modules only in its action.
  */
 const commands: readonly ((program: Command) => void)[] = [
   registerInit,
@@ -99,8 +99,8 @@ function settingsText(): string {
 }
 
 /**
- * All commands, not run yet, with those of the system that the environment names. Throws CONFIG_INVALID for a system
- * that cannot be loaded.
+ * Returns all commands, not run yet, with those of the system that the environment names. Throws CONFIG_INVALID for a
+ * system that cannot be loaded.
  */
 export async function createProgram(): Promise<Command> {
   const packageFile = new URL("../package.json", import.meta.url);
@@ -115,7 +115,7 @@ export async function createProgram(): Promise<Command> {
     .version(version)
     .addHelpText("after", examplesText(system))
     .addHelpText("after", settingsText);
-  // Before the commands are added: they take these over.
+  // This comes before the commands are added, because they inherit these settings.
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
   registerUp(program, system, [createTopics, bundleProgram]);
   for (const register of commands) register(program);
@@ -126,7 +126,7 @@ export async function createProgram(): Promise<Command> {
   return program;
 }
 
-/** Commands that read nothing of TIDELINE_HOME, or put something else in its place. */
+/** Commands that read nothing in TIDELINE_HOME, or replace its contents. */
 const WITHOUT_HOME: ReadonlySet<string> = new Set([
   "config",
   "completion",
@@ -141,7 +141,7 @@ const WITHOUT_HOME: ReadonlySet<string> = new Set([
   "restore",
 ]);
 
-/** Throws DATA_NEWER, before the command does anything, when a newer release has written what it is going to read. */
+/** Throws DATA_NEWER before the command does anything, if a newer release has written the data that it would read. */
 async function requireReadableHome(command: Command): Promise<void> {
   if (WITHOUT_HOME.has(command.name())) return;
   const { DataDirectory } = await import("../store/files/files.ts");
@@ -150,7 +150,7 @@ async function requireReadableHome(command: Command): Promise<void> {
   await requireDataFormat(new DataDirectory(join(home, "data")));
 }
 
-/** Says what went wrong on stderr, without the secrets of the settings; returns the exit code. */
+/** Prints an error on stderr, without the secrets of the settings. Returns the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said it already
   const mask = maskOfSettings(process.env);
@@ -165,8 +165,8 @@ function explain(error: unknown): number {
 }
 
 /**
- * Ends this process as soon as nobody reads what it prints, as `| head` does: as a signal would where one is awaited,
- * else at once.
+ * Ends this process when its reader has gone, such as `| head`. If a command waits for a signal, acts like that signal,
+ * else ends at once.
  */
 function endWithReader(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE") throw error;

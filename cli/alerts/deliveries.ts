@@ -52,7 +52,10 @@ interface FailedRow {
   readonly state: "open" | "replayed" | "given up";
 }
 
-/** `tideline deliveries failed`: what the topic of undelivered alerts has, and the own alerts that were given up. */
+/**
+ * `tideline deliveries failed`: prints the alerts in the topic of undelivered alerts, and Tideline's own alerts that
+ * were given up.
+ */
 export async function listFailed(config: Config, only: string | undefined, json: boolean): Promise<void> {
   await withLog(config, async (log) => {
     const inTopic = [...(await undelivered(log, config))].map(
@@ -71,8 +74,8 @@ export async function listFailed(config: Config, only: string | undefined, json:
 }
 
 /**
- * `tideline deliveries replay`: those of `ids`, or all. Throws ALERT_UNKNOWN before anything is sent, NOT_DELIVERED
- * after the last one when some failed again.
+ * `tideline deliveries replay`: delivers the alerts in `ids`, or all. Throws ALERT_UNKNOWN before anything is sent,
+ * NOT_DELIVERED after the last alert if some failed again.
  */
 export async function replay(config: Config, ids: readonly string[] | null): Promise<void> {
   const deliveries = await loadDeliveries(config);
@@ -89,7 +92,7 @@ export async function replay(config: Config, ids: readonly string[] | null): Pro
         for (const [id, one] of open) {
           if (stop.aborted) return;
           const reason = await handOver(config, deliveries.get(one.delivery), one, stop);
-          // What was handed over is noted, also after Ctrl+C: it must not be handed over again.
+          // A delivered alert is noted, even after Ctrl+C, so that it is not delivered again.
           if (reason !== null && stop.aborted) return;
           if (reason === null) {
             const headers = { [UNDELIVERED.kind]: "replayed" };
@@ -106,7 +109,7 @@ export async function replay(config: Config, ids: readonly string[] | null): Pro
   });
 }
 
-/** Returns why it was not taken; null when it was. */
+/** Delivers one alert. Returns why that failed; null if it succeeded. */
 async function handOver(
   { smtpUrl, reportFrom, kafkaBrokers: brokers }: Config,
   delivery: Delivery | undefined,
@@ -127,7 +130,7 @@ async function handOver(
   }
 }
 
-/** The messages of Tideline's own alerts that deliveries have given up, as the journal has them. */
+/** Returns the messages of Tideline's own alerts that deliveries have given up, from the journal. */
 async function givenUp({ home }: Config): Promise<FailedRow[]> {
   const { journal } = await new OwnAlertJournal(new DataDirectory(join(home, "data"))).read();
   return failedMessages(journal).map(({ alert: { id: alert }, kind, atMs, delivery }) => {
@@ -148,7 +151,7 @@ function notReplayable(id: string, isOwn: boolean): TidelineError {
   );
 }
 
-/** Every delivery and every escalation, by name. */
+/** Returns every delivery and every escalation, by name. */
 async function loadDeliveries(config: Config): Promise<Map<string, Delivery>> {
   const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
   return new Map([...deliveries.values()].flatMap(withEscalation).map((one) => [one.name, one]));
@@ -183,8 +186,8 @@ async function undelivered(log: LogReader, { namespace }: Config): Promise<Map<s
 }
 
 /**
- * By a delivery's name, how many offsets of the alerts it has not read, as it was last written; null before it has
- * begun.
+ * Returns for each delivery how many offsets of the alerts it had not read when it last wrote its position; null before
+ * it has begun.
  */
 async function behindOf(log: LogReader, { namespace }: Config): Promise<(delivery: string) => number | null> {
   const name = topicName(namespace, alerts.name);
@@ -203,7 +206,7 @@ async function behindOf(log: LogReader, { namespace }: Config): Promise<(deliver
   }
 }
 
-/** Without the path: of Slack's addresses, and of many others, it is what lets one write there. */
+/** Returns a channel without the path of its URL: for Slack, and many others, whoever has the path can write there. */
 function shownChannel(to: Channel): string {
   switch (to.type) {
     case "mail":

@@ -4,7 +4,7 @@ import { AlertFeed } from "../../store/alerts/alert-feed.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 
-/** Runs `work` on the alerts that the log has now; null where no rule was ever run. */
+/** Runs `work` on the alerts that are now in the log; null if no rule was ever run. */
 export async function withAlerts<T>(
   { kafkaBrokers, namespace }: Config,
   work: (feed: AlertFeed | null) => Promise<T>,
@@ -21,7 +21,7 @@ export async function withAlerts<T>(
   }
 }
 
-/** Throws ALERT_UNKNOWN. */
+/** Returns the alert with this id. Throws ALERT_UNKNOWN. */
 export function alertNamed(feed: AlertFeed | null, id: string): Alert {
   const found = feed?.states.get(id);
   if (found !== undefined) return found;

@@ -26,7 +26,7 @@ export interface ListFlags {
   readonly json: boolean;
 }
 
-/** `tideline alerts list`. Tideline's own alerts come from the journal, which is there also while Kafka is away. */
+/** `tideline alerts list`. Tideline's own alerts come from the journal, which can be read while Kafka is away. */
 export async function listAlerts(config: Config, { since, limit, json, ...question }: ListFlags): Promise<void> {
   const { journal } = await new OwnAlertJournal(new DataDirectory(join(config.home, "data"))).read();
   const states = await inStream(config, question.rule === OWN_RULE);
@@ -40,7 +40,7 @@ export async function listAlerts(config: Config, { since, limit, json, ...questi
     process.stderr.write(`the newest ${rows.length} of ${found.length}; --limit shows more\n`);
 }
 
-/** The alerts of the stream; none where there is no rule, or where Kafka is away and that is `optional`. */
+/** Returns the alerts of the stream; none if there is no rule, or if Kafka is away and that is allowed (`optional`). */
 async function inStream(config: Config, optional: boolean): Promise<AlertStates> {
   const read = () => withAlerts(config, async (feed) => feed?.states ?? new AlertStates(0));
   if (!optional) return read();
@@ -55,7 +55,7 @@ function cellsOf({ at, severity, state, rule, key, says, id }: ShownAlert): stri
   return cells.map(printable);
 }
 
-/** An alert in one line. */
+/** Returns an alert as one line. */
 export function lineOf(alert: ShownAlert): string {
   const about = alert.key === null ? alert.rule : `${alert.rule} ${alert.key}`;
   const words = [alert.at, alert.severity ?? "-", alert.state, about, ...(alert.says === null ? [] : [alert.says])];

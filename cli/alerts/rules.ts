@@ -67,7 +67,10 @@ async function storedPositions(log: LogReader, { namespace }: Config): Promise<R
   }
 }
 
-/** Offsets between what a rule has read, as it was last written, and the log's end; null before it has begun. */
+/**
+ * Returns the number of offsets between the position that a rule last wrote and the log's end; null before the rule has
+ * begun.
+ */
 async function behind(
   log: LogReader,
   { namespace }: Config,

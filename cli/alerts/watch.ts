@@ -8,7 +8,7 @@ import { lineOf } from "./list.ts";
 
 const WAIT_MS = 250;
 
-/** `tideline alerts watch`: what happens from now on. Throws NOT_READY when no rule was ever run. */
+/** `tideline alerts watch`: prints alerts from now on. Throws NOT_READY if no rule was ever run. */
 export async function watchAlerts(
   config: Config,
   { rule, count = Number.POSITIVE_INFINITY, json }: { rule?: string; count?: number; json: boolean },

@@ -3,7 +3,7 @@ import { code, escaped, items, row } from "../terminal/markdown.ts";
 import { printableLines } from "../terminal/printable.ts";
 import { cellText, exampleText, findingText, recordsText, valueText, verdict } from "./check-text.ts";
 
-/** A report for a pull request. */
+/** Returns a report for a pull request. */
 export function checkMarkdown(report: CheckReport): string {
   const changed = <T extends StreamCheck | ViewCheck>(all: readonly T[]) =>
     all.filter(({ status }) => status !== "same");

@@ -5,7 +5,7 @@ import type { Finding, FoundRecord } from "../../store/check/findings.ts";
 import type { ReadRecords } from "../../store/check/readings.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 
-/** This many characters of a value are shown. */
+/** At most this many characters of a value are shown. */
 const MOST = 80;
 
 const STATUS: Readonly<Record<CheckStatus, string>> = {
@@ -15,7 +15,7 @@ const STATUS: Readonly<Record<CheckStatus, string>> = {
   removed: "removed: it is served, and no file defines it",
 };
 
-/** What is found, in the words of a sentence about records. */
+/** The kinds of findings, worded for a sentence about records. */
 const KINDS: Readonly<Record<string, string>> = {
   refused: "would be refused",
   accepted: "would be accepted, and are refused now",
@@ -27,7 +27,7 @@ const KINDS: Readonly<Record<string, string>> = {
   "counted otherwise": "would be counted otherwise",
 };
 
-/** A report for a terminal. */
+/** Returns a report for a terminal. */
 export function checkText(report: CheckReport): string {
   const lines = [
     ...report.streams.flatMap((stream) => [heading("stream", stream.stream, stream), ...streamLines(stream)]),
@@ -38,7 +38,7 @@ export function checkText(report: CheckReport): string {
   return printableLines(`${lines.join("\n").trimStart()}\n`);
 }
 
-/** The report's result in a sentence. */
+/** Returns the report's result as a sentence. */
 export function verdict({ same, last }: CheckReport): string {
   return same
     ? `No differences in the last ${last.toLocaleString("en-US")} records of each stream.`
@@ -53,7 +53,7 @@ function heading(
   return `\n${kind} ${name}: ${STATUS[status]}${read === null ? "" : `, compared over ${recordsText(read)}`}`;
 }
 
-/** How many records were compared, and where they lie. */
+/** Returns how many records were compared, and their positions. */
 export function recordsText({ records, from, to }: ReadRecords): string {
   const spans = Object.keys(to).flatMap((partition) =>
     from[partition] === to[partition] ? [] : [`${partition}:${from[partition]}-${to[partition]}`],
@@ -94,7 +94,7 @@ function totalText(before: unknown, after: unknown): string {
   return isSame ? valueText(before) : `${valueText(before)} -> ${valueText(after)}`;
 }
 
-/** A cell with its values before and after. */
+/** Returns a cell with its values before and after. */
 export function cellText({ cell, before, after }: ChangedCell): string {
   return `${Object.values(cell).map(valueText).join(" ")}: ${sideText(before)} -> ${sideText(after)}`;
 }
@@ -110,18 +110,18 @@ function findingLines(finding: Finding<string>): string[] {
   return [`  ${findingText(finding)}`, ...finding.examples.map((one) => `    ${exampleText(one)}`)];
 }
 
-/** A sentence without its full stop. */
+/** Returns a sentence without its full stop. */
 export function findingText({ kind, detail, records }: Finding<string>): string {
   return `${records.toLocaleString("en-US")} record${records === 1 ? "" : "s"} ${KINDS[kind] ?? kind}: ${detail}`;
 }
 
-/** A record with what was made of it before and after. */
+/** Returns a record with its results before and after. */
 export function exampleText({ position, eventId, before, after }: FoundRecord): string {
   const values = before === null && after === null ? "" : `  ${valueText(before)} -> ${valueText(after)}`;
   return `${position}${eventId === null ? "" : ` ${eventId}`}${values}`;
 }
 
-/** A value on one line, cut when it is long. */
+/** Returns a value on one line, cut if it is long. */
 export function valueText(value: unknown): string {
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return printable(text.length > MOST ? `${text.slice(0, MOST)}…` : text);

@@ -27,7 +27,7 @@ export interface CheckFlags {
 const DIFFERENT = 1;
 const NOT_CHECKED = 2;
 
-/** Prints how the definitions of files differ from those that run, and sets the exit code. */
+/** Prints how the definitions in files differ from the running ones, and sets the exit code. */
 export async function check(config: Config, { last, view, format }: CheckFlags): Promise<void> {
   await interruptible(async (stop) => {
     const report = await made(config, { last, view: view ?? null }, stop).catch((error: unknown) => {

@@ -22,7 +22,7 @@ interface Flags {
   readonly json: boolean;
 }
 
-/** The interval of a view that is recomputed. Each has a workflow of its own. */
+/** The interval of a view to recompute. Each interval has a workflow of its own. */
 interface Target {
   readonly view: string;
   readonly interval: TimeRange;
@@ -78,7 +78,7 @@ export function registerBackfill(program: Command): void {
   });
 }
 
-/** Flags that mean no interval are a wrong call. */
+/** Flags that give no interval are an error of usage. */
 function intervalOf(command: Command, { from, to }: Flags): TimeRange {
   try {
     return parseInterval(from, to);

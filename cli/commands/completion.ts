@@ -9,7 +9,7 @@ Examples:
   $ tideline completion fish > ~/.config/fish/completions/tideline.fish
 `;
 
-/** What an argument of this name is the name of. */
+/** The kinds of names that an argument can be, by the argument's name. */
 const KINDS: Readonly<Record<string, readonly Kind[]>> = {
   view: ["views"],
   table: ["tables"],
@@ -22,9 +22,7 @@ const KINDS: Readonly<Record<string, readonly Kind[]>> = {
 type Kind = "views" | "tables" | "streams" | "rules" | "deliveries";
 type Names = Readonly<Record<Kind, readonly string[]>>;
 
-/**
- * Adds `tideline completion`, and what the shell asks then. After all other commands: it knows those that are there.
- */
+/** Adds `tideline completion`, and the command that the shell calls. Call this after all other commands are added. */
 export async function registerCompletion(program: Command): Promise<void> {
   const completed = tab(program, { completionCommandName: "completion" });
   const command = program.commands.find((one) => one.name() === "completion");
@@ -44,7 +42,7 @@ export async function registerCompletion(program: Command): Promise<void> {
     }
 }
 
-/** None when definitions are wrong: a completion cannot report it. */
+/** Returns no names if definitions are wrong: a completion cannot report that. */
 async function definedNames(): Promise<Names> {
   try {
     const { loadDefinitions } = await import("../../store/definitions/definitions.ts");

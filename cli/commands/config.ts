@@ -14,7 +14,7 @@ Examples:
 interface ShownSetting {
   readonly setting: keyof typeof settings;
   readonly variable: string;
-  /** Null when it has none; secrets are masked. */
+  /** Null if the setting has no value. Secrets are masked. */
   readonly value: string | null;
   readonly origin: "default" | "environment";
   readonly default: string;

@@ -48,7 +48,7 @@ export function registerHistory(program: Command): void {
   add("replay-state", "recompute one row of a table from the log, and compare", replayHelp).action(replay);
 }
 
-/** What the API answers for one key of a table; null when it refuses. */
+/** Returns the API's answer for one key of a table; null if it refuses. */
 function ask(path: string, table: string, key: string, { at, limit }: Flags): Promise<string | null> {
   const config = loadConfig(process.env);
   const url = new URL(`${config.apiUrl.replace(/\/$/, "")}/${path}/${encodeURIComponent(table)}`);
@@ -75,7 +75,7 @@ async function showHistory(table: string, key: string, flags: Flags): Promise<vo
   if (truncated) process.stdout.write(`the newest ${events.length}; --limit shows more\n`);
 }
 
-/** A value in a sheet: one that is not text as JSON. */
+/** Returns a value for a table's cell. A value that is not text becomes JSON. */
 function cell(value: unknown): string {
   if (value === null || value === undefined) return "-";
   return printable(typeof value === "object" ? JSON.stringify(value) : String(value));

@@ -19,7 +19,7 @@ Examples:
   $ tideline proof revenue --deep --json | jq .differences
 `;
 
-/** How long nothing is heard of a proof until a line says that it continues. */
+/** If a proof reports nothing for this long, a line says that it continues. */
 const SILENCE_MS = 10_000;
 
 interface ProofFlags extends QueryFlags {
@@ -87,7 +87,7 @@ function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {
   return url;
 }
 
-/** Null when it cannot be had: the reason is told, and the exit code set. */
+/** Returns a proof. Returns null if the API does not give one; then the reason is printed and the exit code set. */
 async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<Proof | JoinedProof | null> {
   const { askProof } = await import("../../activities/ask-proof.ts");
   const { showProgress } = await import("../terminal/progress.ts");
@@ -99,7 +99,7 @@ async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<P
     if (done !== known) [heardMs, known] = [performance.now(), done];
     line.update(done, total);
   };
-  // When all records are read the rows are still to be computed, which takes long where there are many sessions.
+  // After all records are read, the rows have to be computed, which takes long if there are many sessions.
   const silence = setInterval(() => {
     const nowMs = performance.now();
     const seconds = Math.round((nowMs - beganMs) / 1_000);
@@ -121,7 +121,7 @@ async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<P
   }
 }
 
-/** Null when the API refuses: the reason is told, and the exit code set. */
+/** Returns null if the API refuses; then the reason is printed and the exit code set. */
 async function viewsOf(config: Config): Promise<string[] | null> {
   const text = await askApi(new URL(`${config.apiUrl.replace(/\/$/, "")}/views`), config);
   if (text === null) return null;

@@ -48,14 +48,14 @@ export function registerQuery(program: Command): void {
       for (const name of ["at", "min", "wait"] as const)
         if (flags[name] !== undefined) url.searchParams.set(name, flags[name]);
       if (flags.to !== undefined && isDate(flags.to)) process.stderr.write(dateHint(flags.to));
-      // Of numbers that come as numbers, long ones would be rounded when the answer is read.
+      // Numbers are asked for as text, because JSON.parse would round long ones.
       if (!flags.json && !flags.url) url.searchParams.set("numbers", "text");
       if (flags.url) process.stdout.write(`${separated(url).url.href}\n`);
       else await ask(url, config, flags.json);
     });
 }
 
-/** `tideline backfill --to` includes a date's day, so people expect the same here. */
+/** Returns a hint about `--to`: `tideline backfill --to` includes the date's day, so people expect the same here. */
 function dateHint(to: string): string {
   return `--to ${to}: up to the first moment of that day, so the day itself is not in the answer\n`;
 }

@@ -48,7 +48,7 @@ async function startOrJoin({ workflow }: Client, namespace: string, view: string
   });
 }
 
-/** What it found; null when Ctrl+C came first, which leaves it running. */
+/** Returns the result of the rebuild; null if Ctrl+C came first, which leaves the rebuild running. */
 async function follow(client: Client, handle: Rebuild): Promise<RebuildViewResult | null> {
   const { rebuildProgress } = await import("../../workflows/rebuild-view.ts");
   const { interruptible } = await import("../terminal/progress.ts");

@@ -65,15 +65,15 @@ function day(text: string): string {
 }
 
 /**
- * Runs the report to its end, or joins the run that does the same; null when Ctrl+C came first, which leaves it
- * running.
+ * Runs the report to its end, or joins the run that does the same. Returns null if Ctrl+C came first, which leaves the
+ * run going.
  */
 async function run(client: Client, config: Config, input: Required<Omit<DailyReportInput, "deliverAt">>) {
   const { interruptible } = await import("../terminal/progress.ts");
   return interruptible(async (stop): Promise<DailyReportResult | null> => {
     const { handle, joined } = await startOrJoin(client, config, input);
     const result = await follow(client, handle, stop);
-    // The run that was there knew nothing of these flags.
+    // The run that was joined did not have these flags.
     if (!joined || result === null || !(input.fresh || input.deliver)) return result;
     return follow(client, (await startOrJoin(client, config, input)).handle, stop);
   });

@@ -70,7 +70,7 @@ export function registerSend(program: Command): void {
     });
 }
 
-/** How the file is to be read. */
+/** Adds the options that say how to read the file. */
 function addFileOptions(command: Command): Command {
   return command
     .addOption(new Option("--input <kind>", "what the file is, where its name does not say").choices(FILE_KINDS))
@@ -114,8 +114,8 @@ function addFileOptions(command: Command): Command {
 }
 
 /**
- * `id=Order No,at=Time` -> fields and their columns; `a,,c` -> names in order. A pair with a comma in it stands in
- * double quotes.
+ * Parses `id=Order No,at=Time` into fields and their columns, and `a,,c` into names in order. A pair with a comma in it
+ * has to be in double quotes.
  */
 function columns(text: string): NonNullable<SendFlags["columns"]> {
   const splitter = new CsvSplitter(",");

@@ -16,7 +16,7 @@ interface ServeFlags {
   readonly helper?: boolean;
 }
 
-/** As this process was called, so that the helper runs the same code in the same way. */
+/** The program that this process was started with, so that the helper runs the same code. */
 const [, program = ""] = process.argv;
 
 /** Adds `tideline serve`. */
@@ -37,7 +37,7 @@ export function registerServe(commands: Command): void {
         .default(1_000)
         .argParser(wholeNumberFrom(0)),
     )
-    // Internal: the server starts its helper process with it.
+    // Internal: the server starts its helper process with this flag.
     .addOption(new Option("--helper").hideHelp())
     .action(async ({ port, host, rateLimit, maxStreams, helper }: ServeFlags) => {
       if (helper === true) return serveAsHelper(maxStreams);
@@ -90,8 +90,9 @@ async function start(config: Config, logger: Logger, own: OwnOptions) {
 }
 
 /**
- * Runs the process that answers what is too large for the server, which starts it and asks it over a loopback port. It
- * ends when the server wants it or is gone. Signals of a terminal reach both; the server handles them.
+ * Runs the helper process, which computes answers that are too large for the server. The server starts it and sends it
+ * requests over a loopback port. It ends when the server asks for that or is gone. Signals of a terminal reach both
+ * processes; the server handles them.
  */
 async function serveAsHelper(maxStreams: number): Promise<void> {
   const { standBehind } = await import("../setup/priority.ts");
@@ -101,7 +102,7 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   endWithParent();
   const config = loadConfig(process.env);
   const logger = roleLogger("serve-helper", config);
-  // Keys are asked for by the server: nobody else is to reach this process.
+  // The server checks API keys. Only the server may reach this process.
   const secret = randomBytes(32).toString("base64url");
   const serving = await start(config, logger, {
     port: 0,
@@ -109,8 +110,8 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
     callerSecret: secret,
     requestsPerMinute: 0,
     maxStreams,
-    // Beside the server's own: most large questions have another range each time, so that little of what is kept is
-    // asked for again.
+    // Smaller than the server's cache: most large queries have a new range each time, so little of the cache is used
+    // again.
     maxCachedCells: 250_000,
   });
   process.once("message", () => void serving.close().finally(() => process.exit()));

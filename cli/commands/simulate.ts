@@ -15,7 +15,7 @@ interface Flags extends Disorder {
   readonly json: boolean;
 }
 
-/** When events of a file begin unless a flag says so: the same seed makes the same bytes. */
+/** The default start of the events in a file. It is fixed, so that the same seed makes the same bytes. */
 const FILE_FROM_MS = Date.UTC(2026, 0, 1);
 
 /** Adds `tideline simulate <name>` for each simulator of a system. */

@@ -67,7 +67,7 @@ export function registerTable(program: Command): void {
         const [column = "", ...value] = condition.split("=");
         url.searchParams.append(`where[${column}]`, value.join("="));
       }
-      // Of numbers that come as numbers, long ones would be rounded when the answer is read.
+      // Numbers are asked for as text, because JSON.parse would round long ones.
       if (!flags.json) url.searchParams.set("numbers", "text");
       const text = await askApi(url, config);
       if (text === null) return;

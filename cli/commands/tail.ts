@@ -62,7 +62,7 @@ function logStart(text: string): LogStart {
   throw new InvalidArgumentError(`It must be ${LOG_START_FORMS}.`);
 }
 
-/** 0: only what comes. */
+/** 0: only new records. */
 function lastRecords(text: string): number {
   return text === "0" ? 0 : Math.min(MOST_LAST, wholeNumberFrom(1)(text));
 }

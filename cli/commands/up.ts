@@ -15,7 +15,7 @@ function portOf(text: string, spec: PortSpec): number {
 
 const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean().optional(), rate: z.number() });
 
-/** `--kafka-controller-port` as commander names it: `kafkaControllerPort`. */
+/** Returns commander's name of a flag: `--kafka-controller-port` becomes `kafkaControllerPort`. */
 const attribute = (flag: string) => new Option(`${flag} <n>`).attributeName();
 
 /** Adds `tideline up`. `steps` run between the servers' start and the roles'. */
@@ -45,7 +45,7 @@ export function registerUp(program: Command, system: System, steps: readonly UpS
         ports,
         env: {},
         simulation: simulation && { title: simulation.title, args: simulation.args(`${rate}`) },
-        // With definitions of a user's own, the views of the system may not exist.
+        // If the user has definitions of his own, the views of the system may not exist.
         firstSteps: ownDefinitions ? undefined : system.firstSteps,
       },
       steps,

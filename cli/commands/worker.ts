@@ -6,7 +6,7 @@ import type { Registry } from "prom-client";
 import { type Config, loadConfig, maskOfSettings } from "../setup/config.ts";
 import { endWithParent } from "../setup/parent.ts";
 
-/** As this process was called, so that the background process runs the same code in the same way. */
+/** The program that this process was started with, so that the background process runs the same code. */
 const [, program = ""] = process.argv;
 
 /** Adds `tideline worker`. */
@@ -19,7 +19,7 @@ export function registerWorker(program: Command): void {
         "share the work. Long work runs in a second process of low priority",
     )
     .option("--no-schedules", "leave the schedules in Temporal as they are")
-    // Internal: a worker starts its background process with it.
+    // Internal: a worker starts its background process with this flag.
     .addOption(new Option("--background").hideHelp())
     .action(({ schedules, background }: { schedules: boolean; background?: boolean }) =>
       background === true ? runBackground() : runWorker(schedules),
@@ -47,7 +47,7 @@ async function runWorker(schedules: boolean): Promise<void> {
   const options = await depsOptions(config, registry, logger);
   const { definitions, report } = options;
   const served = await new Generations(new DataDirectory(options.dataDir)).views();
-  // A view whose file is gone is kept up to date for a while.
+  // A view whose file is gone is still kept up to date for a while.
   const views = new Set([...definitions.views.keys(), ...served]);
   const worker = await startWorker({
     ...options,
@@ -78,8 +78,8 @@ async function runWorker(schedules: boolean): Promise<void> {
 }
 
 /**
- * Runs the process that does a worker's long work. It ends when the worker wants it, or is gone, and when it fails: the
- * worker starts another one.
+ * Runs the process for a worker's long work. It ends when the worker asks for that, when the worker is gone, or when it
+ * fails: then the worker starts another one.
  */
 async function runBackground(): Promise<void> {
   let close = async () => process.exit();
@@ -96,12 +96,12 @@ async function runBackground(): Promise<void> {
     process.stderr.write(`the background process of a worker failed: ${message}\n`);
     process.exitCode = 1;
   } finally {
-    // The channel to the worker would keep this process alive.
+    // Without this the channel to the worker would keep the process alive.
     process.exit();
   }
 }
 
-/** `closable` is called with what ends the work in order, once there is something to end. */
+/** Calls `closable` with a function that ends the work in order, once there is work to end. */
 async function workInBackground(closable: (close: () => Promise<never>) => void): Promise<void> {
   const config = loadConfig(process.env);
   const { Registry, collectDefaultMetrics } = await import("prom-client");
@@ -138,7 +138,7 @@ async function workInBackground(closable: (close: () => Promise<never>) => void)
   }
 }
 
-/** What both processes of a worker have in common. */
+/** Returns the options that both processes of a worker share. */
 async function depsOptions(config: Config, registry: Registry, logger: Logger) {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { taskQueueOf } = await import("../../workflows/shared/names.ts");

@@ -1,15 +1,15 @@
 import { isUtf8 } from "node:buffer";
 
 const WIDTH = 16;
-/** So much of a value is shown. */
+/** The most that is shown of a value: characters of text, bytes of a hex dump. */
 const MOST = { text: 65_536, dump: 4_096 };
 const CONTROL = /[^\P{C}\n\t]/u;
 
-/** Bytes for people: text as it is where all of it can be printed, else a hex dump. "" for no value. */
+/** Returns bytes for people: as text if all of it can be printed, else as a hex dump; "" for no value. */
 export function readable(bytes: Buffer | null): string {
   if (bytes === null) return "";
   const text = isUtf8(bytes) ? bytes.toString() : "";
-  // Control characters could move the cursor or recolour the terminal: such a text is dumped.
+  // Control characters could move the cursor or change colours, so such a text is shown as a hex dump.
   if (text === "" || CONTROL.test(text)) return hexDump(bytes);
   const more = text.length - MOST.text;
   return more > 0 ? `${text.slice(0, MOST.text)}\n… ${more} characters more; --json gives all` : text;

@@ -8,7 +8,7 @@ import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { streamUnknown } from "../setup/definitions.ts";
 
-/** A stream with its topic, the name of what belongs to it (`topicName`), and its dead letters. */
+/** A stream with its topic, its name within the installation (`topicName`), and its dead letters. */
 export interface StreamLetters {
   readonly stream: Stream;
   readonly name: string;
@@ -17,8 +17,8 @@ export interface StreamLetters {
 }
 
 /**
- * Every stream's dead letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream
- * whose topics do not exist yet has none. Throws STREAM_UNKNOWN.
+ * Returns every stream's dead letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A
+ * stream whose topics do not exist yet has none. Throws STREAM_UNKNOWN.
  */
 export async function lettersOf(
   { kafkaBrokers, namespace, schemas, views, rules, deliveries }: Config,
@@ -45,7 +45,7 @@ export async function lettersOf(
   }
 }
 
-/** One dead letter, with its original bytes. Throws LETTER_UNKNOWN. */
+/** Returns one dead letter with its original bytes. Throws LETTER_UNKNOWN. */
 export async function findLetter(
   config: Config,
   text: string,
@@ -57,12 +57,15 @@ export async function findLetter(
   return { stream: found.stream, name: found.name, letter };
 }
 
-/** What people call a dead letter: its id without the installation's namespace. */
+/** Returns the id that is shown for a dead letter: without the installation's namespace. */
 export function shortId({ namespace }: Config, id: string): string {
   return namespace !== "" && id.startsWith(`${namespace}.`) ? id.slice(namespace.length + 1) : id;
 }
 
-/** The id under which it is stored; also takes one with the namespace. Throws LETTER_UNKNOWN for what is not an id. */
+/**
+ * Returns the id that a dead letter is stored under. `text` may have the namespace or not. Throws LETTER_UNKNOWN if it
+ * is not an id.
+ */
 export function fullId({ namespace }: Config, text: string): string {
   const place = parseLetterId(text);
   if (place === null) throw letterUnknown(text);
@@ -70,12 +73,12 @@ export function fullId({ namespace }: Config, text: string): string {
   return `${topic}:${place.partition}:${place.offset}`;
 }
 
-/** The stream that a dead letter's id names. */
+/** Returns the stream that a dead letter's id names. */
 export function streamOf(config: Config, text: string): string {
   return parseLetterId(shortId(config, fullId(config, text)))?.topic ?? "";
 }
 
-/** What is known of the record that a dead letter holds; it has no headers. */
+/** Returns the known properties of the record in a dead letter; its headers are not known. */
 export function placeOf({ partition, offset, refusedAtMs, key }: DeadLetter): RecordPlace {
   return { partition, offset: Number(offset), timestampMs: refusedAtMs, key, header: () => null };
 }

@@ -13,7 +13,7 @@ import type { Config } from "../setup/config.ts";
 import { findLetter, placeOf, shortId } from "./dead-letters.ts";
 import { schemasOf } from "./show.ts";
 
-/** Lets somebody correct a dead letter, checks what they wrote, and keeps it beside the original for `replay`. */
+/** Lets a person correct a dead letter, checks the result, and stores it beside the original for `replay`. */
 export async function editLetter(config: Config, text: string, file: string | undefined): Promise<void> {
   const { stream, name: letters, letter } = await findLetter(config, text);
   const name = shortId(config, letter.id);
@@ -46,7 +46,7 @@ export async function editLetter(config: Config, text: string, file: string | un
   process.stdout.write(`${name} is edited; \`tideline dead-letters replay ${name}\` sends it\n`);
 }
 
-/** What an editor opens: the original, or the JSON of what an Avro record says. */
+/** Returns the text to edit: the original, or an Avro record as JSON. */
 async function editable(config: Config, stream: Stream, original: Buffer | null): Promise<Buffer> {
   if (original === null || avroSchemaId(original) === null) return original ?? Buffer.alloc(0);
   const avro = recordText(original, await schemasOf(config, stream, original));
@@ -56,7 +56,7 @@ async function editable(config: Config, stream: Stream, original: Buffer | null)
 interface WrittenText {
   readonly path: string;
   readonly bytes: Buffer;
-  /** Removes the file if it is ours. */
+  /** Removes the file if this command has made it. */
   readonly discard: () => Promise<void>;
 }
 
@@ -75,7 +75,7 @@ async function inEditor(editor: string, name: string, before: Buffer): Promise<W
   const folder = await mkdtemp(join(tmpdir(), "tideline-letter-"));
   const path = join(folder, "letter.json");
   await writeFile(path, before);
-  // As a shell would read it: EDITOR may carry flags of its own.
+  // A shell runs the editor, because EDITOR may contain flags.
   const { exitCode } = await execa(`${editor} "$TIDELINE_LETTER"`, {
     shell: true,
     stdio: "inherit",

@@ -12,7 +12,7 @@ export interface ListFlags {
   readonly json: boolean;
 }
 
-/** Prints the newest dead letters that the flags let through. */
+/** Prints the newest dead letters that the flags select. */
 export async function listLetters(config: Config, stream: string | undefined, flags: ListFlags): Promise<void> {
   const { reason = "", state, since = 0, limit } = flags;
   const found = await lettersOf(config, stream === undefined ? undefined : new Set([stream]));

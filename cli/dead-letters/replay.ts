@@ -23,17 +23,17 @@ export interface ReplayFlags {
 
 interface Outcome {
   readonly id: string;
-  /** Partition:offset of the new record; null when none was sent. */
+  /** Partition:offset of the new record; null if none was sent. */
   readonly replayedTo: string | null;
   /** Why it was not sent. */
   readonly problem?: string;
 }
 
-/** Dead letters of one transaction. */
+/** The most dead letters in one transaction. */
 const CHUNK = 200;
 
 /**
- * Replays the dead letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when
+ * Replays the dead letters in `ids`, or the edited ones with `flags.reason`, or all edited ones. Sets exit code 1 if
  * one of them could not be sent.
  */
 export async function replayLetters(config: Config, ids: readonly string[], flags: ReplayFlags): Promise<void> {
@@ -58,7 +58,10 @@ export async function replayLetters(config: Config, ids: readonly string[], flag
   if (outcomes.some(({ problem }) => problem !== undefined)) process.exitCode = 1;
 }
 
-/** Opening the replay ends any other; only then are the dead letters read that say what was replayed. */
+/**
+ * Opens the replay first, which ends any other replay. Only then reads the dead letters, which say what was already
+ * replayed.
+ */
 async function replayStream(
   config: Config,
   target: StreamLetters,
@@ -81,7 +84,7 @@ async function replayStream(
   }
 }
 
-/** The dead letters that the command is about. */
+/** Returns the dead letters that the command is about. */
 function chosen({ letters }: StreamLetters, wanted: ReadonlySet<string>, { reason = "" }: ReplayFlags): DeadLetter[] {
   return [...letters.values()].filter((letter) =>
     wanted.size > 0 ? wanted.has(letter.id) : stateOf(letter) === "edited" && letter.reason.startsWith(reason),
@@ -101,7 +104,7 @@ function plan(found: StreamLetters, wanted: ReadonlySet<string>, flags: ReplayFl
   });
 }
 
-/** Why a dead letter must not be sent; null when it may. */
+/** Returns why a dead letter must not be sent; null if it may. */
 function obstacle({ stream }: StreamLetters, letter: DeadLetter): string | null {
   const { edited, original = null, replayedTo } = letter;
   if (replayedTo !== null) return `was replayed to ${replayedTo} already`;
@@ -111,7 +114,7 @@ function obstacle({ stream }: StreamLetters, letter: DeadLetter): string | null 
   return null;
 }
 
-/** A record without a key is sent under the key that its contract names, wherever the record has it. */
+/** Returns the key that the contract names, from the value. A record without a key is sent under this key. */
 function keyOf({ stream }: StreamLetters, value: Buffer): string {
   const decoded = decodeOne(stream, value);
   const event = JSON.parse(decoded.ok ? decoded.canonical : value.toString()) as Record<string, unknown>;

@@ -11,7 +11,7 @@ import { instantText } from "../terminal/sheet.ts";
 import { readable } from "./bytes.ts";
 import { findLetter, placeOf, shortId, stateOf } from "./dead-letters.ts";
 
-/** Prints everything that is known of one dead letter. */
+/** Prints everything that is known about one dead letter. */
 export async function showLetter(config: Config, text: string, json: boolean): Promise<void> {
   const { stream, letter } = await findLetter(config, text);
   const schemas = await schemasOf(config, stream, letter.original ?? null);
@@ -67,7 +67,7 @@ function sizeText(value: Buffer | null, { isBare, sizeBytes }: DeadLetter): stri
   return `${size}too many for a dead letter; the log has them where the record lies`;
 }
 
-/** What the contract says of these bytes now. */
+/** Returns the contract's verdict on these bytes now. */
 function verdict(stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
   const { isBare, original = null } = letter;
   if (isBare) return "unknown, the dead letter has no bytes";
@@ -75,7 +75,7 @@ function verdict(stream: Stream, letter: DeadLetter, schemas: SchemaLookup): str
   return decoded.ok ? "accepts it now" : `still refuses it: ${decoded.reject}`;
 }
 
-/** The schema that an Avro record was written with. */
+/** Returns the schema that an Avro record was written with. */
 export async function schemasOf(
   { home, schemaRegistry }: Config,
   stream: Stream,

@@ -13,16 +13,16 @@ import type { ShippedSystem } from "./systems.ts";
 const PREFIX = "demo-";
 
 interface DemoFlags {
-  /** How much is simulated, a second. */
+  /** The simulated events a second. */
   readonly rate: number;
   /** The URL of a mail server. */
   readonly smtp?: string;
 }
 
 /**
- * Runs a system until Ctrl+C, and removes what it has made: beside servers that run, in a namespace of its own; with
- * servers of its own where none run. Its folder, `<home>/demo/<namespace>`, lasts as long as something of it may be
- * left, so that the next demo removes what a killed one left behind.
+ * Runs a system until Ctrl+C, then removes everything that it has made. It shares running servers, in a namespace of
+ * its own. If none run, it has servers of its own. Its folder, `<home>/demo/<namespace>`, stays until everything is
+ * removed, so that the next demo can clean up after a killed one.
  */
 export async function runDemo(
   { name, folder, system }: ShippedSystem,
@@ -62,8 +62,8 @@ export async function runDemo(
 }
 
 /**
- * The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is
- * registered elsewhere, or mailed by a server that is not for the demo.
+ * Returns the settings of a demo that differ from those of this process. Empty ones count as not set: the demo must not
+ * register schemas, or send mail, on servers that are not for it.
  */
 function settingsOf(demo: {
   readonly folder: string;
@@ -91,8 +91,8 @@ function portSettings(ports: Ports, shared: boolean): Record<string, string> {
 }
 
 /**
- * What a person needs for commands in another terminal. Addresses of shared servers are left out: they are the same
- * there, and may hold a password.
+ * Returns the settings for commands in another terminal. Addresses of shared servers are left out: they are the same
+ * there, and may contain a password.
  */
 function introduction(settings: Readonly<Record<string, string>>): string {
   const shown = Object.entries(settings).filter(
@@ -106,7 +106,7 @@ function introduction(settings: Readonly<Record<string, string>>): string {
   ].join("\n");
 }
 
-/** Removes what demos left behind that were killed. Those that run stay, and those whose servers do not run now. */
+/** Cleans up after demos that were killed. Skips demos that still run, and demos whose servers are not running now. */
 async function removeLeftovers(demos: string, servers: RunningServers, env: Environment): Promise<void> {
   for (const namespace of await readdir(demos).catch(() => [])) {
     const home = join(demos, namespace);
@@ -118,7 +118,9 @@ async function removeLeftovers(demos: string, servers: RunningServers, env: Envi
   }
 }
 
-/** `config` is that of the demo where it shares servers; null where it has its own, whose data lie in `home`. */
+/**
+ * `config` is the demo's if it shares servers. It is null if the demo has its own servers, whose data are in `home`.
+ */
 async function remove(home: string, config: Config | null): Promise<void> {
   try {
     if (config !== null) await removeInstallation(config);

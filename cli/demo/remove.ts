@@ -2,15 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
 import type { Config } from "../setup/config.ts";
 
-/** Temporal lists what is new, and leaves out what is deleted, a moment later. */
+/** Temporal's lists show new and deleted things a moment late. */
 const LISTED_LATE_MS = 250;
 const EMPTY_LISTS = 3;
 const LISTS_AT_MOST = 200;
 
 /**
- * Deletes what an installation has on its servers: schedules, runs, live state and topics. Its roles must have ended.
- * What is gone already is not an error. Throws NOT_READY when a server does not answer, RangeError for an installation
- * without a namespace, which is not told from others.
+ * Deletes everything of an installation on its servers: schedules, runs, live state and topics. Its roles must have
+ * ended. Things that are already gone are no error. Throws NOT_READY when a server does not answer, RangeError for an
+ * installation without a namespace, because its things cannot be told from those of others.
  */
 export async function removeInstallation(config: Config): Promise<void> {
   const { namespace, kafkaBrokers, redisUrl } = config;

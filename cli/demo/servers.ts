@@ -2,14 +2,14 @@ import { connect } from "node:net";
 import { parseBroker } from "../../store/kafka/cluster/brokers.ts";
 import type { Config, Environment } from "../setup/config.ts";
 
-/** The variables of servers that run already; none of them for a demo that starts its own. */
+/** The variables of running servers; empty for a demo that starts its own. */
 export type RunningServers = Partial<Record<"KAFKA_BROKERS" | "REDIS_URL" | "TEMPORAL_ADDRESS", string>>;
 
 const PATIENCE_MS = 1_000;
 
 /**
- * Returns the servers that a demo shares: those that `env` names; where it names none, those of the `tideline up` that
- * answers at the ports of the settings. Empty without either.
+ * Returns the servers that a demo shares: those that `env` names, else those of a `tideline up` that answers on the
+ * ports in the settings. Empty if there are neither.
  */
 export async function serversToShare(env: Environment, config: Config): Promise<RunningServers> {
   const { KAFKA_BROKERS = "", REDIS_URL = "", TEMPORAL_ADDRESS = "" } = env;

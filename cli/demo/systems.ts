@@ -14,7 +14,7 @@ export interface ShippedSystem {
 
 const systemsFolder = fileURLToPath(new URL("../../systems", import.meta.url));
 
-/** Returns the systems in `folder`, by name: each of its folders that has views. */
+/** Returns the systems in `folder`, by name: each folder in it that has views. */
 export async function shippedSystems(folder = systemsFolder): Promise<ShippedSystem[]> {
   const names = (await readdir(folder)).filter((name) => existsSync(join(folder, name, "views"))).sort();
   return Promise.all(
@@ -22,7 +22,7 @@ export async function shippedSystems(folder = systemsFolder): Promise<ShippedSys
   );
 }
 
-/** Throws BAD_REQUEST, which names the systems that there are. */
+/** Returns the system with this name. Throws BAD_REQUEST, which lists the systems. */
 export async function shippedSystem(name: string): Promise<ShippedSystem> {
   const systems = await shippedSystems();
   const found = systems.find((one) => one.name === name);

@@ -12,7 +12,7 @@ import { streamUnknown } from "../setup/definitions.ts";
 import { code, escaped, items, row } from "../terminal/markdown.ts";
 import { printableLines } from "../terminal/printable.ts";
 
-/** Prints what streams and views are, of one stream or of all. Throws STREAM_UNKNOWN. */
+/** Prints the definitions of streams and views: of one stream or of all. Throws STREAM_UNKNOWN. */
 export async function printDictionary(
   config: Config,
   stream: string | undefined,
@@ -32,7 +32,7 @@ export async function printDictionary(
   process.stdout.write(printableLines(`${text.trimEnd()}\n`));
 }
 
-/** A dictionary as a Markdown document. */
+/** Returns a dictionary as a Markdown document. */
 export function dictionaryMarkdown({ streams, views }: Dictionary): string {
   return ["# Dictionary", ...streams.flatMap(streamLines), ...views.flatMap(viewLines), ""].join("\n");
 }
@@ -73,7 +73,7 @@ function fieldRow({ field, type, required, allowed, from, doc, example, roles, r
   ]);
 }
 
-/** `revenue (by.region, tax)`: measures by their names. */
+/** Returns a text such as `revenue (by.region, tax)`: a view, and the dimensions and measures that read a field. */
 function readersText(readBy: FieldEntry["readBy"]): string {
   const parts = (name: string) =>
     readBy.flatMap(({ view, part }) => (view === name ? [part.replace(/^measures\./, "")] : []));

@@ -9,24 +9,24 @@ import { viewText } from "../../discover/view/view-text.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Config } from "../setup/config.ts";
 
-/** Where definitions are written. */
+/** The folders that definitions are written to. */
 export interface Target {
   readonly schemas: string;
   readonly views: string;
-  /** The folder of a system that TIDELINE_SYSTEM has to name; null where settings name these folders already. */
+  /** The folder of a system that TIDELINE_SYSTEM has to name; null if settings name the folders already. */
   readonly system: string | null;
 }
 
-/** Where definitions go by default, when no setting says where a user's own lie. */
+/** The default name of the user's system, if no setting names a folder. */
 const OWN_SYSTEM = "my-system";
 
-/** The folder of `to`; else the last folders that the settings name; else one below the current folder. */
+/** Returns the folders in `to`; else the last folders that the settings name; else folders below the current one. */
 export function targetOf(config: Config, env: Readonly<Record<string, string | undefined>>, to?: string): Target {
   const isSet = (variable: string) => (env[variable] ?? "") !== "";
   const isNamed = isSet("TIDELINE_SYSTEM") || (isSet("TIDELINE_SCHEMAS") && isSet("TIDELINE_VIEWS"));
   if (to === undefined && isNamed) {
     const [schemas, views] = [config.schemas.at(-1), config.views.at(-1)];
-    // A system without contracts of its own uses those of Tideline.
+    // A system without contracts of its own uses Tideline's.
     const own = isSet("TIDELINE_SCHEMAS") && schemas !== undefined ? schemas : join(config.system, "schemas");
     return { schemas: own, views: views ?? join(config.system, "views"), system: null };
   }
@@ -36,15 +36,15 @@ export function targetOf(config: Config, env: Readonly<Record<string, string | u
 }
 
 /**
- * The definitions that lie there already; none in folders that do not exist. Throws DEFINITION_INVALID for what cannot
- * be loaded.
+ * Returns the definitions in these folders; none if a folder does not exist. Throws DEFINITION_INVALID for definitions
+ * that cannot be loaded.
  */
 export async function definitionsAt({ schemas, views }: Target, namespace: string): Promise<Definitions> {
   const there = (folder: string) => (existsSync(folder) ? [folder] : []);
   return loadDefinitions({ namespace, schemas: there(schemas), views: there(views) });
 }
 
-/** Throws BAD_REQUEST when another stream reads the topic. */
+/** Throws BAD_REQUEST if another stream reads the topic. */
 export function requireFree({ streams }: Definitions, config: Config, topic: string, name: string): void {
   const reader = [...streams.values()].find((one) => one.name !== name && topicOf(config.namespace, one) === topic);
   if (reader === undefined) return;
@@ -73,10 +73,7 @@ export function filesOf({ stream, text, view }: Discovery, { schemas, views }: T
   return { view: name, texts };
 }
 
-/**
- * Loads a discovery's files from a folder of their own, with every check that definitions are held to. Throws
- * DEFINITION_INVALID.
- */
+/** Loads a discovery's files from a temporary folder, with all checks of definitions. Throws DEFINITION_INVALID. */
 export async function checkFiles(discovery: Discovery): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "tideline-discover-"));
   try {
@@ -88,7 +85,7 @@ export async function checkFiles(discovery: Discovery): Promise<void> {
   }
 }
 
-/** Writes files. Throws BAD_REQUEST for one that exists, unless `overwrite`: then nothing is written. */
+/** Writes files. Without `overwrite` throws BAD_REQUEST if one exists, and writes nothing. */
 export async function write(texts: DefinitionFiles["texts"], overwrite: boolean): Promise<void> {
   const existing = texts.map(([path]) => path).filter((path) => existsSync(path));
   if (existing.length > 0 && !overwrite)

@@ -29,7 +29,7 @@ export interface DiscoverFlags extends SampleFlags {
   readonly force: boolean;
 }
 
-/** Prints the names of the topics that there are. */
+/** Prints the names of all topics. */
 export async function listTopics({ kafkaBrokers }: Config): Promise<void> {
   const names = await topicNames(kafkaBrokers);
   const list = names.map((name) => `  ${printable(name)}\n`).join("");
@@ -48,7 +48,7 @@ export async function discoverTopic(config: Config, topic: string, flags: Discov
     process.stderr.write(`warning: partition ${partition} has no leader, and was not read\n`);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
   const schemas = await schemasOf(read.records, registry);
-  // What was decoded by the stream that is replaced is rebuilt.
+  // A stream that is replaced gets a new revision, so that everything it decoded is decoded again.
   const revision = (before.streams.get(name)?.revision ?? 0) + 1;
   const found = discover({ ...read, topic, name, schemas, revision });
   await checkFiles(found);
@@ -63,7 +63,7 @@ export async function discoverTopic(config: Config, topic: string, flags: Discov
   process.stdout.write(printableLines(summary(found, read) + written + nextSteps(config, target, files)));
 }
 
-/** null after Ctrl+C. Throws NOT_READY when Kafka does not answer, TOPIC_MISSING when it has no such topic. */
+/** Returns null after Ctrl+C. Throws NOT_READY when Kafka does not answer, TOPIC_MISSING if there is no such topic. */
 async function readTopic({ kafkaBrokers }: Config, topic: string, flags: DiscoverFlags): Promise<TopicRecords | null> {
   const log = new LogReader({ brokers: kafkaBrokers, clientId: "tideline-discover" });
   const line = showProgress("records");
@@ -85,7 +85,7 @@ async function readTopic({ kafkaBrokers }: Config, topic: string, flags: Discove
   }
 }
 
-/** A path from the current folder, where that is shorter. */
+/** Returns a path relative to the current folder, if that is shorter. */
 function shortPath(path: string): string {
   const short = relative(process.cwd(), path);
   return short.startsWith("..") ? path : short;

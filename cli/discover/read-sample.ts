@@ -13,20 +13,23 @@ export interface SampleFlags {
   readonly fromBeginning: boolean;
 }
 
-/** What was read of a topic. */
+/** The records that were read of a topic. */
 export interface TopicRecords {
   readonly partitions: number;
   readonly records: readonly SampleRecord[];
-  /** Which part of the topic this is, for people. */
+  /** The part of the topic that was read, for people. */
   readonly taken: string;
   readonly leaderless: readonly number[];
 }
 
 const FETCH_BYTES = 1024 * 1024;
-/** Of all records together: they are kept while they are looked at. */
+/** The most bytes of all records together, because they are held in memory. */
 const MOST_BYTES = 128 * 1024 * 1024;
 
-/** Reads a sample of a topic. Throws TOPIC_MISSING when there is none, and the signal's reason when that is aborted. */
+/**
+ * Reads a sample of a topic. Throws TOPIC_MISSING if there is no such topic, and the signal's reason when it is
+ * aborted.
+ */
 export async function readSample(
   log: LogReader,
   topic: string,
@@ -69,10 +72,12 @@ function takenText(read: number, held: number, partitions: number, fromBeginning
   return `${read.toLocaleString("en")} of about ${held.toLocaleString("en")} records, ${where}`;
 }
 
-/** This many different schemas are looked up: bytes that only look like Avro have ids without number. */
+/** The most schemas that are looked up: bytes that only look like Avro have any number of ids. */
 const MOST_SCHEMAS = 100;
 
-/** The texts of the schemas that Avro records name, by id. Throws NOT_READY when the registry does not answer. */
+/**
+ * Returns the texts of the schemas that Avro records name, by id. Throws NOT_READY when the registry does not answer.
+ */
 export async function schemasOf(
   records: readonly SampleRecord[],
   registry: SchemaRegistry,
@@ -87,7 +92,7 @@ export async function schemasOf(
   return new Map(found.flatMap(([id, schema]) => (schema === null ? [] : [[id, schema]])));
 }
 
-/** The error for a topic that there is not, with those that are called nearly like it. */
+/** Returns the error for a topic that does not exist, with topics of similar names. */
 export async function noSuchTopic(brokers: string, topic: string, cause: unknown): Promise<TidelineError> {
   const names = await topicNames(brokers);
   const words = topic.toLowerCase().split(/[^a-z0-9]+/);

@@ -14,19 +14,19 @@ export const LONG_WORKFLOWS = [
   "rebuildView",
 ];
 const LONG_WORK = "compaction, backfills, rebuilds, first versions, proofs and reports";
-/** No installation has so much long work at once. */
+/** No installation has more runs of long work at once. */
 const MOST_RUNS = 50;
 const STARTED = 2;
 
-/** What there is to know of the queue of long work. */
+/** The state of the queue of long work. */
 export interface LongWork {
-  /** How many processes ask for it. One that has as much as it does at once asks for no more. */
+  /** How many processes ask the queue for work. A process that is fully busy does not ask. */
   readonly asking: number;
-  /** How many steps a process works on. */
+  /** How many steps the processes are working on. */
   readonly underWay: number;
 }
 
-/** Whether some process takes the long work that a worker puts in the background. */
+/** Checks that a process takes the long work that a worker puts in the background. */
 export async function checkBackground(client: Client, taskQueue: string): Promise<Finding> {
   const queue = backgroundQueueOf(taskQueue);
   const asking = await pollersOf(client, queue, "activity");
@@ -45,15 +45,15 @@ export function backgroundFinding(queue: string, { asking, underWay }: LongWork)
 }
 
 /**
- * How many steps some process has begun and not ended, in runs of long work. Such a run has short steps too, which the
- * worker itself does.
+ * Returns how many steps are running in workflows with long work. Such a workflow has short steps too, which the worker
+ * itself does.
  */
 export async function stepsUnderWay(client: Client, taskQueue: string): Promise<number> {
   const types = LONG_WORKFLOWS.map((name) => `'${name}'`).join(", ");
   const query = `TaskQueue = '${taskQueue}' AND ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;
   let [runs, steps] = [0, 0];
   for await (const { workflowId, runId } of client.workflow.list({ query })) {
-    // It may have ended since.
+    // The run may have ended since.
     const described = await client.workflow
       .getHandle(workflowId, runId)
       .describe()

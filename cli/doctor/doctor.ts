@@ -26,7 +26,7 @@ import { checkViews } from "./views.ts";
 
 const KEY_TODO = "Set TIDELINE_API_KEY for them to a key of `tideline keys create worker --allow read`.";
 
-/** Looks at everything. Never throws for what is wrong with an installation: that is a finding. */
+/** Runs all checks. Never throws for a fault of an installation: that is a finding. */
 export async function examine(config: Config): Promise<Finding[]> {
   const definitions = await loadDefinitions(config);
   const address = shownUrl(config.apiUrl);
@@ -56,7 +56,7 @@ export async function examine(config: Config): Promise<Finding[]> {
   ];
 }
 
-/** Whether every stream decodes as it did under its revision: no role starts otherwise. */
+/** Checks that every stream decodes records in the same way as before under its revision. Otherwise no role starts. */
 async function checkContracts(config: Config, { streams }: Definitions): Promise<Finding[]> {
   const contracts = new Contracts(new DataDirectory(join(config.home, "data")));
   const moves = await contracts.moves(streams.values());
@@ -70,7 +70,7 @@ async function checkContracts(config: Config, { streams }: Definitions): Promise
   return changes.map((change) => problem("stream.contract", change, todo));
 }
 
-/** What is stored, held against the log. */
+/** Compares stored state with the log. */
 async function checkState(config: Config, definitions: Definitions): Promise<Finding[]> {
   const data = new DataDirectory(join(config.home, "data"));
   const archive = new Archive(data);

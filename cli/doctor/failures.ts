@@ -2,7 +2,7 @@ import { type Failure, sentenceOf } from "../../core/failures.ts";
 import { type Finding, ok, problem } from "./finding.ts";
 
 /**
- * A problem for each thing that is stopped, or fails again and again: `failing.lane`, `.view`, `.schedule`,
+ * Returns a problem for each thing that has stopped, or fails again and again: `failing.lane`, `.view`, `.schedule`,
  * `.workflow`.
  */
 export function checkFailures(failures: readonly Failure[]): Finding[] {

@@ -1,14 +1,14 @@
-/** How bad it is: a warning works now and may not tomorrow, a problem does not work. */
+/** The severity of a finding. A warning works now, but may not tomorrow; a problem does not work. */
 export type Level = "ok" | "warning" | "problem";
 
-/** What one check found. */
+/** The result of one check. */
 export interface Finding {
   /** Stable, for programs: `redis.memory-policy`. */
   readonly check: string;
   readonly level: Level;
-  /** What is, and what that means. */
+  /** The state that was found, and its meaning. */
   readonly message: string;
-  /** What to do about it; absent when all is well. */
+  /** The action to take; absent if all is well. */
   readonly todo?: string;
 }
 
@@ -24,7 +24,7 @@ export function problem(check: string, message: string, todo: string): Finding {
   return { check, level: "problem", message, todo };
 }
 
-/** A finding that is fine or not. */
+/** Returns an "ok" finding if all is well, else the given one. */
 export function judged(
   fine: boolean,
   check: string,

@@ -9,14 +9,14 @@ import { inTime } from "../setup/patience.ts";
 import { bytes } from "../terminal/sheet.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
-/** What store/kafka/read/log.ts sends; Kafka knows it since 3.9. */
+/** The version of fetch requests in store/kafka/read/log.ts. Kafka has it since 3.9. */
 const FETCH_VERSION = 17;
-/** A dead letter has a few headers more than its record. */
+/** A dead letter has some headers that its record does not have. */
 const LETTER_OVERHEAD = 4_096;
 
 /**
- * Kafka: whether it answers and is new enough, and every stream's topics. `reachable` says whether it is worth asking
- * for more.
+ * Checks Kafka: whether it answers and is new enough, and every stream's topics. `reachable`: whether other checks can
+ * use Kafka.
  */
 export async function checkKafka(
   { kafkaBrokers, namespace }: Config,

@@ -2,9 +2,9 @@ import { at, type Position, position } from "../../core/log/position.ts";
 import type { LogReader } from "../../store/kafka/read/log.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
-/** How far back to look in each partition, in offsets. */
+/** How many offsets to read back in each partition. */
 const LOOK_BACK = 10_000n;
-/** How much to read of all partitions together, and in one fetch. */
+/** How many bytes to read of all partitions together, and in one fetch. */
 const MAX_BYTES = 32 * 1024 * 1024;
 const FETCH_BYTES = 1024 * 1024;
 
@@ -14,8 +14,9 @@ interface KeyPlace {
 }
 
 /**
- * Whether a key occurs in two partitions of a topic, among its newest records. Duplicates are only found within a
- * partition, so a repeat in another one is counted twice. Names places, never the key: it may be personal.
+ * Checks whether a key occurs in two partitions of a topic, among its newest records. Duplicates are only found within
+ * a partition, so a repeat in another one is counted twice. The finding names positions, never the key, which may be
+ * personal.
  */
 export async function checkKeys(log: LogReader, topic: string): Promise<Finding> {
   const check = "producers.partitioner";
@@ -30,7 +31,7 @@ export async function checkKeys(log: LogReader, topic: string): Promise<Finding>
   );
 }
 
-/** Two places of one key in different partitions; null when none was found. */
+/** Returns two positions of one key in different partitions; null if none were found. */
 async function splitKey(log: LogReader, topic: string): Promise<[KeyPlace, KeyPlace] | null> {
   const { start, stable } = await log.readableBounds(topic);
   if (stable.size < 2) return null;

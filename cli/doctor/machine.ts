@@ -8,12 +8,12 @@ import { bytes } from "../terminal/sheet.ts";
 import { type Finding, isAtLeast, judged, ok, problem, warning } from "./finding.ts";
 
 const LEAST_NODE = "20.19";
-/** A function of each of the extensions that DuckDB must have built in: json, icu and parquet. */
+/** One function of each extension that DuckDB must have built in: json, icu and parquet. */
 const NEEDED = "'json_transform', 'icu_sort_key', 'read_parquet'";
 const REINSTALL = "Install the packages of package.json again.";
 const GIB = 1024 ** 3;
 
-/** This machine: Node, DuckDB, disks, and whether the data directory can be written. */
+/** Checks this machine: Node, DuckDB, disks, and whether the data directory can be written. */
 export async function checkMachine({ home }: Config): Promise<Finding[]> {
   const data = join(home, "data");
   return [

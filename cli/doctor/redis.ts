@@ -7,13 +7,13 @@ import { bytes } from "../terminal/sheet.ts";
 import { type Finding, isAtLeast, judged, ok, problem, warning } from "./finding.ts";
 
 const LEAST_REDIS = "6.2";
-/** Freshness is measured by clocks; more than this is visible in it. */
+/** Freshness is measured with clocks, and a larger difference between them is visible in it. */
 const SKEW_MS = 1_000;
 const RAISE =
   "Raise maxmemory: CONFIG SET maxmemory, and in redis.conf (REDIS_MAXMEMORY in Compose). `tideline settle` frees " +
   "live state, and `tideline views` shows which view has the most cells.";
 
-/** Redis: whether it answers, version, memory, persistence and clock. */
+/** Checks Redis: whether it answers, its version, memory, persistence and clock. */
 export async function checkRedis({ redisUrl }: Config): Promise<Finding[]> {
   const redis = openRedis(redisUrl, () => {});
   try {
@@ -28,7 +28,7 @@ export async function checkRedis({ redisUrl }: Config): Promise<Finding[]> {
   }
 }
 
-/** Lines `name:value`; headings have no colon that matters. */
+/** Parses lines `name:value`. Headings may have colons too, but no name that is used. */
 function fieldsOf(info: string): ReadonlyMap<string, string> {
   return new Map(info.split(/\r?\n/).map((line) => [line.split(":", 1)[0] ?? "", line.slice(line.indexOf(":") + 1)]));
 }

@@ -20,13 +20,13 @@ export interface StreamStores {
   readonly manifests: Manifests;
 }
 
-/** A producer's clock that is ahead makes events that no window ends on. */
+/** A producer's clock that is further ahead makes events that are after the end of all windows. */
 const AHEAD_MS = 5_000;
 const DAY_S = 86_400;
 
 /**
- * Every stream: its archive tiles and its files are there, Kafka keeps what is needed, producers' clocks are right and
- * they place keys alike.
+ * Checks every stream: its archive tiles, its files exist, Kafka keeps the records that are needed, producers' clocks
+ * are right, and producers use the same partition for a key.
  */
 export async function checkStreams(config: Config, stores: StreamStores, definitions: Definitions): Promise<Finding[]> {
   const findings: Finding[] = [];

@@ -12,8 +12,8 @@ import { checkBackground } from "./background.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
 /**
- * Temporal: whether it answers, whether workers ask it for work and for long work, and whether every schedule is there
- * and runs.
+ * Checks Temporal: whether it answers, whether workers ask it for work and for long work, and whether every schedule
+ * exists and runs.
  */
 export async function checkTemporal(config: Config, { streams, views }: Definitions): Promise<Finding[]> {
   const client = await inTime(connectTemporal(config)).catch(() => null);
@@ -33,7 +33,7 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
         message: `no worker asks task queue ${queue} for work: nothing is archived, and no version is published`,
         todo: "Start `tideline worker`, or look into its log.",
       }),
-      // Without a worker that is said once.
+      // Without a worker there is already a finding about that.
       ...(workers > 0 ? [await checkBackground(client, queue)] : []),
       ...(await checkSchedules(config, [...streams.keys()], [...views.keys()])),
     ];

@@ -9,13 +9,14 @@ import type { Config } from "../setup/config.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
-/** Behind the log and silent for so long: nobody applies. */
+/** A view that is behind the log and has applied nothing for this long is not being read. */
 const STALE_MS = 60_000;
-/** For so long a reset of live state is worth telling. */
+/** A reset of live state is reported for this long. */
 const RESET_SHOWN_MS = 7 * 86_400_000;
 
 /**
- * Every view: a version within the archive, live state that tiles from its cut, and freshness. `ends`: by stream name.
+ * Checks every view: its version lies within the archive, live state tiles from its cut, and it is fresh. `ends` are
+ * the logs' ends by stream name.
  */
 export async function checkViews(
   config: Config,
@@ -66,7 +67,7 @@ function frozen({ view: { name }, generation }: Definition, version: number): Fi
   return warning("view.frozen", message, todo);
 }
 
-/** Whether live state was dropped lately because it differed from the archive. */
+/** Checks whether live state was dropped lately because it differed from the archive. */
 async function checkResets(resets: LiveResets, { view, generation }: Definition): Promise<Finding[]> {
   const last = await resets.newest(generation);
   if (last === null || Date.now() - last.atMs > RESET_SHOWN_MS) return [];
@@ -76,7 +77,7 @@ async function checkResets(resets: LiveResets, { view, generation }: Definition)
 }
 
 function checkCut(name: string, version: number, cut: Cut, archived: Cut | null): Finding {
-  // Version 0 holds nothing, so it needs no archive.
+  // Version 0 has no data, so it needs no archive.
   const beyond =
     archived === null ? [] : partitionsOf(cut).filter((partition) => at(cut, partition) > at(archived, partition));
   return judged(

@@ -27,7 +27,7 @@ export interface CreateFlags {
 
 /**
  * `tideline keys create`: prints the key, which is not stored and cannot be shown again. Throws API_KEY_EXISTS,
- * STREAM_UNKNOWN and VIEW_UNKNOWN, before anything is stored.
+ * STREAM_UNKNOWN and VIEW_UNKNOWN before anything is stored.
  */
 export async function createKey(config: Config, name: string, flags: CreateFlags): Promise<void> {
   const keys = new ApiKeys(config.home);
@@ -88,7 +88,7 @@ export async function revokeKey({ home }: Config, nameOrId: string): Promise<voi
   process.stdout.write(`${printable(nameOrId)} ${what}\n`);
 }
 
-/** A key without what it is checked with. */
+/** Returns a key without the hash of its secret. */
 function shown(key: ApiKey, nowMs: number) {
   const { id, name, actions, only, createdAtMs, expiresAtMs, revokedAtMs } = key;
   return {

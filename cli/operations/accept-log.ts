@@ -31,7 +31,7 @@ export interface AcceptFlags {
   readonly json: boolean;
 }
 
-/** Live state of a view that holds records which the log lost, beyond the archive. Positions are decimal text. */
+/** A view whose live state counts records after the archive's end that the log has lost. Positions are decimal text. */
 interface LiveDifference {
   readonly view: string;
   readonly generation: string;
@@ -39,7 +39,7 @@ interface LiveDifference {
   readonly applied: string;
 }
 
-/** What the command found; positions are decimal text. */
+/** The command's result; positions are decimal text. */
 interface Found {
   readonly stream: string;
   readonly accepted: boolean;
@@ -54,9 +54,9 @@ interface Found {
 }
 
 /**
- * Shows how the log of a stream differs from what was read of it, and with `yes` accepts it as it is now. Exit code 1
- * when there is a difference that was not accepted. Throws STREAM_UNKNOWN, NOT_READY when Redis does not answer,
- * LOG_TRUNCATED when a log has not yet grown beyond its archive.
+ * Shows how the log of a stream differs from what was read of it before. With `yes` accepts the log as it is now. Sets
+ * exit code 1 if there is a difference that was not accepted. Throws STREAM_UNKNOWN, NOT_READY when Redis does not
+ * answer, LOG_TRUNCATED when a log has not yet grown beyond its archive.
  */
 export async function acceptStreamLog(config: Config, name: string, flags: AcceptFlags): Promise<void> {
   const stream = await findStream(config, name);
@@ -100,7 +100,7 @@ export async function acceptStreamLog(config: Config, name: string, flags: Accep
   }
 }
 
-/** Who runs this; a container's user may have no name. */
+/** Returns the name of the user who runs this; a container's user may have none. */
 function userName(): string {
   try {
     return userInfo().username;
@@ -115,7 +115,7 @@ interface ViewChain {
   readonly chain: Chain;
 }
 
-/** The live state of every generation that reads a stream. */
+/** Returns the live state of every generation that reads a stream. */
 async function chainsOf(
   config: Config,
   data: DataDirectory,

@@ -34,7 +34,8 @@ export interface RestoreFlags {
 const KAFKA_MS = 10_000;
 
 /**
- * Makes a point, then deletes what `keep` says. Only one backup at a time goes into a folder: throws DIRECTORY_IN_USE.
+ * Makes a backup point, then deletes the points that `keep` does not keep. Throws DIRECTORY_IN_USE if another backup is
+ * writing to the folder.
  */
 export async function runBackup(config: Config, path: string, { keep, json }: BackupFlags): Promise<void> {
   const folder = new BackupFolder(resolve(path));
@@ -70,11 +71,11 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
   }
 }
 
-/** Brings the data directory back to a point, and says whether Kafka continues from there. */
+/** Restores the data directory to a point, and says whether Kafka continues from there. */
 export async function runRestore(config: Config, path: string, flags: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   if (flags.file !== undefined) return putBack(config, folder, flags);
-  // A symbolic link stays, and what it names is exchanged.
+  // A symbolic link is kept; the folder that it points to is replaced.
   const root = await realPath(dataFolder(config));
   await mkdir(config.home, { recursive: true });
   const note = await announceRole(new DataDirectory(config.home), "restore", () => undefined);
@@ -109,7 +110,7 @@ async function restorePoint(config: Config, folder: BackupFolder, root: string, 
   });
 }
 
-/** Puts one file of a point back where it belongs; roles may run, because files never change. */
+/** Restores one file of a point to its place. Roles may be running, because files never change. */
 async function putBack(config: Config, folder: BackupFolder, { at, file = "", json }: RestoreFlags): Promise<void> {
   await interruptible(async (signal) => {
     const point = await restoreFile(folder, dataFolder(config), { path: file, at: at ?? null, signal });
@@ -117,7 +118,7 @@ async function putBack(config: Config, folder: BackupFolder, { at, file = "", js
   });
 }
 
-/** Compares all files of all points, or of one, with their hashes. Exit code 1 when one is not what was copied. */
+/** Checks all files of all points, or of one, against their hashes. Sets exit code 1 if one differs. */
 export async function checkBackup(_config: Config, path: string, { at, json }: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   await working(async (signal, onProgress) => {
@@ -139,7 +140,7 @@ export async function checkBackup(_config: Config, path: string, { at, json }: R
   });
 }
 
-/** Shows the points. */
+/** Prints the points. */
 export async function listPoints(_config: Config, path: string, { json }: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   const points: Point[] = [];
@@ -177,13 +178,13 @@ export async function listPoints(_config: Config, path: string, { json }: Restor
 }
 
 /**
- * Throws CONFIG_INVALID when a point is of another installation's namespace: its archive would lie under topics that
- * nobody here reads.
+ * Throws CONFIG_INVALID if a point is of an installation with another namespace: this installation would not read its
+ * archive, which is stored by topic.
  */
 async function requireNamespace({ name, streams, files }: Point, config: Config): Promise<void> {
   const { namespace } = config;
   const names = files.flatMap(({ path }) => /^streams\/([^/]+)\//.exec(path)?.[1] ?? []);
-  // A restore needs no definitions; those that there are say which topics are called otherwise.
+  // A restore needs no definitions. If there are some, they say which streams have topics of another name.
   const defined = await loadDefinitions(config).catch(() => null);
   const given = [...(defined?.streams.values() ?? [])].flatMap(({ topic }) => topic ?? []);
   const ours = new Set([...names.map((stream) => topicName(namespace, stream)), ...given]);
@@ -197,7 +198,7 @@ async function requireNamespace({ name, streams, files }: Point, config: Config)
   );
 }
 
-/** The path without symbolic links, also of what is not there yet. */
+/** Returns a path without symbolic links. The path need not exist yet. */
 async function realPath(path: string): Promise<string> {
   try {
     return await realpath(path);
@@ -207,7 +208,7 @@ async function realPath(path: string): Promise<string> {
   }
 }
 
-/** What of the log after a point's archive is not there any more; a line each. */
+/** Returns the records after a point's archive that the log no longer has, a line each. */
 async function logsAfter(config: Config, { streams }: Point): Promise<string[]> {
   const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-restore" });
   try {

@@ -11,8 +11,8 @@ import type { Config } from "../setup/config.ts";
 import { print } from "../terminal/sheet.ts";
 
 /**
- * Every generation that is not retired, the served ones first within their view, and those that this release cannot
- * read.
+ * Returns every generation that is not retired (the served one first within its view), and those that this release
+ * cannot read.
  */
 export async function livingGenerations(
   config: Config,
@@ -23,8 +23,8 @@ export async function livingGenerations(
 }
 
 /**
- * The part of each living generation as people see it. A file's generation that somebody went back from is kept: it is
- * served only when somebody chooses it again.
+ * Returns the part of each generation in the form that is shown. A file's generation that somebody moved back from is
+ * shown as kept: it is served only if somebody chooses it again.
  */
 export async function shownParts(config: Config, living: readonly Living[]): Promise<Part[]> {
   const { generations } = open(config);
@@ -35,7 +35,7 @@ export async function shownParts(config: Config, living: readonly Living[]): Pro
   return Promise.all(parts);
 }
 
-/** Serves again what was served before. Throws as `moveTo`. */
+/** Serves the previously served generation again. Throws as `moveTo`. */
 export async function moveBack(config: Config, view: string): Promise<void> {
   const { generations } = open(config);
   const records = await generations.records(view);
@@ -55,7 +55,7 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
   const { generations, manifests } = open(config);
   const [view = ""] = generation.split(".");
   const files = await loadDefinitions(config);
-  // An unreadable one is named as such.
+  // Throws GENERATION_UNREADABLE if this release cannot read it.
   if (generation.includes(".")) await generations.definition(generation);
   const living = await generations.living(view, files.views.get(view) ?? null);
   const records = await generations.records(view);
@@ -65,7 +65,7 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
     const names = living.map(({ definition }) => definition.generation).join(", ");
     throw new TidelineError("BAD_REQUEST", `${generation} is not kept`, `There are: ${names}.`);
   }
-  // One that was served answers from live state until its first version.
+  // A generation that was served before may have no version yet, and can answer from live state.
   const wasServed = records.some((earlier) => earlier.generation === generation);
   if (!wasServed && ((await manifests.newest(generation))?.version ?? 0) === 0)
     throw new TidelineError(
@@ -77,7 +77,7 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
     process.stdout.write(`${view}: ${generation} is served already\n`);
     return;
   }
-  // What the file says needs no hold: it is what would be served anyway, and a later release may compute it again.
+  // The file's generation needs no hold: it would be served anyway, and a later release may compute it again.
   const held = files.views.get(view)?.generation === generation ? null : { over: record.generation };
   if (!(await generations.move(record, generation, { held, by: "tideline views" })))
     throw new TidelineError(
@@ -116,7 +116,7 @@ export async function showComparison(config: Config, view: string, json: boolean
   );
 }
 
-/** A comparison's totals in the units that answers have: state keeps decimals as integers. */
+/** Returns a comparison with its totals in the units of answers: state stores decimals as integers. */
 async function inUnits(generations: Generations, comparison: Comparison): Promise<Comparison> {
   const sides = { served: comparison.served, next: comparison.next } as const;
   const [served, next] = await Promise.all(

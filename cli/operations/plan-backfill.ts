@@ -15,7 +15,7 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 
-/** What a backfill would do, from the data directory alone. Throws NOT_READY before the first publish. */
+/** Returns what a backfill would do, from the data directory alone. Throws NOT_READY before the first publish. */
 export async function planOfBackfill(
   { home, namespace }: Config,
   { view, generation }: Definition,

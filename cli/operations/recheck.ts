@@ -6,7 +6,7 @@ import { openRegistry } from "../../store/registry/registry-open.ts";
 import type { Config } from "../setup/config.ts";
 import { print } from "../terminal/sheet.ts";
 
-/** Asks the registry again for schema ids that were unknown, and prints what it says now. */
+/** Asks the registry again for schema ids that were unknown, and prints the results. */
 export async function recheckStreams(config: Config, ids: readonly number[], json: boolean): Promise<void> {
   const { streams } = await loadDefinitions(config);
   const data = new DataDirectory(join(config.home, "data"));

@@ -11,8 +11,9 @@ import type { Config } from "../setup/config.ts";
 import { requireRedis } from "../setup/redis-answers.ts";
 
 /**
- * Drops the live state of what is served of a view, or of a generation; without `yes` prints what that is. That of a
- * generation of another release is not read again. Throws VIEW_UNKNOWN, and NOT_READY when Redis does not answer.
+ * Drops the live state of a view's served generation, or of the generation `name`. Without `yes`, only prints what
+ * would be dropped. The speed layer then reads the live state again from the log, except for a generation that another
+ * release computed. Throws VIEW_UNKNOWN, and NOT_READY when Redis does not answer.
  */
 export async function resetView(config: Config, name: string, yes: boolean): Promise<void> {
   const generations = new Generations(new DataDirectory(join(config.home, "data")));
@@ -33,7 +34,7 @@ export async function resetView(config: Config, name: string, yes: boolean): Pro
       print(`${generation}: ${shown(state)}`, frozen ? `${frozenText} Add --yes to drop it.` : then);
       return;
     }
-    // Also without a chain: a torn one is none, and its keys are still there.
+    // Dropped even if no chain was loaded: a damaged chain counts as none, but its keys still exist.
     await chain.drop();
     const then = frozen ? frozenText : "The speed layer reads it again from the batch cut.";
     print(`${generation}: dropped ${shown(state)}`, then);

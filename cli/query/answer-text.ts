@@ -7,7 +7,7 @@ import { printable, printableLines } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { draw, type Sheet } from "../terminal/sheet.ts";
 
-/** Nothing answers where the API should. */
+/** Returns the error for an API that does not answer. */
 export function apiSilent({ origin }: URL, cause: unknown): TidelineError {
   const hint =
     "Start `tideline serve`, or set TIDELINE_API_URL to the address where it listens. On a laptop `tideline up` " +
@@ -15,12 +15,12 @@ export function apiSilent({ origin }: URL, cause: unknown): TidelineError {
   return new TidelineError("NOT_READY", `nothing answers at ${origin}`, hint, { cause });
 }
 
-/** 2 for what the caller can put right, 1 for the rest. */
+/** Returns 2 for an error that the caller can correct, 1 for others. */
 export function problemExitCode(status: number): 1 | 2 {
   return status === 400 || status === 404 ? 2 : 1;
 }
 
-/** What the API objects to, for people. */
+/** Returns the API's problem, for people. */
 export function problemText(status: number, text: string): string {
   const problem = parsed(text);
   if (problem === null)
@@ -41,7 +41,7 @@ function parsed(text: string): Problem | null {
   }
 }
 
-/** An answer as a table, and below it where it stands. */
+/** Returns an answer as a table, with its position below. */
 export async function answerText(answer: AnswerBody): Promise<string> {
   const fields = Object.entries(answer.fields).filter(([, field]) => !isCutMark(field));
   const [mark] = Object.entries(answer.fields).find(([, field]) => isCutMark(field)) ?? [];
@@ -55,7 +55,7 @@ export async function answerText(answer: AnswerBody): Promise<string> {
   return `${table}\n${note}${footer(answer)}\n`;
 }
 
-/** Rows as a sheet, with the columns that `fields` describe; `behind` is what follows a value. */
+/** Returns rows as a sheet with the columns that `fields` describe. `behind` returns the text after a value. */
 export function fieldsSheet(
   fields: Readonly<Record<string, AnswerField>>,
   rows: readonly Row[],
@@ -70,10 +70,10 @@ export function fieldsSheet(
   };
 }
 
-/** Behind the start of a bucket that the range cuts. */
+/** Shown after the start of a bucket that the range cuts. */
 const CUT = " (partial)";
 
-/** Whether a column says if the range cuts the row's bucket. */
+/** Whether the column says that the range cuts the row's bucket. */
 function isCutMark({ kind, type }: AnswerField): boolean {
   return kind === "time" && type === "boolean";
 }
@@ -92,7 +92,7 @@ function heading(name: string, { kind, unit, exact, error }: AnswerField): strin
 
 type Field = AnswerBody["rows"][number][string];
 
-/** A value for people. Exact numbers come as text, so that none of their digits is lost. */
+/** Returns a value for people. Exact numbers come as text, so that no digits are lost. */
 function shown(value: Field | null, field: AnswerField): string {
   const isDimension = field.kind === "dimension";
   if (value === null) return isDimension ? "null" : "-";
@@ -104,19 +104,19 @@ function shown(value: Field | null, field: AnswerField): string {
   return isExact ? exactText(`${value}`) : printable(measureText(`${value}`));
 }
 
-/** A text in quotes when it would look like a missing value of a measure, or like such a text in quotes. */
+/** Returns a text, in quotes if it looks like a missing value of a measure, or like such a text in quotes. */
 function measureText(text: string): string {
   return /^("*)-\1$/.test(text) ? `"${text}"` : text;
 }
 
-/** Several values of a row. An item is text, whatever it is. */
+/** Returns several values of a row. An item is always text. */
 function record(values: Readonly<Record<string, Field>>, field: AnswerField): string {
   return Object.entries(values)
     .map(([part, one]) => `${part} ${part === "item" ? printable(`${one}`) : shown(one, field)}`)
     .join("  ");
 }
 
-/** 1234567.80 -> "1,234,567.80". */
+/** Adds separators: 1234567.80 -> "1,234,567.80". */
 function exactText(digits: string): string {
   const places = digits.split(".")[1]?.length ?? 0;
   return Intl.NumberFormat("en-US", { minimumFractionDigits: places }).format(digits as `${number}`);

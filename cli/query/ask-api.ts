@@ -2,10 +2,10 @@ import { separated } from "../../core/secrets.ts";
 import type { Config } from "../setup/config.ts";
 import { apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 
-/** Longer questions are sent in a body: positions of many partitions, and keys. */
+/** Longer queries are sent in a body. They have positions of many partitions, or many keys. */
 const MOST_IN_ADDRESS = 4_000;
 
-/** What the API answers, as text; null for a refusal, which is told, and the exit code set. */
+/** Returns the API's answer as text. Returns null for a refusal; then the reason is printed and the exit code set. */
 export async function askApi(url: URL, { apiKey }: Pick<Config, "apiKey">): Promise<string | null> {
   const { url: plain, headers } = separated(url, apiKey);
   const asked = new URL(plain);

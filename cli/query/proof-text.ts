@@ -4,7 +4,7 @@ import { filterText } from "../../core/query/filter.ts";
 import { printable } from "../terminal/printable.ts";
 import { draw } from "../terminal/sheet.ts";
 
-/** A proof for people: the verdict, each field, both readings of some values, and the position. */
+/** Returns a proof for people: the verdict, each field, both readings of some values, and the position. */
 export async function proofText(proof: Proof): Promise<string> {
   const { view, equal, rows, mismatches, answers, records, decoded, fields } = proof;
   const source = decoded === "anew" ? "decoded again" : "as the archive read them";
@@ -20,14 +20,14 @@ export async function proofText(proof: Proof): Promise<string> {
   return `${parts.join("\n")}\n`;
 }
 
-/** One line for one of many views. */
+/** Returns one line for one view, used for proofs of many views. */
 export function proofLine({ view, equal, rows, mismatches, records, differences }: Proof): string {
   const fields = [...new Set(differences.map(({ field }) => field))].join(", ");
   const verdict = equal ? "equal" : `NOT EQUAL: ${mismatches} mismatches in ${fields}`;
   return `${view}: ${verdict}, ${amount(rows, "row")}, ${amount(records, "record")}\n`;
 }
 
-/** The verdict about a joined table, after those about its tables. */
+/** Returns the verdict about a joined table, which follows those about its tables. */
 export function joinedLine({ view, equal, tables }: JoinedProof): string {
   const differ = Object.entries(tables).flatMap(([part, one]) => (one.equal ? [] : [part]));
   return equal
@@ -49,7 +49,7 @@ function fieldSheet(fields: Proof["fields"]) {
   return { head, right: ["compared", "different", "stated", "furthest off"], rows: Object.entries(fields).map(line) };
 }
 
-/** What differs; where nothing does, both readings of the first rows. */
+/** Returns the differences. If there are none, returns both readings of the first rows. */
 function valueSheet({ differences, shown }: Proof) {
   const found = differences.length > 0 ? differences.map(differenceLine) : shown.flatMap(shownLines);
   const head = ["row", "field", "served", "from the log", "difference"];

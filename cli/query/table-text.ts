@@ -5,7 +5,7 @@ import { seconds } from "../terminal/seconds.ts";
 import { draw } from "../terminal/sheet.ts";
 import { fieldsSheet } from "./answer-text.ts";
 
-/** Rows of a table as a sheet, and below it where they stand. */
+/** Returns rows of a table as a sheet, with their position below. */
 export async function tableText(body: TableBody): Promise<string> {
   const { rows, fields, freshnessMs, complete, truncated, next } = body;
   const missing = "missing" in body ? body.missing : undefined;
@@ -18,7 +18,7 @@ export async function tableText(body: TableBody): Promise<string> {
   return `${sheet}\n${printable(`applied ${appliedText(body) || "nothing"}; ${fresh}; ${state}${more}`)}\n`;
 }
 
-/** Up to where the log was read: `0:12 1:7`, and of a joined table the same for each of its tables. */
+/** Returns the positions up to which the log was read: `0:12 1:7`, or the same for each table of a joined table. */
 function appliedText(body: TableBody): string {
   const textOf = ({ applied }: LogPosition) =>
     Object.entries(applied)

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 
-/** Flags that are the request's parameters, under their names. */
+/** Flags that are parameters of the request, by their names. */
 const PARAMETERS = {
   from: ["<time>", "event time from which on: 2026-01-31T12:00:00Z, or epoch milliseconds"],
   to: ["<time>", "event time up to which, exclusive: a date is its first moment, so that day is not in the answer"],
@@ -13,12 +13,12 @@ const PARAMETERS = {
   limit: ["<n>", "the most rows to show"],
 } as const satisfies Record<string, readonly [value: string, description: string]>;
 
-/** What `addQueryFlags` reads. */
+/** The flags that `addQueryFlags` adds. */
 export type QueryFlags = { readonly [name in keyof typeof PARAMETERS]?: string } & {
   readonly where: readonly (readonly [dimension: string, value: string])[];
 };
 
-/** Adds the flags that say what to ask of a view, but for those in `without`. */
+/** Adds the flags of a query, except those in `without`. */
 export function addQueryFlags(command: Command, without: readonly (keyof typeof PARAMETERS)[] = []): Command {
   for (const [name, [value, description]] of Object.entries(PARAMETERS))
     if (!without.some((one) => one === name)) command.option(`--${name} ${value}`, description);
@@ -38,12 +38,12 @@ function condition(text: string, held: readonly (readonly [string, string])[]): 
   return [...held, [text.slice(0, equals), text.slice(equals + 1)]];
 }
 
-/** `GET /views/<view><path>` with these flags as its parameters. */
+/** Returns `GET /views/<view><path>` with these flags as parameters. */
 export function queryUrl(api: string, view: string, flags: QueryFlags, path = ""): URL {
   return withQuery(new URL(`${api.replace(/\/$/, "")}/views/${encodeURIComponent(view)}${path}`), flags);
 }
 
-/** The URL with these flags as its parameters. */
+/** Returns the URL with these flags as parameters. */
 export function withQuery(url: URL, flags: QueryFlags): URL {
   for (const name of Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[]) {
     const value = flags[name];

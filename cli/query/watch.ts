@@ -12,20 +12,20 @@ import { answerText, apiSilent, problemExitCode, problemText } from "./answer-te
 import { type QueryFlags, queryUrl } from "./view-query.ts";
 
 export interface WatchOptions extends QueryFlags {
-  /** Milliseconds between two answers at least. */
+  /** The least time between two answers, in milliseconds. */
   readonly interval: number;
-  /** Ends after this many; by default with Ctrl+C. */
+  /** Ends after this many answers; absent: with Ctrl+C. */
   readonly count?: number;
 }
 
 const RECONNECT_MS = 1_000;
 
-/** Follows a view's live answers until Ctrl+C. A server that goes away is asked again until it is back. */
+/** Follows a view's live answers until Ctrl+C. If the server goes away, connects again until it is back. */
 export async function watch(config: Config, view: string | undefined, options: WatchOptions): Promise<void> {
   const name = view ?? (await firstView(config));
   const url = queryUrl(config.apiUrl, name, options, "/live");
   url.searchParams.set("interval", String(options.interval));
-  // Of numbers that come as numbers, long ones would be rounded when the answer is read.
+  // Numbers are asked for as text, because JSON.parse would round long ones.
   url.searchParams.set("numbers", "text");
   const screen = process.stdout.isTTY ? new Screen(name) : new Lines();
   try {
@@ -81,12 +81,12 @@ function refused(status: number, text: string): void {
 
 interface Display {
   show(answer: AnswerBody): Promise<void>;
-  /** The server went away; it is asked again. */
+  /** Called when the server has gone away, before the next attempt. */
   lost(url: URL): void;
   close(): void;
 }
 
-/** A line of JSON for each answer. */
+/** Prints a line of JSON for each answer. */
 class Lines implements Display {
   async show({ asOf, rows, fields, complete, freshnessMs }: AnswerBody): Promise<void> {
     const { json } = rowsJson(rows, numberColumns(fields), "number");
@@ -101,7 +101,7 @@ class Lines implements Display {
   close(): void {}
 }
 
-/** Redraws in place, on the terminal's other screen, so that what was there before comes back at the end. */
+/** Redraws in place on the terminal's alternate screen, so that the earlier contents come back at the end. */
 class Screen implements Display {
   readonly #view: string;
   #last = "";
@@ -124,7 +124,7 @@ class Screen implements Display {
     process.stdout.write(`\x1b[?25h\x1b[?1049l${this.#last}`);
   }
 
-  /** What does not fit on the screen is cut off from the table's end: its foot says where the answer stands. */
+  /** A table that does not fit on the screen is cut at its end, because its foot has the answer's position. */
   #draw(title: string): void {
     const lines = this.#last.trimEnd().split("\n");
     const room = Math.max(4, process.stdout.rows - 2);

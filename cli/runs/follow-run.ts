@@ -12,20 +12,20 @@ export interface FollowedRun<T> {
     describe(): Promise<{ readonly status: { readonly name: string } }>;
     result(): Promise<T>;
   };
-  /** How far it is; a total of 0 while it does not know. */
+  /** Returns the progress of the run; the total is 0 while it is unknown. */
   readonly progress: () => Promise<{ readonly done: number; readonly total: number }>;
 }
 
 const POLL_MS = 500;
-/** How long Temporal may take for one answer. */
+/** How long one request to Temporal may take. */
 const ANSWER_MS = 5_000;
 /** How long Temporal may be away while a command waits. A restart takes less. */
 const AWAY_MS = 60_000;
 
 /**
- * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first; the run goes
- * on then. No question to Temporal is open any more when this returns. Throws RUN_FAILED with what ended the run, and
- * NOT_READY when Temporal is away for a minute.
+ * Shows the progress of a run until it ends; `what` names the things that are counted. Returns null if `stop` is
+ * aborted first, and the run continues. When this returns, no request to Temporal is open. Throws RUN_FAILED with the
+ * reason of the run's end, and NOT_READY when Temporal is away for a minute.
  */
 export async function followRun<T>(
   client: Client,
@@ -34,7 +34,7 @@ export async function followRun<T>(
   stop: AbortSignal,
 ): Promise<T | null> {
   const line = showProgress(what);
-  // Short questions instead of one that waits: Temporal's client looks at the signal only when a call begins.
+  // Asks again and again instead of waiting in one call: Temporal's client checks the signal only when a call begins.
   const ask = <A>(question: () => Promise<A>): Promise<A> =>
     client.withAbortSignal(AbortSignal.any([stop]), () => client.withDeadline(Date.now() + ANSWER_MS, question));
   let answeredMs = performance.now();
@@ -49,7 +49,7 @@ export async function followRun<T>(
         if (!isAway(error) || performance.now() - answeredMs > AWAY_MS)
           throw await explained(run.handle.workflowId, error);
       }
-      // Without a worker nobody answers; the run waits for one, and so does this.
+      // Without a worker no request for progress is answered. The run waits for a worker, and so does this.
       const { done, total } = await ask(run.progress).catch(() => ({ done: 0, total: 0 }));
       if (total > 0) line.update(done, total);
       await pause(POLL_MS, { signal: stop });
@@ -63,8 +63,8 @@ export async function followRun<T>(
 const UI_HINT = "Temporal's UI shows each of its steps.";
 
 /**
- * Why a run failed, as RUN_FAILED where that is known, with the hint of what failed; NOT_READY when Temporal did not
- * answer.
+ * Returns why a run failed: RUN_FAILED with the hint of the step that failed, if that is known; NOT_READY when Temporal
+ * did not answer.
  */
 export async function explained(workflowId: string, error: unknown): Promise<unknown> {
   const { ApplicationFailure, CancelledFailure, TerminatedFailure } = await import("@temporalio/common");
@@ -91,7 +91,7 @@ function failed(cause: ApplicationFailure): readonly [string, string] {
   return [`failed: ${cause.type ?? "Error"}: ${message}`, hint];
 }
 
-/** gRPC's codes for a server that did not answer: DEADLINE_EXCEEDED and UNAVAILABLE. */
+/** gRPC codes for a server that did not answer: DEADLINE_EXCEEDED and UNAVAILABLE. */
 const AWAY_CODES: readonly unknown[] = [4, 14];
 
 function isAway(error: unknown): boolean {

@@ -11,11 +11,11 @@ interface RunRow {
   readonly workflow: string;
   /** When it began, ISO 8601. */
   readonly since: string;
-  /** What it fails at again and again; null: nothing. */
+  /** The step that fails again and again; null if there is none. */
   readonly problem: string | null;
 }
 
-/** Prints the runs of this installation that are under way, the newest first. */
+/** Prints the running workflows of this installation, the newest first. */
 export async function listRuns(config: Config, json: boolean): Promise<void> {
   const client = await connectTemporal(config);
   const place = placeOf(config);
@@ -45,7 +45,7 @@ export async function listRuns(config: Config, json: boolean): Promise<void> {
   }
 }
 
-/** Terminates a run, named with or without the namespace. Throws RUN_UNKNOWN when none of this name is under way. */
+/** Terminates a run; `name` may have the namespace or not. Throws RUN_UNKNOWN if no run of this name is running. */
 export async function endRun(config: Config, name: string, reason: string): Promise<void> {
   const { namespace } = config;
   const client = await connectTemporal(config);

@@ -9,15 +9,15 @@ import { instantText, print } from "../terminal/sheet.ts";
 interface ScheduleRow {
   readonly schedule: string;
   readonly paused: boolean;
-  /** "every 1m", or cron texts. */
+  /** "every 1m", or cron expressions. */
   readonly when: string;
   readonly nextRun: string | null;
-  /** Newest first; Temporal's word for how each ended, or RUNNING. */
+  /** The newest first. `result` is Temporal's word for how the run ended, or RUNNING. */
   readonly lastRuns: readonly { readonly at: string; readonly result: string }[];
   readonly note: string | null;
 }
 
-/** How many of a schedule's runs are looked up. */
+/** How many runs of a schedule are shown. */
 const RUNS = 3;
 
 /** Prints the schedules of this installation. */
@@ -46,7 +46,7 @@ export async function listSchedules(config: Config, json: boolean): Promise<void
   }
 }
 
-/** Does something with one schedule, named with or without the namespace. Throws SCHEDULE_UNKNOWN. */
+/** Does something with one schedule; its name may have the namespace or not. Throws SCHEDULE_UNKNOWN. */
 export async function withSchedule(
   config: Config,
   name: string,
@@ -95,7 +95,7 @@ function whenText(spec: ScheduleSummary["spec"]): string {
   return [...intervals, ...calendars].join(", ") || "-";
 }
 
-/** Temporal keeps a cron text as a calendar: hour, minute and days. */
+/** Returns a cron expression. Temporal stores it as a calendar of hour, minute and days. */
 function calendarText(calendar: NonNullable<NonNullable<ScheduleSummary["spec"]>["calendars"]>[number]): string {
   if (calendar.comment) return calendar.comment;
   const numbers = (ranges: readonly { readonly start: number }[] | undefined) =>

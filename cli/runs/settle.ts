@@ -5,7 +5,7 @@ import type { Definitions } from "../../store/definitions/definitions.ts";
 import type { SettleStreamResult, settleStream } from "../../workflows/settle-stream.ts";
 import { explained } from "./follow-run.ts";
 
-/** Streams, and of each the views that are wanted; undefined for all. Throws VIEW_UNKNOWN. */
+/** Returns the streams to settle, and for each stream its wanted views; undefined: all views. Throws VIEW_UNKNOWN. */
 export function wantedOf(
   names: readonly string[],
   { views, streams }: Pick<Definitions, "views" | "streams">,
@@ -27,7 +27,10 @@ export function wantedOf(
 
 const ASK_AGAIN_MS = 200;
 
-/** Has a round begun after now, in the run under way or in a new one, and waits for it. Throws RUN_FAILED. */
+/**
+ * Requests a round of a settlement that begins after now, in the running run or in a new one, and waits for its end.
+ * Throws RUN_FAILED.
+ */
 export async function settled(
   client: Client,
   namespace: string,

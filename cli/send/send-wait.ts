@@ -11,7 +11,7 @@ import { interruptible, showProgress } from "../terminal/progress.ts";
 const POLL_MS = 300;
 const ASK_TIMEOUT_MS = 10_000;
 
-/** What `GET /views` says about a view, as far as it matters here. */
+/** The fields of a view in `GET /views` that matter here. */
 interface ViewAt {
   readonly name: string;
   readonly applied: CutJson | null;
@@ -19,8 +19,8 @@ interface ViewAt {
 }
 
 /**
- * `topic:partition:offset` of the last records below `reached`, separated by commas: what `query --min` and `min=` of
- * HTTP take.
+ * Returns `topic:partition:offset` of the last records below `reached`, separated by commas, for `query --min` and the
+ * parameter `min`.
  */
 export function positionText(topic: string, reached: Cut): string {
   return partitionsOf(reached)
@@ -28,13 +28,15 @@ export function positionText(topic: string, reached: Cut): string {
     .join(",");
 }
 
-/** Where a view is on its way to `reached`. */
+/** The progress of a view towards `reached`. */
 export type Arrival =
   | { readonly state: "there" }
   | { readonly state: "underway"; readonly records: bigint }
   | { readonly state: "stopped"; readonly problem: Trouble };
 
-/** How far a view is, as `GET /views` tells; undefined: it does not know the view. */
+/**
+ * Returns the progress of a view from its entry in `GET /views`; `view` is undefined if the API does not know the view.
+ */
 export function arrivalOf(reached: Cut, view: ViewAt | undefined): Arrival {
   const applied = cutFromJson(view?.applied ?? {});
   const missing = partitionsOf(reached).map((partition) => at(reached, partition) - at(applied, partition));
@@ -45,8 +47,8 @@ export function arrivalOf(reached: Cut, view: ViewAt | undefined): Arrival {
 }
 
 /**
- * Waits until every one of the views holds the log below `reached`, and shows how many positions are missing. A view
- * that is stopped is not waited for. Throws NOT_READY when the API does not answer, when a view is stopped, and after
+ * Waits until each of the views has the log below `reached`, and shows how many positions are missing. Does not wait
+ * for a view that is stopped. Throws NOT_READY when the API does not answer, when a view is stopped, and after
  * `timeoutMs`, naming the views.
  */
 export async function waitForViews(

@@ -25,7 +25,7 @@ export interface SendFlags {
   readonly format: "json" | "avro";
   readonly json: boolean;
   readonly wait: boolean;
-  /** How long `wait` lasts at most, in milliseconds. */
+  /** How long `wait` may take, in milliseconds. */
   readonly timeout: number;
   readonly input?: FileOptions["kind"];
   readonly delimiter?: string;
@@ -40,12 +40,12 @@ export interface SendFlags {
   readonly decimalComma: boolean;
 }
 
-/** This many invalid rows are named; the rest is counted. */
+/** At most this many invalid rows are shown; the rest is counted. */
 const NAMED = 20;
 
 /**
- * Sends a file's events, and reports. Exit code 1 when rows were invalid, unless they were to be skipped, and when a
- * view does not get as far as `wait` asks for.
+ * Sends a file's events and prints a report. Sets exit code 1 if rows were invalid and not to be skipped, or if a view
+ * does not reach the position that `wait` asks for.
  */
 export async function send(config: Config, name: string, file: string, flags: SendFlags): Promise<void> {
   const stream = await findStream(config, name);
@@ -79,7 +79,7 @@ async function sendSource(
   const { total, unit } = source;
   const topic = topicOf(config.namespace, stream);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
-  // A dry run registers nothing, and so knows no ids.
+  // A dry run registers no schemas, so it has no schema ids to write.
   const encode = flags.format === "avro" && !flags.dryRun ? await avroEncoder(registry, stream, topic) : undefined;
   const line = total === null ? null : showProgress(unit);
   let named = 0;
@@ -113,7 +113,7 @@ async function report(config: Config, stream: Stream, result: SendResult, flags:
   const views = viewsOfStream(await loadDefinitions(config), stream.name);
   if (flags.json) process.stdout.write(`${JSON.stringify({ ...counts, position })}\n`);
   else process.stdout.write(`${inWords(result, flags)}\n${position === "" ? "" : positionLines(position, views)}`);
-  // Who stopped the command does not wait.
+  // After Ctrl+C the command does not wait.
   if (flags.wait && position !== "" && process.exitCode !== 130)
     await waitForViews(config, views, reached, flags.timeout);
 }
@@ -124,7 +124,7 @@ function inWords({ rows, valid, invalid, sent, seconds }: SendResult, { dryRun }
   return dryRun ? `${read}; nothing was sent` : `${read}, ${sent} sent, in ${seconds.toFixed(1)} s (${rate}/s)`;
 }
 
-/** Where the last records are, and how to ask for an answer that has them. */
+/** Returns the positions of the last records, and how to ask for an answer that includes them. */
 function positionLines(position: string, views: readonly string[]): string {
   const [view = "<view>"] = views;
   return `position ${position}\nanswers with all of it: tideline query ${view} --min ${position}\n`;

@@ -6,7 +6,10 @@ import { currentProgram } from "../../store/files/program.ts";
 
 const script = fileURLToPath(new URL("../bundle.js", import.meta.url));
 
-/** The step of `tideline up` after which roles start sooner. Where it cannot be done, they start as they did. */
+/**
+ * A step of `tideline up` that bundles the program, so that roles start sooner. If it fails, roles start without the
+ * bundle.
+ */
 export const bundleProgram: UpStep = {
   title: "Program",
   run: async (_, { signal }) => {

@@ -17,20 +17,23 @@ interface Setting<T> {
   /** The environment variable. */
   readonly variable: string;
   readonly description: string;
-  /** The default as people read it. */
+  /** The default in the form that is shown. */
   readonly byDefault: string;
   readonly shape: z.ZodType<T>;
-  /** `url`: a user and a password may stand in it, and it is shown by `shownUrl` alone. `whole`: it is never shown. */
+  /**
+   * `url`: the value may contain a user and a password, and is only shown by `shownUrl`. `whole`: the value is never
+   * shown.
+   */
   readonly secret?: "url" | "whole";
 }
 
-/** A default that people read otherwise than it is written. */
+/** A default whose shown form differs from its written form. */
 interface Default {
   readonly text: string;
   readonly shown: string;
 }
 
-/** A setting with a default text, which is parsed as what a user writes is. */
+/** Returns a setting. Its default text is parsed like a user's text. */
 function setting<T>(
   variable: string,
   description: string,
@@ -52,7 +55,7 @@ function port(name: keyof typeof portSpecs): Setting<number> {
   return setting(spec.variable, `port of ${spec.owner}`, String(spec.default), shape);
 }
 
-/** A setting whose default follows from a port; undefined until `loadConfig` knows the port. */
+/** Returns a setting whose default depends on a port. It is undefined until `loadConfig` knows the port. */
 function address(
   variable: string,
   description: string,
@@ -62,7 +65,10 @@ function address(
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
-/** Folders that lie in the system's folder by default; undefined until `loadConfig` knows that. */
+/**
+ * Returns a setting of folders that are in the system's folder by default. It is undefined until `loadConfig` knows
+ * that folder.
+ */
 function inSystem(
   variable: string,
   description: string,
@@ -76,14 +82,14 @@ function withSecret<T>(setting: Setting<T>, secret: "url" | "whole" = "url"): Se
   return { ...setting, secret };
 }
 
-/** A URL of one of `schemes`, or nothing. Its user and password must be what clients can decode. */
+/** A URL with one of `schemes`, or nothing. Clients must be able to decode its user and password. */
 function urlOf(...schemes: readonly string[]): z.ZodType<string, string> {
   const wanted = `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`;
   const isWanted = (text: string) => {
     if (text === "") return true;
     if (!URL.canParse(text)) return false;
     const { protocol, hostname, pathname, search, hash } = new URL(text);
-    // An @ after the host: it stands in a password with a character that ended the host too early.
+    // An @ after the host belongs to a password: a character before it in the password ended the host too early.
     const isWhole = !`${pathname}${search}${hash}`.includes("@");
     return schemes.some((scheme) => protocol === `${scheme}:`) && hostname !== "" && isWhole;
   };
@@ -125,9 +131,9 @@ const names = z
 const ownSchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
 const packageFile = new URL("../../package.json", import.meta.url);
 const { tideline } = JSON.parse(readFileSync(packageFile, "utf8")) as { tideline: { system: string } };
-/** The system that runs where the environment names none. */
+/** The system that runs if the environment names none. */
 const ownSystem = fileURLToPath(new URL(`../../${tideline.system}`, import.meta.url));
-/** A number, and others for streams by name: `1000, orders=5000`. */
+/** One number for all streams, and others for single streams: `1000, orders=5000`. */
 const limits = z
   .string()
   .transform((text) => text.split(",").map((part) => part.trim()))
@@ -138,7 +144,7 @@ const limits = z
   );
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
-/** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
+/** All settings, with variable, meaning and default. Nothing else reads the environment. */
 export const settings = {
   kafkaBrokers: address(
     "KAFKA_BROKERS",
@@ -329,7 +335,7 @@ export type Config = {
   readonly [name in keyof Settings]: Exclude<z.output<Settings[name]["shape"]>, undefined>;
 };
 
-/** A setting's value for people, without secrets; null when it has none. */
+/** Returns a setting's value for people, without secrets; null if it has none. */
 export function shownSetting(name: keyof Settings, value: unknown): string | null {
   if (value === undefined || value === null || value === "") return null;
   const text = Array.isArray(value) ? value.join(",") : String(value);
@@ -338,7 +344,7 @@ export function shownSetting(name: keyof Settings, value: unknown): string | nul
   return secret === "url" ? shownUrl(text) : text;
 }
 
-/** Returns a mask for the secrets in these environment variables, whether the settings are right or wrong. */
+/** Returns a mask for the secrets in these environment variables. The settings need not be valid. */
 export function maskOfSettings(env: Environment): Mask {
   const all: readonly Setting<unknown>[] = Object.values(settings);
   const valuesOf = (kind: Setting<unknown>["secret"]) =>
@@ -346,44 +352,47 @@ export function maskOfSettings(env: Environment): Mask {
   return maskOf(valuesOf("url"), valuesOf("whole"));
 }
 
-/** What was set, in an error: not at all where a secret may stand, because nobody knows where in a wrong URL it is. */
+/**
+ * Returns the wrong value of a setting for an error text. A value that may contain a secret is not shown, because a
+ * wrong URL does not tell where the secret is.
+ */
 function wrongValue({ secret }: Setting<unknown>, text: string): string {
   if (secret !== undefined) return ", whose value is not shown because it may hold a secret";
-  // A URL where none belongs may contain a password.
+  // Even a setting that is not a URL may have been given a URL with a password.
   return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
 }
 
-/** The folder of a system's contracts. The contracts of the system that ships with Tideline have one of their own. */
+/** Returns the folder of a system's contracts. The system that ships with Tideline has its contracts in `schemas/`. */
 function schemasOf(system: string): string {
   const own = join(system, "schemas");
   return existsSync(own) ? own : ownSchemas;
 }
 
-/** The folders of a system's views, and of its tables where it has any. */
+/** Returns the folders of a system's views, and of its tables if it has any. */
 function viewsOf(system: string): string[] {
   const tables = join(system, "tables");
   return [join(system, "views"), ...(existsSync(tables) ? [tables] : [])];
 }
 
-/** A folder of a system, if it has it. */
+/** Returns a folder of a system, if it exists. */
 function ifThere(system: string, name: string): string[] {
   const own = join(system, name);
   return existsSync(own) ? [own] : [];
 }
 
-/** Returns the folder of the system that `env` names, whether its other settings are right or wrong. */
+/** Returns the folder of the system that `env` names. The other settings need not be valid. */
 export function systemFolder(env: Environment): string {
   return settings.system.shape.parse(env[settings.system.variable] || undefined);
 }
 
-/** Whether `env` names folders of definitions beside or in place of the system's. */
+/** Whether `env` names folders of definitions, beside the system's or in place of them. */
 export function hasOwnDefinitions(env: Environment): boolean {
   return [settings.schemas, settings.views].some(({ variable }) => (env[variable] ?? "") !== "");
 }
 
 /**
- * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server
- * that `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
+ * Reads all settings from `env`; an empty variable counts as not set. The default address of a server is that of the
+ * one that `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
  */
 export function loadConfig(env: Environment): Config {
   const { read, problems } = readingOf(env);
@@ -437,7 +446,7 @@ export function loadConfig(env: Environment): Config {
   throw new TidelineError("CONFIG_INVALID", `wrong settings: ${problems.join(", ")}`, hint);
 }
 
-/** How single settings are read, and what was wrong with them so far. */
+/** Reads single settings and collects their problems. */
 function readingOf(env: Environment) {
   const problems: string[] = [];
   const read = <T>(setting: Setting<T>): T => {

@@ -5,7 +5,7 @@ import { type Config, loadConfig } from "./config.ts";
 
 /**
  * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and returns the
- * streams' topics. What exists is left as it is. `say` is told of a topic that a definition names and that did not
+ * streams' topics. Existing topics stay as they are. Calls `say` for a topic that a definition names and that did not
  * exist. Throws as `ensureTopics` and `prepareStreams` do.
  */
 export async function createStreamTopics(
@@ -55,7 +55,7 @@ export async function createStreamTopics(
   return topics.map(({ name }) => name);
 }
 
-/** The step of `tideline up` between servers and roles. */
+/** The step of `tideline up` that creates the topics, after the servers and before the roles. */
 export const createTopics: UpStep = {
   title: "Topics",
   run: async ({ env, home, kafkaBrokers, say }) => {

@@ -3,7 +3,7 @@ import { TidelineError } from "../../core/errors.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { Config } from "./config.ts";
 
-/** The stream of that name. Throws STREAM_UNKNOWN, which lists the streams there are. */
+/** Returns the stream with this name. Throws STREAM_UNKNOWN, which lists the streams. */
 export async function findStream(config: Config, name: string): Promise<Stream> {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { streams } = await loadDefinitions(config);
@@ -16,7 +16,7 @@ export function streamUnknown(name: string, known: Iterable<string>): TidelineEr
   return new TidelineError("STREAM_UNKNOWN", `there is no stream "${name}"`, `Take one of: ${[...known].join(", ")}.`);
 }
 
-/** The view of that name. Throws VIEW_UNKNOWN, which lists the views there are. */
+/** Returns the view with this name. Throws VIEW_UNKNOWN, which lists the views. */
 export async function findView(config: Config, name: string): Promise<Definition> {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { views } = await loadDefinitions(config);

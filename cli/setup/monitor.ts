@@ -28,7 +28,7 @@ export async function startMonitorOf(config: Config, role: MonitoringRole): Prom
   });
 }
 
-/** The limit of a stream in a setting such as `1000`, `orders=5000`: its own, or else the first. */
+/** Returns the limit of a stream from a setting such as `1000`, `orders=5000`: its own limit, or else the first. */
 function limitOf([byDefault = "0", ...others]: readonly string[], stream: string): number {
   const own = others.map((text) => text.split("=")).find(([name]) => name === stream);
   return Number(own?.[1] ?? byDefault);

@@ -1,6 +1,6 @@
 /**
- * Ends this process when the one that started it is gone, also one that was gone before this was called: while a
- * process loads its modules, nothing hears of that.
+ * Ends this process when the process that started it is gone. That process may also have gone before this call: while a
+ * process loads its modules, it does not notice.
  */
 export function endWithParent(): void {
   process.on("disconnect", () => process.exit());

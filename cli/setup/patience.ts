@@ -1,15 +1,15 @@
 /**
- * How long a server may take to answer before it counts as not reachable. One that is not there refuses the connection
- * at once, so only one that hangs is waited for so long. A busy laptop takes more than five seconds.
+ * A server that does not answer within this time counts as unreachable. A server that is not there refuses the
+ * connection at once, so only one that hangs takes this long. A busy laptop may need more than five seconds.
  */
 export const PATIENCE_MS = 15_000;
-/** After this long a line says that the command waits. */
+/** After this time a line says that the command is waiting. */
 const NOTICE_MS = 5_000;
 
-/** One line for all servers that a command waits for. */
+/** Only one line is printed, even if a command waits for several servers. */
 let isNoticed = false;
 
-/** What `work` resolves to; rejects when that takes longer than `PATIENCE_MS`. */
+/** Returns the result of `work`; rejects if that takes longer than `PATIENCE_MS`. */
 export async function inTime<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const notice = setTimeout(() => {

@@ -9,12 +9,10 @@ export interface Probe {
   close(): Promise<void>;
 }
 
-/**
- * The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics.
- */
+/** The HTTP server of a role without an API: /health (200 or 503, with the result of `health`) and /metrics. */
 export async function startProbe(options: {
   host: string;
-  /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
+  /** TIDELINE_ALLOWED_HOSTS; null if it is not set. */
   allowedHosts: readonly string[] | null;
   port: number;
   registry: Pick<Registry, "contentType" | "metrics">;

@@ -6,8 +6,8 @@ import { announceRole } from "../../store/files/running-roles.ts";
 import { type Config, maskOfSettings } from "./config.ts";
 
 /**
- * The logger of a long-running role: one JSON event a line on stdout, or on `out`. Secrets of the settings are masked,
- * whatever is logged.
+ * Returns the logger of a long-running role: one JSON event a line on stdout, or on `out`. Secrets of the settings are
+ * masked everywhere.
  */
 export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">, out?: DestinationStream): Logger {
   const mask = maskOfSettings(process.env);
@@ -15,7 +15,7 @@ export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">,
     level: logLevel,
     base: { role },
     timestamp: pino.stdTimeFunctions.isoTime,
-    // The formatter has made plain objects of errors already.
+    // The formatter has already turned errors into plain objects.
     serializers: { err: (error: unknown) => error },
     formatters: { log: (values: object) => maskedValue(values, mask) as Record<string, unknown> },
     hooks: {
@@ -29,9 +29,9 @@ export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">,
 }
 
 /**
- * Notes in the data directory that a role runs on it, so that `tideline restore` refuses to run. Returns what takes
- * the note away. When somebody puts another data directory in its place anyway, the process ends at once: what it
- * knows of the directory is not right any more.
+ * Notes in the data directory that a role runs on it, so that `tideline restore` refuses to run. Returns a function
+ * that removes the note. If the data directory is replaced anyway, the process ends at once, because its knowledge of
+ * the directory is no longer right.
  */
 export async function announce(role: string, config: Config, logger: Logger): Promise<() => Promise<void>> {
   const data = new DataDirectory(join(config.home, "data"));
@@ -43,7 +43,9 @@ export async function announce(role: string, config: Config, logger: Logger): Pr
   return leave;
 }
 
-/** Runs `close` once, on SIGTERM or SIGINT, and ends the process when it is done; a second signal ends it at once. */
+/**
+ * Calls `close` once, on SIGTERM or SIGINT, and ends the process when that is done. A second signal ends it at once.
+ */
 export function closeOnSignal(logger: Logger, close: () => Promise<void>): void {
   let closing = false;
   const onSignal = (signal: NodeJS.Signals) => {

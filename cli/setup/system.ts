@@ -8,35 +8,35 @@ import { currentProgram } from "../../store/files/program.ts";
 
 export interface Simulation {
   readonly title: string;
-  /** The command's words after `tideline`. `rate` is a number, as text. */
+  /** Returns the command's words after `tideline`. `rate` is a number as text. */
   args(rate: string): string[];
 }
 
 /**
- * What a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder. Everything
- * in it may be absent, and so may the file. Every command loads the file, so it imports what is heavy only where that
- * is used.
+ * The things that a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder.
+ * All fields are optional, and so is the file. Every command loads the file, so it should import heavy modules only
+ * where they are used.
  */
 export interface System {
-  /** What the system is, in a line: for `tideline demo`. */
+  /** A line that describes the system, for `tideline demo`. */
   readonly description?: string;
-  /** Examples for `tideline --help`, a line each. */
+  /** Examples for `tideline --help`, one a line. */
   readonly examples?: readonly string[];
   /** Adds commands to `tideline`. */
   readonly commands?: (program: Command) => void;
-  /** What `tideline simulate` can make up. */
+  /** The simulators of `tideline simulate`. */
   readonly simulators?: readonly Simulator[];
-  /** The command that `tideline up` runs beside the roles, so that there are events. */
+  /** The command that `tideline up` runs beside the roles to make events. */
   readonly simulation?: Simulation;
-  /** Commands that `tideline up` shows for a start. `api` is the API's address. */
+  /** Returns the commands that `tideline up` suggests at the start. `api` is the API's address. */
   readonly firstSteps?: (api: string) => readonly string[];
   /** Loads the daily report. */
   readonly report?: () => Promise<Report>;
 }
 
 /**
- * Loads what the system in `folder` adds. Throws CONFIG_INVALID when there is no such folder, or its `system.ts` is
- * none.
+ * Loads the additions of the system in `folder`. Throws CONFIG_INVALID if there is no such folder, or its `system.ts`
+ * is not valid.
  */
 export async function loadSystem(folder: string): Promise<System> {
   const file = join(folder, "system.ts");
@@ -57,9 +57,9 @@ export async function loadSystem(folder: string): Promise<System> {
 }
 
 /**
- * Returns what `tideline up` simulates; null for nothing. `wanted` is what the command line says, if anything. A
- * simulation makes events of the system's own streams: where the user has definitions of his own (`ownDefinitions`) it
- * runs only on request. Throws BAD_REQUEST when there is none to run.
+ * Returns the simulation that `tideline up` runs; null for none. `wanted` is the command line's choice, if any. A
+ * simulation makes events of the system's own streams. So if the user has definitions of his own (`ownDefinitions`), it
+ * only runs on request. Throws BAD_REQUEST if there is none to run.
  */
 export function simulationOf(
   { simulation }: System,

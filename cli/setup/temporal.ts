@@ -3,9 +3,9 @@ import { TidelineError, temporalUnreachable } from "../../core/errors.ts";
 import type { Config } from "./config.ts";
 
 /**
- * A client of Temporal; the caller closes its connection. It does not repeat calls: the timers of Temporal's own
- * repeats outlive the connection, and a repeat after its end would end the process. Throws NOT_READY when Temporal does
- * not answer.
+ * Returns a client of Temporal; the caller closes its connection. The client does not repeat calls: the timers of
+ * Temporal's own retries outlive the connection, and a retry after its end would end the process. Throws NOT_READY when
+ * Temporal does not answer.
  */
 export async function connectTemporal(
   { temporalAddress: address, temporalNamespace: namespace }: Pick<Config, "temporalAddress" | "temporalNamespace">,

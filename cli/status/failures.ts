@@ -8,13 +8,14 @@ import { pollersOf } from "./pollers.ts";
 
 export interface FailuresFound {
   readonly failures: readonly Failure[];
-  /** How many workers ask Temporal for work; null when it does not say. */
+  /** How many workers ask Temporal for work; null if that is unknown. */
   readonly workers: number | null;
 }
 
 /**
- * What fails again and again: what the speed layer and the worker have told Redis, and what Temporal itself says, which
- * holds when no worker runs. A server that does not answer has nothing to say here.
+ * Returns everything that fails again and again. The speed layer and the worker report failures in Redis. Failures in
+ * Temporal are read from Temporal itself, so they show even if no worker runs. A server that does not answer adds
+ * nothing.
  */
 export async function failuresOf(config: Config, definitions: Definitions): Promise<FailuresFound> {
   const [told, temporal] = await Promise.all([

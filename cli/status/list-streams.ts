@@ -26,7 +26,7 @@ interface StreamRow {
   readonly problem?: string;
 }
 
-/** Prints where every stream stands. */
+/** Prints the position and the quality of every stream. */
 export async function listStreams(config: Config, json: boolean): Promise<void> {
   const { streams } = await loadDefinitions(config);
   const rows = await withLog(config, (log) => Promise.all([...streams.values()].map((one) => row(config, log, one))));
@@ -48,7 +48,7 @@ export async function listStreams(config: Config, json: boolean): Promise<void> 
   await print(json, rows, sheet, "no streams: no view reads one");
 }
 
-/** Prints how a stream's quality developed. */
+/** Prints a stream's quality over time. */
 export async function showQuality(
   config: Config,
   name: string,
@@ -125,7 +125,7 @@ async function archivedOf(archive: Archive, topic: string, topicId: string): Pro
   return { ...(await qualityOf(archive, topic, topicId)), sizeBytes, files };
 }
 
-/** 0.99987 -> "99.99 %", rounded down: what is not perfect never looks so. */
+/** Returns 0.99987 as "99.99 %". Rounds down, so that only a perfect score shows as 100 %. */
 function percent(score: number | null): string {
   return score === null ? "-" : `${(Math.floor(score * 10_000) / 100).toFixed(2)} %`;
 }

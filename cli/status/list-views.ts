@@ -13,15 +13,15 @@ interface ViewRow {
   readonly view: string;
   readonly stream: string;
   readonly generation: string;
-  /** served: it answers; next: it is being built; kept: it answered before, and can again. */
+  /** served: answers; next: is being built; kept: was served before, and can be served again. */
   readonly part: Part;
   /**
-   * followed: kept up to date; frozen: this release computes it otherwise, and only answers it; unreadable: it cannot
-   * be answered.
+   * followed: kept up to date; frozen: this release computes it otherwise and only serves its newest version;
+   * unreadable: cannot be served.
    */
   readonly state: "followed" | "frozen" | "unreadable";
   readonly grain: string;
-  /** Null before the first. */
+  /** Null before the first version. */
   readonly version: number | null;
   readonly batch: { readonly files: number; readonly rows: number; readonly sizeBytes: number };
   /** Cells and segments in Redis since the cut. */
@@ -30,7 +30,7 @@ interface ViewRow {
   readonly complete: boolean;
 }
 
-/** Prints every generation that is not retired, with what it costs. */
+/** Prints every generation that is not retired, with its size. */
 export async function listViews(config: Config, json: boolean): Promise<void> {
   const { living, unreadable } = await livingGenerations(config, await loadDefinitions(config));
   const { overviews } = await overviewsOf(

@@ -3,10 +3,7 @@ import type { Client } from "@temporalio/client";
 /** Kinds of tasks, as Temporal numbers them. */
 const TASKS = { workflow: 1, activity: 2 } as const;
 
-/**
- * How many workers ask a task queue for tasks of a kind, or did so in the last five minutes: Temporal lists them for so
- * long.
- */
+/** Returns how many workers ask a task queue for tasks of a kind. Temporal lists those of the last five minutes. */
 export async function pollersOf(client: Client, taskQueue: string, tasks: keyof typeof TASKS): Promise<number> {
   const { namespace } = client.options;
   const { pollers } = await client.connection.workflowService.describeTaskQueue({

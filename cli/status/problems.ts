@@ -4,13 +4,13 @@ import { seconds } from "../terminal/seconds.ts";
 import type { Findings } from "./report.ts";
 import type { StatusLine } from "./views.ts";
 
-/** A view that is behind the log and has applied nothing for so long is stuck. */
+/** A view that is behind the log and has applied nothing for this long is stuck. */
 const STUCK_MS = 60_000;
 
 /** Results of a schedule's last run that are not problems. */
 const FINE = new Set(["RUNNING", "COMPLETED", "CONTINUED_AS_NEW", "UNKNOWN"]);
 
-/** A sentence for each thing that is not healthy; none when all is. */
+/** Returns a sentence for each problem; none if all is well. */
 export function problemsOf({ servers, streams, views, schedules, failures, workers }: Findings): string[] {
   return [
     ...servers

@@ -8,11 +8,11 @@ export interface ScheduleStatus {
   readonly schedule: string;
   readonly paused: boolean;
   readonly nextRun: string | null;
-  /** Temporal's word for how the last run ended (COMPLETED, FAILED), RUNNING, or null before the first. */
+  /** Temporal's word for how the last run ended (COMPLETED, FAILED), RUNNING, or null before the first run. */
   readonly lastResult: string | null;
 }
 
-/** Schedules of this installation: ids begin with its namespace, where it has one. */
+/** Returns the schedules of this installation. If it has a namespace, their ids begin with it. */
 export async function schedulesOf(
   config: Pick<Config, "temporalAddress" | "temporalNamespace" | "namespace">,
 ): Promise<{ reachable: boolean; schedules: ScheduleStatus[] }> {

@@ -10,7 +10,7 @@ export interface ServerStatus {
   readonly reachable: boolean;
 }
 
-/** Every server with its address, without credentials, and whether it answered. */
+/** Returns every server with its address (without credentials), and whether it answered. */
 export function serverStatuses(config: Config, reachable: Readonly<Record<Server, boolean>>): ServerStatus[] {
   return [
     { server: "kafka", address: config.kafkaBrokers, reachable: reachable.kafka },
@@ -21,8 +21,8 @@ export function serverStatuses(config: Config, reachable: Readonly<Record<Server
 }
 
 /**
- * Why the API refuses what commands and the worker ask with TIDELINE_API_KEY; null when it does not, or does not
- * answer.
+ * Returns why the API refuses requests with TIDELINE_API_KEY, which commands and the worker send. Returns null if it
+ * accepts them or does not answer.
  */
 export async function apiRefusal({ apiUrl, apiKey }: Config): Promise<string | null> {
   const { url, headers } = separated(`${apiUrl.replace(/\/$/, "")}/views`, apiKey);
@@ -41,7 +41,7 @@ function detailOf(problem: string): string {
   }
 }
 
-/** Whether the API says that it is healthy; never rejects for a server that does not answer. */
+/** Whether the API reports that it is healthy. Never rejects. */
 export async function apiAnswers({ apiUrl }: Config): Promise<boolean> {
   const { url, headers } = separated(apiUrl);
   const signal = AbortSignal.timeout(PATIENCE_MS);

@@ -13,7 +13,7 @@ interface PartitionStatus {
   /** Last stable offset. */
   readonly logEnd: string;
   readonly archived: string;
-  /** How many positions the archive is behind; not a count of records, for offsets are not dense. */
+  /** How many positions the archive is behind. This is not a count of records, because offsets are not dense. */
   readonly positionsBehind: number;
 }
 
@@ -27,11 +27,11 @@ export interface StreamStatus {
 interface StreamsFound {
   readonly reachable: boolean;
   readonly streams: readonly StreamStatus[];
-  /** The log's end by stream name, of every stream whose log could be read. */
+  /** The log's end by stream name, for every stream whose log could be read. */
   readonly ends: ReadonlyMap<string, Cut>;
 }
 
-/** Log ends and archive of every stream. */
+/** Returns the log's end and the archive of every stream. */
 export async function streamsOf(
   { kafkaBrokers: brokers, namespace, home }: Config,
   { streams }: Definitions,
@@ -66,7 +66,7 @@ async function findStream(
   stream: string,
   topic: string,
 ): Promise<StreamFound> {
-  // Outside the try: views are measured against the log's end even where the archive cannot be read.
+  // Outside of the try block, so that views are compared with the log's end even if the archive cannot be read.
   let end: Cut | undefined;
   try {
     const [{ id }, { stable, leaderless }] = await inTime(Promise.all([log.topic(topic), log.readableBounds(topic)]));

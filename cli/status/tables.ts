@@ -4,7 +4,7 @@ import { seconds } from "../terminal/seconds.ts";
 import { draw, type Sheet } from "../terminal/sheet.ts";
 import type { Findings, Report } from "./report.ts";
 
-/** The report for people: a table of each kind that has rows, then the problems. */
+/** Returns the report for people: a table for each kind that has rows, then the problems. */
 export async function reportText({ servers, streams, views, schedules, problems }: Report): Promise<string> {
   const sheets = [serverSheet(servers), streamSheet(streams), viewSheet(views), scheduleSheet(schedules)];
   const tables = await Promise.all(sheets.filter(({ rows }) => rows.length > 0).map(draw));

@@ -13,12 +13,12 @@ import { PATIENCE_MS } from "../setup/patience.ts";
 export interface StatusLine extends ShownStatus {
   readonly view: string;
   readonly generation: string;
-  /** How many positions the answer is behind the log; null when the log cannot be read. */
+  /** How many positions the answer is behind the log; null if the log cannot be read. */
   readonly positionsBehind: number | null;
   readonly missing?: Missing | { readonly code: "UNREADABLE" | ErrorCode; readonly message: string };
 }
 
-/** The status of every view, measured against the `ends` of the log by stream name. */
+/** Returns the status of every view, compared with the `ends` of the log by stream name. */
 export async function viewsOf(
   config: Config,
   definitions: Definitions,
@@ -40,7 +40,7 @@ function unreadableStatus({ view, generation, error }: Unreadable): StatusLine {
   return { view, generation, ...shownStatus(null), positionsBehind: null, missing };
 }
 
-/** The newest version and chain of each; `reachable`: whether Redis answered. */
+/** Returns the newest version and chain of each view. `reachable`: whether Redis answered. */
 export async function overviewsOf(
   config: Config,
   definitions: readonly Definition[],
@@ -70,7 +70,7 @@ function statusLine({ definition, status, damage }: ViewOverview, ends: Readonly
   const { view, generation } = definition;
   const { version, cut, applied, freshnessMs, complete } = shownStatus(status);
   const end = ends.get(view.stream.name);
-  // The log's end was read first: what was applied since then does not count against it.
+  // The log's end was read first, so the view may be beyond it by now.
   const behind = end === undefined || status === null ? null : Number(positionsBetween(status.applied, end));
   return {
     view: view.name,

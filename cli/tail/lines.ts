@@ -4,19 +4,19 @@ import { bytesJson, isText, recordJson, timeText } from "../../store/records/rec
 import type { ReadRecord } from "../../store/records/record-reader.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 
-/** This many characters of a value are shown in a line; `--format json` shows all. */
+/** At most this many characters of a value are shown in a line; `--format json` shows all. */
 const MOST = 200;
 const INDENT = "  ";
 
-/** A record as one line of JSON. Control characters are written as JSON escapes them. */
+/** Returns a record as one line of JSON. Control characters are escaped as in JSON. */
 export function jsonLine(record: ReadRecord): string {
   return printableLines(`${JSON.stringify(recordJson(record))}\n`);
 }
 
 /**
- * A record for people: position, time, verdict, key and fields in one line. A line below says why a record is refused,
- * another shows its original, and another its headers. `stream`: whose fields they are, null for a topic without a
- * contract.
+ * Returns a record for people: position, time, verdict, key and fields in one line. Further lines say why a record is
+ * refused, and show its original and its headers. `stream` is the stream whose fields they are; null for a topic
+ * without a contract.
  */
 export function recordLines(record: ReadRecord, stream: Stream | null): string {
   const { partition, offset, timestampMs, key, verdict, fields } = record;
@@ -41,11 +41,11 @@ function originalText({ original, verdict }: ReadRecord): string {
   return verdict?.accepted === false && verdict.code === "too-large" ? "too large to be shown" : "none";
 }
 
-/** An instant is shown as a time; in SQL it is epoch milliseconds. */
+/** Shows an instant as a time; in SQL it is epoch milliseconds. */
 function fieldText(name: string, value: unknown, stream: Stream | null): string {
   const field = stream === null || !Object.hasOwn(stream.fields, name) ? undefined : stream.fields[name];
   const isInstant = field !== undefined && bare(field.spec).type === "instant";
-  // The bounds of a contract lie between the years 1 and 9999.
+  // A contract's bounds are between the years 1 and 9999.
   const shown = isInstant && typeof value === "number" ? new Date(value).toISOString() : JSON.stringify(value);
   return `${name}=${cut(shown)}`;
 }

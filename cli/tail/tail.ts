@@ -19,16 +19,16 @@ import { jsonLine, recordLines } from "./lines.ts";
 
 export interface TailOptions {
   readonly start: LogStart;
-  /** SQL over the fields. */
+  /** An SQL condition over the fields. */
   readonly where: string | null;
-  /** Ends after this many records; null: never. */
+  /** Ends after this many records; null: does not end. */
   readonly limit: number | null;
-  /** Whether it waits for records at the log's end. */
+  /** Whether to wait for more records at the log's end. */
   readonly follow: boolean;
   readonly format: "table" | "json";
 }
 
-/** A topic, and the stream that reads it; null when no stream does. */
+/** A topic, and the stream that reads it; null if no stream does. */
 interface Source {
   readonly topic: string;
   readonly stream: Stream | null;
@@ -52,7 +52,9 @@ export async function tail(config: Config, name: string, options: TailOptions): 
   }
 }
 
-/** The stream of that name, or the topic, with the stream that reads it. Throws STREAM_UNKNOWN. */
+/**
+ * Returns the stream with this name, or the topic with this name and the stream that reads it. Throws STREAM_UNKNOWN.
+ */
 async function findSource(config: Config, log: LogReader, name: string): Promise<Source> {
   const { streams } = await loadDefinitions(config);
   const topicOfStream = (stream: Stream) => topicOf(config.namespace, stream);
@@ -87,7 +89,7 @@ async function print(
     for (const record of records) {
       if (stop.aborted) return;
       const line = format === "json" ? jsonLine(record) : recordLines(record, stream);
-      // A slow reader is waited for: nothing is buffered here.
+      // Waits for a slow reader, so that nothing is buffered here.
       if (!process.stdout.write(line)) await once(process.stdout, "drain", { signal: stop }).catch(() => {});
     }
     left -= records.length;
@@ -95,7 +97,7 @@ async function print(
   }
 }
 
-/** Says once on stderr that Kafka does not answer, and once that it does again. */
+/** Reports once on stderr that Kafka does not answer, and once that it answers again. */
 class Silence {
   #told = false;
 

@@ -2,9 +2,9 @@ import { InvalidArgumentError } from "commander";
 import { parseDuration, parseTime } from "../../core/time.ts";
 import { wholeNumberOf } from "../../core/whole-number.ts";
 
-/** Readers of flags' values: each gives what the text means, or says what it must be. */
+/** Parsers of flag values. Each returns the value, or throws an error that says what the text must be. */
 
-/** A reader of whole numbers that are not below `least`. */
+/** Returns a parser of whole numbers that are at least `least`. */
 export function wholeNumberFrom(least: number): (text: string) => number {
   return (text) => {
     const value = wholeNumberOf(text);
@@ -15,7 +15,7 @@ export function wholeNumberFrom(least: number): (text: string) => number {
 
 const MOST_PARTITION = 999_999_999;
 
-/** A partition's number, from 0. */
+/** Parses the number of a partition, from 0. */
 export function partition(text: string): number {
   const value = wholeNumberOf(text);
   if (value !== null && value <= MOST_PARTITION) return value;
@@ -28,7 +28,7 @@ export function duration(text: string): number {
   throw new InvalidArgumentError("It must be a duration such as 30s, 5m, 1h or 1d.");
 }
 
-/** A time, or how long ago: `2026-01-31T12:00:00Z`, or `2h`. Epoch milliseconds. */
+/** Parses a time, or how long ago it was: `2026-01-31T12:00:00Z`, or `2h`. Returns epoch milliseconds. */
 export function since(text: string): number {
   const agoMs = parseDuration(text);
   const value = agoMs === null ? parseTime(text) : Date.now() - agoMs;
@@ -36,7 +36,7 @@ export function since(text: string): number {
   throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h.");
 }
 
-/** "1%" is 0.01. */
+/** Parses a percentage: "1%" is 0.01. */
 export function percent(text: string): number {
   const value = Number(text.slice(0, -1));
   if (/^\d+(\.\d+)?%$/.test(text) && value <= 100) return value / 100;
@@ -49,7 +49,7 @@ export function positiveNumber(text: string): number {
   throw new InvalidArgumentError("It must be a number above 0.");
 }
 
-/** Epoch milliseconds. */
+/** Returns epoch milliseconds. */
 export function instant(text: string): number {
   const value = parseTime(text);
   if (value !== null) return value;

@@ -1,21 +1,21 @@
-/** Parts of Markdown documents. Text of events and definitions may be Markdown or HTML itself. */
+/** Parts of Markdown documents. Texts of events and definitions may contain Markdown or HTML, so they are escaped. */
 
-/** A list; what begins with spaces lies below the item before it. */
+/** Returns a list. A text that begins with spaces is nested below the item before it. */
 export function items(texts: readonly string[]): string[] {
   return texts.length === 0 ? [] : ["", ...texts.map((text) => (text.startsWith("  ") ? text : `- ${escaped(text)}`))];
 }
 
-/** A row of a table. */
+/** Returns a row of a table. */
 export function row(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
 }
 
-/** Text that is shown as it is. What begins with a backtick is `code` already. */
+/** Returns text that is shown as it is. A text that begins with a backtick is `code` already. */
 export function escaped(text: string): string {
   return text.startsWith("`") ? text : text.replaceAll(/[\\`*_[\]<>&|]/g, (one) => `\\${one}`);
 }
 
-/** Text as it is, whatever backticks are in it. */
+/** Returns text as code, whatever backticks it contains. */
 export function code(text: string): string {
   const runs = [...text.matchAll(/`+/g)].map(([run]) => run.length);
   const fence = "`".repeat(Math.max(0, ...runs) + 1);

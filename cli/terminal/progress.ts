@@ -1,17 +1,19 @@
 import { Presets, SingleBar } from "cli-progress";
 import { listenForInterrupts } from "../../stack/process/interrupt.ts";
 
-/** Shows on stderr how far a command is, so that its stdout holds results alone. */
+/** Shows a command's progress on stderr, so that stdout has only results. */
 export interface ProgressLine {
   update(done: number, total: number): void;
   /** Leaves the last state on the screen. */
   stop(): void;
 }
 
-/** How often a log file gets a line. */
+/** How often a line is written if the output is not a terminal. */
 const linePeriodMs = 5_000;
 
-/** A bar that redraws itself on a terminal; elsewhere a line every few seconds. `what` names what is counted. */
+/**
+ * Shows a progress bar on a terminal, and elsewhere a line every few seconds. `what` names the things that are counted.
+ */
 export function showProgress(what: string, output: NodeJS.WriteStream = process.stderr): ProgressLine {
   return output.isTTY ? new Bar(what, output) : new Lines(what, output);
 }
@@ -67,8 +69,8 @@ class Lines implements ProgressLine {
 }
 
 /**
- * Runs `work` with a signal that Ctrl+C and SIGTERM abort, after which it is to finish what it must and return; the
- * process then ends with 130. A second Ctrl+C ends it at once.
+ * Runs `work` with a signal that Ctrl+C and SIGTERM abort. `work` should then finish its most important steps and
+ * return; the process ends with exit code 130. A second Ctrl+C ends it at once.
  */
 export async function interruptible<T>(work: (stop: AbortSignal) => Promise<T>): Promise<T> {
   const interrupts = listenForInterrupts();

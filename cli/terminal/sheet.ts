@@ -1,6 +1,6 @@
 import { printable, printableLines } from "./printable.ts";
 
-/** What a table shows, before it is drawn. */
+/** The contents of a table before it is drawn. */
 export interface Sheet {
   readonly head: readonly string[];
   /** The names in `head` whose columns are aligned right. */
@@ -9,7 +9,7 @@ export interface Sheet {
 }
 
 /**
- * A sheet as text for a terminal, without control characters that are in its data. A line feed in a cell begins another
+ * Returns a sheet as text for a terminal, without control characters from its data. A line feed in a cell begins a new
  * line of the cell.
  */
 export async function draw({ head, right, rows }: Sheet): Promise<string> {
@@ -23,7 +23,7 @@ export async function draw({ head, right, rows }: Sheet): Promise<string> {
   return table.toString();
 }
 
-/** Prints a command's result: `value` as JSON, or `sheet` as a table with `empty` in place of one without rows. */
+/** Prints a command's result: `value` as JSON, or `sheet` as a table. A table without rows is printed as `empty`. */
 export async function print(json: boolean, value: unknown, sheet: Sheet, empty: string): Promise<void> {
   const text = json
     ? printableLines(JSON.stringify(value, null, 1))
@@ -33,13 +33,13 @@ export async function print(json: boolean, value: unknown, sheet: Sheet, empty: 
   process.stdout.write(`${text}\n`);
 }
 
-/** Bytes for people: 1536 -> "1.5 KiB". */
+/** Returns bytes for people: 1536 -> "1.5 KiB". */
 export function bytes(count: number): string {
   const step = Math.min(4, Math.floor(Math.log2(Math.max(1, count)) / 10));
   return step === 0 ? `${count} B` : `${(count / 1024 ** step).toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][step - 1]}`;
 }
 
-/** A time for people, in UTC to the second; "-" for none. */
+/** Returns a time for people, in UTC to the second; "-" for none. */
 export function instantText(timeMs: number | null): string {
   return timeMs === null ? "-" : new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
 }
