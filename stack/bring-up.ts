@@ -12,20 +12,20 @@ import { createServers, type Servers } from "./servers/servers.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What runs when the servers are up. */
+/** The values that steps get once the servers run. */
 export interface UpContext {
-  /** All settings, by variable: those of this process, and in their place those of `UpOptions`. */
+  /** All settings, by variable: those of this process, replaced by those of `UpOptions`. */
   readonly env: Environment;
   readonly home: string;
   readonly ports: Ports;
   readonly kafkaBrokers: string;
   readonly redisUrl: string;
   readonly temporalAddress: string;
-  /** Tells people something once everything has started. */
+  /** Prints a line after everything has started. */
   readonly say: (line: string) => void;
 }
 
-/** Something to do once the servers run and before the roles start, such as creating topics. Must be idempotent. */
+/** A step between the start of the servers and that of the roles, such as creating topics. It must be idempotent. */
 export interface UpStep {
   readonly title: string;
   run(context: UpContext, work: Work): Promise<void>;
@@ -33,26 +33,24 @@ export interface UpStep {
 
 export interface UpOptions {
   readonly home: string;
-  /**
-   * Settings of the roles that differ from those of this process, by variable. Servers that they name are not started.
-   */
+  /** Settings of the roles that replace those of this process, by variable. Servers that they name are not started. */
   readonly env: Readonly<Record<string, string>>;
   readonly ports: Ports;
   /** A command that makes events, run beside the roles; null for none. */
   readonly simulation: { readonly title: string; readonly args: readonly string[] } | null;
-  /** Commands to show for a start, by the API's address; `tideline views` and its like when absent. */
+  /** Commands to suggest at the start, by the API's address; absent: `tideline views` and similar ones. */
   readonly firstSteps: FirstSteps | undefined;
 }
 
 interface Started {
   readonly processes: ProcessHandle[];
-  /** Is told what does not work of a role that runs anyway. */
+  /** Called with the reason when a role runs, but not all of it works. */
   readonly onUnready: (reason: string) => void;
   readonly onNote: (note: string) => void;
   readonly work: (report: (line: string) => void) => Work;
 }
 
-/** The settings of a role; it reads nothing else. */
+/** Returns all settings of a role. */
 const roleEnvironment = ({ home, ports, ...servers }: UpContext): Record<string, string> => ({
   TIDELINE_HOME: home,
   KAFKA_BROKERS: servers.kafkaBrokers,
@@ -73,7 +71,7 @@ function rolesOf({ ports, simulation }: UpOptions): Role[] {
   return simulation === null ? roles : [...roles, { name: "simulate", ...simulation }];
 }
 
-/** The ports that our own processes will listen on, without those of servers that are given by address. */
+/** Returns the ports that Tideline's own processes will listen on. Servers that are given by address need none. */
 function neededPorts(servers: Servers): PortName[] {
   return [
     "api",
@@ -104,7 +102,7 @@ function serverTasks({ kafka, redis, temporal }: Servers, started: Started): Lis
     ["Redis", redis],
     ["Temporal", temporal],
   ] as const;
-  // Not its address: it may hold a password.
+  // The address is not shown, because it may contain a password.
   return named.map(([name, server]) =>
     server.given ? { title: `${name}: one that runs already`, task: () => {} } : startTask(name, server, started),
   );
@@ -158,7 +156,7 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Starts everything, waits for Ctrl+C, and stops everything that was started, also when the start fails. */
+/** Starts everything, waits for Ctrl+C, and stops everything that was started, even if the start fails. */
 export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Promise<void> {
   const say = (line: string) => console.log(line);
   const interrupts = listenForInterrupts();
@@ -169,7 +167,7 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
   const started: Started = {
     processes: [],
     work: (report) => ({ report, signal }),
-    // Not in the middle of the start's own lines.
+    // Notes are kept, so that they do not appear between the lines of the start.
     onNote: (note) => void notes.push(note),
     onUnready: (reason) => (unready === null ? say(reason) : void unready.push(reason)),
   };
@@ -178,11 +176,11 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
     for (const name of await endLeftovers(home)) say(`ended ${name}, left over from a Tideline that was killed`);
     const servers = createServers({ home, ports, env: { ...process.env, ...options.env } });
     await requireFreePorts(ports, neededPorts(servers));
-    // A step that does not look at its signal must not hold up Ctrl+C.
+    // A step that does not check its signal must not delay Ctrl+C.
     await Promise.race([upTasks(options, servers, steps, started).run(), aborted(interrupts.stop)]);
     interrupts.stop.throwIfAborted();
     for (const handle of started.processes) void supervise(handle, { say, signal });
-    // First what the commands of the overview need.
+    // First the notes, because the commands in the overview may need them.
     if (notes.length > 0) say(`${notes.join("\n")}\n`);
     say(overview(servers, ports, home, options.firstSteps));
     if (unready.length > 0) say(`\nNot everything works; \`npx tideline status\` shows it:\n  ${unready.join("\n  ")}`);

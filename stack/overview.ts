@@ -2,12 +2,12 @@ import Table from "cli-table3";
 import type { Ports } from "./servers/ports.ts";
 import type { Servers } from "./servers/servers.ts";
 
-/** Commands for a start; `api` is the API's address. */
+/** Returns the commands to suggest at the start; `api` is the API's address. */
 export type FirstSteps = (api: string) => readonly string[];
 
 const ANY_VIEWS: FirstSteps = (api) => ["npx tideline views", `curl '${api}/views'`];
 
-/** What a person wants to know once everything runs: what, where, and what to try. */
+/** Returns the text that is shown once everything runs: the processes, their addresses, and commands to try. */
 export function overview(servers: Servers, ports: Ports, home: string, firstSteps = ANY_VIEWS): string {
   const at = (port: number, path = "") => `http://127.0.0.1:${port}${path}`;
   const table = new Table({ head: ["What", "Where"], style: { head: [], border: [] } });

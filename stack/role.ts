@@ -3,42 +3,42 @@ import { LocalProcess, NotReadyYet, SERVER_READY_LIMIT_MS } from "./process/loca
 
 /** One of Tideline's own processes: a `tideline` command that runs until it is told to stop. */
 export interface Role {
-  /** Lower case, one word; names its log. */
+  /** One word in lower case. It names the role's log. */
   readonly name: string;
   readonly title: string;
-  /** What follows `tideline` on the command line. */
+  /** The words after `tideline` on the command line. */
   readonly args: readonly string[];
-  /** Answers 200 when the role does its work; a role without one counts as ready when it runs. */
+  /** Answers 200 when the role works. A role without a URL counts as ready when it runs. */
   readonly healthUrl?: string;
 }
 
 export interface RoleOptions {
   readonly home: string;
-  /** Program and first arguments of `tideline`; by default as this process was called. */
+  /** Program and first arguments of `tideline`; absent: those of this process. */
   readonly tideline?: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string>>;
-  /** Called when the role runs although not all of it works, with a sentence for each thing that does not. */
+  /** Called when the role runs but not all of it works, with a sentence for each thing that does not work. */
   onUnready?(reasons: readonly string[]): void;
 }
 
-/** What a role's health says of what fails again and again. */
+/** The failures in the health answer of a role. */
 const Unready = z.object({
   problems: z
     .array(z.object({ name: z.string(), code: z.string(), message: z.string(), hint: z.string() }))
     .default([]),
-  /** Of the speed layer: a view that has just stopped is not among its problems yet. */
+  /** For the speed layer: a view that has just stopped is not among its problems yet. */
   views: z.array(z.object({ view: z.string(), code: z.string().nullish(), message: z.string().nullish() })).default([]),
 });
 
-/** As this process was called, so that a role runs the same code in the same way. */
+/** Returns the program and first arguments of this process, so that a role runs the same code in the same way. */
 function thisTideline(): [string, ...string[]] {
   const [, script] = process.argv;
   return [process.execPath, ...process.execArgv, ...(script === undefined ? [] : [script])];
 }
 
 /**
- * Returns what a healthy role says fails again and again. Throws NotReadyYet when the role answers that it is not
- * ready, with what it says fails.
+ * Returns the failures that a healthy role reports. Throws NotReadyYet, with its failures, if the role answers that it
+ * is not ready.
  */
 async function requireHealth(url: string, signal: AbortSignal): Promise<string[]> {
   const response = await fetch(url, { signal });
@@ -61,7 +61,7 @@ function failingIn(text: string): string[] {
   }
 }
 
-/** A role as a process that can be started, ended and supervised. */
+/** Returns a role as a process that can be started, ended and supervised. */
 export function roleProcess(
   role: Role,
   { home, env, tideline = thisTideline(), onUnready = () => {} }: RoleOptions,

@@ -1,4 +1,4 @@
-/** What the person at the terminal, or the system, has asked for. */
+/** The requests to stop from the person at the terminal, or from the system. */
 export interface Interrupts {
   /** Aborted by the first Ctrl+C, SIGTERM or closed terminal: stop in order. */
   readonly stop: AbortSignal;

@@ -11,7 +11,7 @@ const recordShape = z.object({
   mark: z.string().min(1),
   graceMs: z.number(),
   startedAtMs: z.number(),
-  /** The Tideline that started it. */
+  /** The Tideline that started the process. */
   owner: z.object({ pid: z.number().int().positive(), command: z.string() }),
 });
 export type ProcessRecord = z.infer<typeof recordShape>;
@@ -19,7 +19,10 @@ export type ProcessRecord = z.infer<typeof recordShape>;
 const runFolder = (home: string) => join(home, "run");
 const recordFile = (home: string, name: string) => join(runFolder(home), `${name}.pid`);
 
-/** Notes a process that was just started. Synchronous, so that nothing runs between the start and the note. */
+/**
+ * Stores the record of a process that was just started. Synchronous, so that nothing runs between the start and the
+ * record.
+ */
 export function writeRecord(home: string, name: string, record: ProcessRecord): void {
   mkdirSync(runFolder(home), { recursive: true });
   writeFileSync(recordFile(home, name), JSON.stringify(record));
@@ -54,8 +57,8 @@ async function endOne(home: string, name: string, record: ProcessRecord): Promis
 }
 
 /**
- * Ends what a Tideline that was itself killed left running on `home`, newest first, and returns the names.
- * Throws `CONFIG_INVALID` when that Tideline still runs.
+ * Ends the processes on `home` that a killed Tideline left running, newest first, and returns their names. Throws
+ * `CONFIG_INVALID` if that Tideline still runs.
  */
 export async function endLeftovers(home: string, only?: string): Promise<string[]> {
   const files = await readdir(runFolder(home)).catch(() => []);

@@ -7,32 +7,35 @@ import { logPath, logTail, openLog } from "./logfile.ts";
 import { endGroup, ownIdentity, type ProcessIdentity, sendSignal } from "./processes.ts";
 import { unwatched, type Work } from "./work.ts";
 
-/** How a process ended: `expected` when `stop()` asked for it. */
+/** How a process ended. `expected`: whether `stop()` ended it. */
 export interface Ending {
   readonly expected: boolean;
-  /** For people: "exit code 1", "SIGKILL". */
+  /** A text for people: "exit code 1", "SIGKILL". */
   readonly how: string;
 }
 
 /** A process that can be started, ended and started again. */
 export interface ProcessHandle {
   readonly name: string;
-  /** The number of the running process; `undefined` while it does not run. */
+  /** The process id; `undefined` while it does not run. */
   readonly pid: number | undefined;
   readonly logFile: string;
-  /** Resolves when it answers. Does nothing while it runs already. Throws `SERVER_NOT_READY`, `PORT_TAKEN` ... */
+  /**
+   * Starts the process; resolves when it answers. Does nothing if it is already running. Throws `SERVER_NOT_READY`,
+   * `PORT_TAKEN` ...
+   */
   start(work?: Work): Promise<void>;
-  /** Ends it in its own way, or a start that is under way; resolves when it is gone. Does nothing when it is. */
+  /** Stops the process, or its current start, in order; resolves when it is gone. Does nothing if it is not running. */
   stop(): Promise<void>;
-  /** Sends a signal from outside, as a crash would; after one that ends it, resolves when it is gone. */
+  /** Sends a signal from outside, as a crash would. If the signal ends the process, resolves when it is gone. */
   kill(signal?: NodeJS.Signals): Promise<void>;
-  /** Resolves when the running process has ended; at once when none runs. */
+  /** Resolves when the running process has ended; at once if none is running. */
   ended(): Promise<Ending>;
 }
 
-/** What a probe throws for a process that answers, and says that it cannot do all of its work yet. */
+/** Thrown by a probe for a process that answers, but says that it cannot do all of its work yet. */
 export class NotReadyYet extends Error {
-  /** A sentence for each thing that fails again and again. None while it only takes its time. */
+  /** A sentence for each thing that fails again and again. Empty if the process only needs more time. */
   readonly failing: readonly string[];
 
   constructor(message: string, failing: readonly string[]) {
@@ -48,25 +51,25 @@ export interface Launch {
 }
 
 export interface ProcessPlan {
-  /** Lower case, names its files. */
+  /** In lower case. It names the process's files. */
   readonly name: string;
   readonly title: string;
   readonly home: string;
-  /** Part of its command line that no other program's has. */
+  /** A part of its command line that no other program has. */
   readonly mark: string;
-  /** Gets what is needed and says how to run it. */
+  /** Gets the program and returns how to run it. */
   prepare(work: Work): Promise<Launch>;
-  /** Resolves when the process answers, rejects when it does not yet; `signal` limits one try. Throws NotReadyYet. */
+  /** Resolves when the process answers, rejects while it does not; `signal` limits one attempt. Throws NotReadyYet. */
   probe(signal: AbortSignal): Promise<void>;
   /**
-   * Called when a process counts as started although it is not ready: it says that something fails, or has not become
-   * ready within the limit. Others of its parts work, and waiting longer would not help.
+   * Called when a process counts as started although it is not ready: it reports failures, or was not ready within the
+   * limit. Other parts of it work, and waiting longer would not help.
    */
   onUnready?(reasons: readonly string[]): void;
   readonly readyLimitMs: number;
-  /** How long it may give no answer at all; `readyLimitMs` when absent. */
+  /** How long it may give no answer at all; absent: `readyLimitMs`. */
   readonly answerLimitMs?: number;
-  /** After how long it is reported why it gives none; 10 seconds when absent. */
+  /** After this time the reason for a missing answer is shown; absent: 10 seconds. */
   readonly reasonAfterMs?: number;
   readonly graceMs: number;
 }
@@ -79,12 +82,12 @@ interface Running {
 }
 
 /**
- * How long a server or role may take until it answers. After a crash Kafka reads its log again, and Redis its file,
- * which takes minutes where they are large or the machine is busy. What has ended is noticed at once.
+ * How long a server or role may take until it answers. After a crash Kafka reads its log again, and Redis its file.
+ * That takes minutes if they are large or the machine is busy. A process that ends is noticed at once.
  */
 export const SERVER_READY_LIMIT_MS = 600_000;
 
-/** A process that gives no answer for so long may not be reached at all: it is shown why. */
+/** After this time without an answer, the reason is shown: the process may not be reachable at all. */
 const REASON_AFTER_MS = 10_000;
 const WAITING = "waiting until it answers";
 const probeEveryMs = 100;
@@ -93,9 +96,9 @@ const notRunning: Ending = { expected: true, how: "not running" };
 const leavesRunning: readonly NodeJS.Signals[] = ["SIGSTOP", "SIGCONT", "SIGHUP", "SIGUSR1", "SIGUSR2"];
 
 /**
- * A process in a group of its own, detached: Ctrl+C in a terminal reaches every process of the foreground group, and
- * these must end in order instead. Should Tideline itself be killed they stay behind; the note under `<home>/run` lets
- * the next start find and end them.
+ * A detached process in a group of its own. Ctrl+C in a terminal reaches every process of the foreground group, but
+ * these must be ended in order. If Tideline itself is killed they keep running; the record in `<home>/run` lets the
+ * next start find and end them.
  */
 export class LocalProcess implements ProcessHandle {
   readonly name: string;
@@ -172,7 +175,7 @@ export class LocalProcess implements ProcessHandle {
 
   async #spawn({ command, args, env = {} }: Launch, logFd: number, logFrom: number, owner: ProcessIdentity) {
     const { name, home, mark, graceMs } = this.#plan;
-    // Node's own spawn: the log must be the child's own file, not a pipe that breaks when Tideline dies.
+    // Node's own spawn, because the log must be the child's own file, and not a pipe that breaks when Tideline dies.
     const stdio: StdioOptions = ["ignore", logFd, logFd];
     const child = spawn(command, args, { env: { ...process.env, ...env }, detached: true, stdio });
     const exited = once(child, "exit");
@@ -242,7 +245,7 @@ export class LocalProcess implements ProcessHandle {
   }
 }
 
-/** What a probe says: of a request that failed, what the connection met. */
+/** Returns the reason that a probe gives. For a failed request it is the error of the connection. */
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
   return cause instanceof Error && cause.message !== "" ? cause.message : message;

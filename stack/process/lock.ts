@@ -7,7 +7,9 @@ import type { Work } from "./work.ts";
 
 const holderShape = z.object({ pid: z.number().int(), command: z.string() });
 
-/** Takes the lock file once; `false` when a living process holds it. A dead one's lock is removed. */
+/**
+ * Tries once to take the lock file; returns `false` if a living process holds it. Removes the lock of a dead process.
+ */
 async function take(file: string): Promise<boolean> {
   try {
     await writeFile(file, JSON.stringify(await ownIdentity()), { flag: "wx" });
@@ -15,16 +17,16 @@ async function take(file: string): Promise<boolean> {
   } catch {
     const text = await readFile(file, "utf8").catch(() => "");
     const holder = holderShape.safeParse(text === "" ? undefined : JSON.parse(text));
-    // An empty file is one that its holder is just writing.
+    // An empty file means that its holder is just writing it.
     if (holder.success && !(await isRunning(holder.data))) await rm(file, { force: true });
     return false;
   }
 }
 
 /**
- * Runs `task` while no other process runs one under the same lock file: two test runs on a bare machine must not both
- * build for minutes. When two processes find the same dead holder, both may enter; the tasks here tolerate that, it
- * only costs time.
+ * Runs `task` while no other process runs one under the same lock file. For example, two test runs on a bare machine
+ * must not both build for minutes. If two processes find the same dead holder, both may get the lock; the tasks here
+ * allow that, it only costs time.
  */
 export async function withLock<T>(file: string, work: Work, task: () => Promise<T>): Promise<T> {
   await mkdir(dirname(file), { recursive: true });

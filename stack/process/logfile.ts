@@ -5,12 +5,15 @@ const rotateAtBytes = 10 * 1024 * 1024;
 const tailBytes = 4096;
 const tailLines = 20;
 
-/** Where the output of `name` goes. */
+/** Returns the path of the log of `name`. */
 export function logPath(home: string, name: string): string {
   return join(home, "logs", `${name}.log`);
 }
 
-/** Opens a log for appending. A large one is set aside first, so that two files are all that ever stays. */
+/**
+ * Opens a log for appending. A large log is renamed first, and replaces the one that was renamed before, so that there
+ * are at most two files.
+ */
 export async function openLog(file: string) {
   await mkdir(join(file, ".."), { recursive: true });
   const { size } = await stat(file).catch(() => ({ size: 0 }));
@@ -18,7 +21,7 @@ export async function openLog(file: string) {
   return open(file, "a");
 }
 
-/** The log's last lines, of those written at or after byte `from`. */
+/** Returns the log's last lines among those written at or after byte `from`. */
 export async function logTail(file: string, from: number): Promise<string> {
   const log = await open(file, "r");
   try {

@@ -2,16 +2,16 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 
-/** A process by its number and command line: together they name one process, also after numbers were used again. */
+/** A process id with its command line. Together they identify a process, even after ids are used again. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly command: string;
 }
 
-/** The command line of process `pid`, its arguments joined by spaces; `undefined` when there is none. */
+/** Returns the command line of process `pid`, with arguments joined by spaces; `undefined` if there is none. */
 export async function commandLine(pid: number): Promise<string | undefined> {
   if (process.platform === "linux") {
-    // Not `ps`: slim images lack it. A zombie's file is empty.
+    // Does not use `ps`, which slim images lack. The file of a zombie is empty.
     const raw = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
     return raw.replaceAll("\0", " ").trim() || undefined;
   }
@@ -19,17 +19,17 @@ export async function commandLine(pid: number): Promise<string | undefined> {
   return stdout.trim() || undefined;
 }
 
-/** This process, as another one would see it. */
+/** Returns the identity of this process. */
 export async function ownIdentity(): Promise<ProcessIdentity> {
   return { pid: process.pid, command: (await commandLine(process.pid)) ?? "" };
 }
 
-/** Whether the very process that `identity` names still runs. */
+/** Whether the process with this identity still runs. */
 export async function isRunning(identity: ProcessIdentity): Promise<boolean> {
   return (await commandLine(identity.pid)) === identity.command;
 }
 
-/** Sends `signal` to a process (`pid`) or to a process group (`-pid`). Ignores one that has ended. */
+/** Sends `signal` to a process (`pid`) or to a process group (`-pid`). Does nothing if it has ended. */
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
@@ -39,8 +39,8 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
 }
 
 /**
- * Ends the leader of process group `pid`: asks, waits up to `graceMs`, then ends the whole group.
- * Only the leader is asked: its helpers (a compiler service, say) must live until it has finished.
+ * Ends process group `pid`: asks its leader to end, waits up to `graceMs`, then ends the whole group. Only the leader
+ * is asked, because its helpers (such as a compiler service) must live until it has finished.
  */
 export async function endGroup(pid: number, graceMs: number, isGone: () => Promise<boolean>): Promise<void> {
   sendSignal(pid, "SIGTERM");

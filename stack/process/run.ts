@@ -6,9 +6,11 @@ import type { Work } from "./work.ts";
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Gets every line that the program prints; without it they are only kept for the error. */
+  /** Called with every line that the program prints. Without it the lines are only kept for the error. */
   readonly onLine?: (line: string) => void;
-  /** True for a program that must not be interrupted half-way (a package manager): the abort waits for its end. */
+  /**
+   * True for a program that must not be interrupted half-way, such as a package manager: an abort waits for its end.
+   */
   readonly finish?: boolean;
   readonly timeoutMs?: number;
 }
@@ -16,8 +18,8 @@ export interface RunOptions {
 const keptLines = 15;
 
 /**
- * Runs a program to its end. It has a process group of its own, so Ctrl+C in the terminal reaches only Tideline, which
- * then ends that whole group. Rejects with the program's last lines when it fails, or with the signal's reason.
+ * Runs a program to its end. It has a process group of its own, so that Ctrl+C in the terminal reaches only Tideline,
+ * which then ends the whole group. Rejects with the program's last lines if it fails, or with the signal's reason.
  */
 export async function run(command: string, args: readonly string[], work: Work, options: RunOptions = {}) {
   work.signal.throwIfAborted();

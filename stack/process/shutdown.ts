@@ -1,6 +1,9 @@
 import type { ProcessHandle } from "./local-process.ts";
 
-/** Ends processes one after the other, last started first, saying each; when `force` is aborted, all at once. */
+/**
+ * Stops processes one after the other, the last started first, with a line for each. When `force` is aborted, stops all
+ * at once.
+ */
 export async function stopInOrder(
   started: readonly ProcessHandle[],
   say: (line: string) => void,

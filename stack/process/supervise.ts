@@ -2,18 +2,18 @@ import { ExponentialBackoff, handleAll, retry } from "cockatiel";
 import type { ProcessHandle } from "./local-process.ts";
 
 export interface SupervisorOptions {
-  /** Says one line to the person at the console. */
+  /** Prints a line for the person at the console. */
   say(line: string): void;
-  /** Aborted before the process is stopped on purpose: from then on it is left alone. */
+  /** Aborted before the process is stopped on purpose. It is not started again after that. */
   readonly signal: AbortSignal;
   readonly firstDelayMs?: number;
-  /** A process that ran this long has recovered: the next time the delays begin small again. */
+  /** A process that ran this long has recovered: the next delays begin small again. */
   readonly recoveredAfterMs?: number;
 }
 
 const maxDelayMs = 30_000;
 
-/** Starts the process if it does not run, and waits until it ends; rejects when that was soon and not wanted. */
+/** Starts the process if it is not running, and waits until it ends. Rejects if it ended soon and was not asked to. */
 async function runOnce(handle: ProcessHandle, { say, signal, recoveredAfterMs = 60_000 }: SupervisorOptions) {
   if (handle.pid === undefined) {
     await handle.start({ report: () => {}, signal });
@@ -26,7 +26,7 @@ async function runOnce(handle: ProcessHandle, { say, signal, recoveredAfterMs = 
   say(`${handle.name} ended unexpectedly (${how}); starting it again; its log: ${handle.logFile}`);
 }
 
-/** Starts a running process again whenever it ends, with growing delays. Resolves after `signal`. */
+/** Starts a process again whenever it ends, with growing delays. Resolves after `signal` is aborted. */
 export async function supervise(handle: ProcessHandle, options: SupervisorOptions): Promise<void> {
   const { say, signal, firstDelayMs = 500 } = options;
   const backoff = new ExponentialBackoff({ initialDelay: firstDelayMs, maxDelay: maxDelayMs });

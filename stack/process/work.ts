@@ -1,4 +1,4 @@
-/** What a longer piece of work is given: where to say how far it is, and when to give up. */
+/** Given to each longer piece of work: a function to report progress, and a signal to stop. */
 export interface Work {
   /** Shows one line of progress to a person. */
   report(line: string): void;
@@ -6,5 +6,5 @@ export interface Work {
   readonly signal: AbortSignal;
 }
 
-/** For work without a progress display that is never interrupted. */
+/** For work without a progress display that is never stopped. */
 export const unwatched: Work = { report: () => {}, signal: new AbortController().signal };

@@ -7,7 +7,7 @@ import type { Work } from "../process/work.ts";
 const unfinished = ".unfinished-";
 const unfinishedKeptMs = 24 * 60 * 60 * 1000;
 
-/** Where fetched and built servers are kept, outside of the checkout so that a fresh clone finds them. */
+/** Returns the folder of fetched and built servers. It is outside of the checkout, so that a fresh clone finds them. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   const base = env.XDG_CACHE_HOME || join(homedir(), ".cache");
   return resolve(env.TIDELINE_CACHE || join(base, "tideline"));
@@ -21,7 +21,7 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** What a killed process left half-made. */
+/** Removes the unfinished entries of killed processes. */
 async function removeOldUnfinished(cacheDir: string): Promise<void> {
   for (const name of await readdir(cacheDir)) {
     if (!name.startsWith(unfinished)) continue;
@@ -31,8 +31,8 @@ async function removeOldUnfinished(cacheDir: string): Promise<void> {
 }
 
 /**
- * The folder `entry` of the cache, made by `make` when it is not there. It is made in a folder beside it and renamed,
- * so an entry that exists is complete.
+ * Returns the folder `entry` of the cache. If it does not exist, `make` makes it in a temporary folder, which is then
+ * renamed, so that an existing entry is always complete.
  */
 export async function cached(
   cacheDir: string,

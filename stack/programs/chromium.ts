@@ -1,7 +1,7 @@
 import type { Work } from "../process/work.ts";
 import { canInstallPackages, findProgram, installPackages, serverMissing } from "./programs.ts";
 
-/** What the program is called, by system. */
+/** The names of the program on different systems. */
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 async function installed(): Promise<string | undefined> {
@@ -12,9 +12,7 @@ async function installed(): Promise<string | undefined> {
   return undefined;
 }
 
-/**
- * The path of a Chromium for tests in a browser; installs it where that needs no permission. Throws SERVER_MISSING.
- */
+/** Returns the path of a Chromium for browser tests. Installs it if that needs no permission. Throws SERVER_MISSING. */
 export async function findChromium(cacheDir: string, work: Work): Promise<string> {
   const found = await installed();
   if (found !== undefined) return found;

@@ -20,8 +20,8 @@ async function filesUnder(folder: string): Promise<string[]> {
 }
 
 /**
- * A newer Go for an old one (Debian 12's is 1.19): the toolchain is a Go module, and any Go can fetch a module. What
- * is left to do is what newer versions do after that download (Go's own cmd/go/internal/toolchain/select.go).
+ * Fetches a newer Go with an old one (Debian 12 has 1.19): a toolchain is a Go module, and any Go can fetch a module.
+ * Then does the steps that newer versions do after that download (Go's own cmd/go/internal/toolchain/select.go).
  */
 async function fetchToolchain(go: string, version: string, folder: string, work: Work): Promise<string> {
   const { stdout: target } = await execa(go, ["env", "GOOS", "GOARCH"]);
@@ -41,7 +41,9 @@ async function fetchToolchain(go: string, version: string, folder: string, work:
   return join(root, "bin", "go");
 }
 
-/** A `go` that is, or can make itself, Go `version`; `folder` is for scratch files. Throws `SERVER_MISSING`. */
+/**
+ * Returns a `go` of this version, or one that can fetch it; `folder` is for temporary files. Throws `SERVER_MISSING`.
+ */
 export async function findGo(version: string, folder: string, cacheDir: string, work: Work): Promise<string> {
   if ((await findProgram("go")) === undefined && (await canInstallPackages())) {
     await installPackages(cacheDir, ["golang-go", "ca-certificates"], work);

@@ -10,13 +10,13 @@ import { canInstallPackages, findProgram, installPackages, serverMissing } from 
 export const kafkaVersion = "4.1.0";
 const javaAtLeast = 17;
 
-/** How Kafka's two programs are called; each takes its own arguments after these. */
+/** The commands of Kafka's two programs. Each takes its own arguments after these. */
 export interface KafkaProgram {
   readonly server: readonly [string, ...string[]];
   readonly storage: readonly [string, ...string[]];
 }
 
-/** Kafka as its Maven artifacts; slf4j-simple writes the log lines that they leave to a logger of choice. */
+/** Kafka as Maven artifacts. slf4j-simple writes Kafka's log lines. */
 const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>tideline.local</groupId>
@@ -44,7 +44,7 @@ async function fetchJars(folder: string, work: Work): Promise<void> {
   });
 }
 
-/** Java and Maven. Installs them if they are missing and that needs no permission. */
+/** Finds Java and Maven. Installs them if they are missing and that needs no permission. */
 async function requirePrograms(programs: readonly string[], cacheDir: string, work: Work): Promise<void> {
   const missing = async () => {
     for (const program of programs) if ((await findProgram(program)) === undefined) return program;
@@ -76,7 +76,7 @@ async function requireJavaVersion(): Promise<void> {
   );
 }
 
-/** Kafka's own scripts on PATH, else its jars from the cache, else from Maven. Throws `SERVER_MISSING`. */
+/** Returns Kafka's own scripts on PATH, else its jars from the cache, else from Maven. Throws `SERVER_MISSING`. */
 export async function findKafka(cacheDir: string, work: Work): Promise<KafkaProgram> {
   for (const name of ["kafka-server-start.sh", "kafka-server-start"]) {
     const server = await findProgram(name);

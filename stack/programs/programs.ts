@@ -6,7 +6,7 @@ import { withLock } from "../process/lock.ts";
 import { run } from "../process/run.ts";
 import type { Work } from "../process/work.ts";
 
-/** The full path of `program` on PATH, if it is there. */
+/** Returns the full path of `program` on PATH, if it is there. */
 export async function findProgram(program: string, path = process.env.PATH ?? ""): Promise<string | undefined> {
   for (const folder of path.split(delimiter).filter(Boolean)) {
     const file = join(folder, program);
@@ -28,7 +28,10 @@ const managers = {
 } as const;
 export type PackageManager = keyof typeof managers;
 
-/** A server that Tideline needs and cannot get by itself here; the hint is the command that installs it. */
+/**
+ * Returns the error for a server that Tideline needs and cannot get by itself. The hint is the command that installs
+ * it.
+ */
 export async function serverMissing(
   what: string,
   packages: Partial<Record<PackageManager, string>>,
@@ -47,7 +50,7 @@ export async function serverMissing(
   return new TidelineError("SERVER_MISSING", `${what} is not installed${reason}`, hint, { cause });
 }
 
-/** Whether Debian packages can be installed without asking anybody: apt-get is there and we are root. */
+/** Whether Debian packages can be installed without asking anybody: apt-get exists and this process is root. */
 export async function canInstallPackages(): Promise<boolean> {
   return process.getuid?.() === 0 && (await findProgram("apt-get")) !== undefined;
 }
@@ -55,7 +58,8 @@ export async function canInstallPackages(): Promise<boolean> {
 let listsUpdated = false;
 
 /**
- * Installs Debian packages, one apt-get at a time. Never interrupted: a killed dpkg leaves the system to be repaired.
+ * Installs Debian packages, one apt-get at a time. Never interrupted: a killed dpkg leaves a system that has to be
+ * repaired.
  */
 export async function installPackages(cacheDir: string, packages: readonly string[], work: Work): Promise<void> {
   const apt = (...args: string[]) =>

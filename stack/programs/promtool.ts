@@ -5,8 +5,8 @@ import { cached } from "./cache.ts";
 import { findProgram, serverMissing } from "./programs.ts";
 
 /**
- * The path of Prometheus' promtool, for tests of alert rules. Where it is not installed, it is taken out of Debian's
- * package, which is downloaded and not installed: that would start a server. Throws SERVER_MISSING.
+ * Returns the path of Prometheus' promtool, for tests of alert rules. If it is not installed, it is unpacked from
+ * Debian's package. The package itself is not installed, because that would start a server. Throws SERVER_MISSING.
  */
 export async function findPromtool(cacheDir: string, work: Work): Promise<string> {
   const found = await findProgram("promtool");
@@ -20,7 +20,7 @@ export async function findPromtool(cacheDir: string, work: Work): Promise<string
 async function fetchPromtool(folder: string, work: Work): Promise<void> {
   const here = { cwd: folder, onLine: (line: string) => work.report(`apt-get: ${line}`) };
   const download = () => run("apt-get", ["-q", "download", "prometheus"], work, here);
-  // The lists of packages may be missing, or older than what the archive has.
+  // The package lists may be missing, or older than the package archive.
   await download().catch(async () => {
     await run("apt-get", ["-q", "update"], work, here);
     await download();

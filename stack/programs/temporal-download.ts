@@ -1,6 +1,6 @@
 /**
- * A program of its own: the SDK offers no way to stop its download, a process can be ended. Downloads the dev server
- * into the folder that is its argument, by starting one, which is how the SDK gets it.
+ * A program of its own, because the SDK cannot stop its download, but a process can be ended. It downloads the dev
+ * server into the folder in its argument. It does so by starting a dev server, because that makes the SDK fetch it.
  */
 import { TestWorkflowEnvironment } from "@temporalio/testing";
 

@@ -8,16 +8,16 @@ import { cached } from "./cache.ts";
 import { findGo } from "./go.ts";
 import { findProgram, serverMissing } from "./programs.ts";
 
-/** Later versions of the command line have a replace directive, which `go get` refuses. */
+/** Later versions of Temporal's command line have a replace directive, which `go get` refuses. */
 export const temporalVersion = "1.5.1";
 const goVersion = "1.25.0";
 const module = "github.com/temporalio/cli/cmd/temporal";
 
 const downloadLimitMs = 5 * 60_000;
-/** Behind a firewall that drops packets a connection only ever times out. */
+/** Behind a firewall that drops packets, a connection only ends with a timeout. */
 const firstByteLimitMs = 20_000;
 
-/** Lets the SDK download its dev server into `folder`; `false` when this machine cannot reach it. */
+/** Lets the SDK download its dev server into `folder`; returns `false` if this machine cannot reach it. */
 async function download(folder: string, work: Work): Promise<boolean> {
   const scratch = join(folder, "download");
   await mkdir(scratch);
@@ -49,7 +49,7 @@ async function download(folder: string, work: Work): Promise<boolean> {
   }
 }
 
-/** Builds the server from the Go module proxy: two to five minutes on two cores, most of it compiling. */
+/** Builds the server from the Go module proxy. This takes two to five minutes on two cores, mostly for compiling. */
 async function build(folder: string, cacheDir: string, work: Work): Promise<void> {
   const scratch = join(folder, "build");
   await mkdir(scratch);
@@ -75,7 +75,7 @@ async function build(folder: string, cacheDir: string, work: Work): Promise<void
   await rm(scratch, { recursive: true, force: true });
 }
 
-/** `temporal` on PATH, else from the cache, else downloaded, else built. Throws `SERVER_MISSING`. */
+/** Returns `temporal` on PATH, else from the cache, else downloaded, else built. Throws `SERVER_MISSING`. */
 export async function findTemporal(cacheDir: string, work: Work): Promise<string> {
   const found = await findProgram("temporal");
   if (found !== undefined) return found;

@@ -9,7 +9,10 @@ import { exists } from "../programs/cache.ts";
 import { findKafka, type KafkaProgram } from "../programs/kafka-program.ts";
 import { type Ports, requireFreePorts } from "./ports.ts";
 
-/** One node that is broker and controller. The quorum is static: its ports may differ from one start to the next. */
+/**
+ * One node that is both broker and controller. The quorum is static, so its ports may change from one start to the
+ * next.
+ */
 const properties = (dataFolder: string, ports: Ports) => ({
   "process.roles": "broker,controller",
   "node.id": 1,
@@ -19,7 +22,7 @@ const properties = (dataFolder: string, ports: Ports) => ({
   "advertised.listeners": `PLAINTEXT://127.0.0.1:${ports.kafka}`,
   "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
   "log.dirs": dataFolder,
-  // A misspelt name must fail, not make a topic.
+  // A misspelt name must fail, and not create a topic.
   "auto.create.topics.enable": false,
   // Results are computed from the log, so nothing is deleted unless a topic's own settings say so.
   "log.retention.hours": -1,
@@ -34,20 +37,18 @@ const properties = (dataFolder: string, ports: Ports) => ({
   "transaction.state.log.num.partitions": 8,
   "share.coordinator.state.topic.replication.factor": 1,
   "share.coordinator.state.topic.min.isr": 1,
-  // After a crash the controller refuses the broker until the session of the broker's former life has run out.
+  // After a crash the controller refuses the broker until the session of the earlier broker process has expired.
   "broker.session.timeout.ms": 3000,
   "broker.heartbeat.interval.ms": 1000,
-  // Nobody else joins: a group need not wait three seconds for members.
+  // No other members join Tideline's groups, so a group need not wait three seconds for them.
   "group.initial.rebalance.delay.ms": 0,
 });
 
-/**
- * Gives the data folder its identity, once. Not interruptible: a half-formatted folder would refuse every later start.
- */
+/** Formats the data folder, once. Cannot be interrupted: a half-formatted folder would refuse every later start. */
 async function format({ storage }: KafkaProgram, propertiesFile: string, env: Record<string, string>, work: Work) {
   const [command, ...args] = storage;
   work.report("formatting its storage");
-  // One in 64 begins with a hyphen: it must not stand alone on the command line.
+  // One id in 64 begins with a hyphen, so the id must not be an argument of its own.
   const clusterId = randomBytes(16).toString("base64url");
   await run(
     command,
@@ -92,7 +93,7 @@ export function kafkaProcess(home: string, cacheDir: string, ports: Ports): Loca
       await mkdir(dataFolder, { recursive: true });
       const lines = Object.entries(properties(dataFolder, ports)).map(([key, value]) => `${key}=${value}\n`);
       await writeFile(propertiesFile, lines.join(""));
-      // Read by Kafka's own scripts only.
+      // Only Kafka's own scripts read these.
       const env = { KAFKA_HEAP_OPTS: "-Xmx512m", LOG_DIR: join(folder, "script-logs") };
       if (!(await exists(join(dataFolder, "meta.properties")))) await format(program, propertiesFile, env, work);
       const [command, ...args] = program.server;

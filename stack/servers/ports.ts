@@ -8,9 +8,9 @@ export interface PortSpec {
   readonly default: number;
   readonly variable: string;
   readonly flag: string;
-  /** Who listens there, as the end of "the port of ...". */
+  /** The process that listens there, as the end of "the port of ...". */
   readonly owner: string;
-  /** Whether Tideline asks it by `fetch`, or people in a browser: both refuse some ports. */
+  /** Whether Tideline uses `fetch` for this port, or people a browser: both refuse some ports. */
   readonly isFetched: boolean;
 }
 
@@ -86,14 +86,14 @@ export type Ports = Readonly<Record<PortName, number>>;
 
 const portShape = z.string().regex(/^\d+$/).transform(Number).pipe(z.number().min(1).max(65_535));
 
-/** The number of a port in a setting or flag, or what has to be there instead. */
+/** Parses the port in a setting or flag. If it is not one, returns what has to be there instead. */
 export function parsePort(text: string, { isFetched }: Pick<PortSpec, "isFetched">): number | { wanted: string } {
   const { success, data } = portShape.safeParse(text);
   if (!success) return { wanted: "a port number, 1 to 65535" };
   return isFetched && isBlockedPort(data) ? { wanted: "a port that browsers and fetch do not refuse" } : data;
 }
 
-/** One value for every port. */
+/** Returns a value for every port. */
 export function eachPort(value: (name: PortName, spec: PortSpec) => number): Ports {
   return {
     api: value("api", portSpecs.api),
@@ -109,15 +109,16 @@ export function eachPort(value: (name: PortName, spec: PortSpec) => number): Por
 }
 
 /**
- * Where a search for free ports begins. They lie below the range that systems hand out for outgoing connections: a port
- * from that range can be lost in the seconds before a server binds it. They lie above 10,080, the last port that fetch
- * and browsers refuse (`isBlockedPort`). The start is random, because test processes run side by side.
+ * Returns where a search for free ports begins. These ports are below the range that systems use for outgoing
+ * connections: a port of that range may be taken in the seconds before a server binds it. They are above 10,080, the
+ * last port that fetch and browsers refuse (`isBlockedPort`). The start is random, because test processes run at the
+ * same time.
  */
 export function firstPort(): number {
   return 11_000 + Math.floor(Math.random() * 19_000);
 }
 
-/** Free ports for tests. */
+/** Returns free ports for tests. */
 export async function freePorts(): Promise<Ports> {
   const names = Object.keys(portSpecs);
   const start = firstPort();

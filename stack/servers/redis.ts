@@ -7,12 +7,12 @@ import { cached } from "../programs/cache.ts";
 import { canInstallPackages, findProgram, installPackages, serverMissing } from "../programs/programs.ts";
 import { type Ports, requireFreePorts } from "./ports.ts";
 
-/** Debian's redis-server package starts a service of its own; the same program is in redis-tools under another name. */
+/** Debian's redis-server package starts a service. The package redis-tools has the same program under another name. */
 const debianProgram = "/usr/bin/redis-check-rdb";
 
 async function installOnDebian(cacheDir: string, work: Work): Promise<string> {
   await installPackages(cacheDir, ["redis-tools"], work);
-  // The program looks at the name it was called by.
+  // The program behaves according to the name that it is started with.
   const folder = await cached(cacheDir, "redis", work, (folder) =>
     symlink(debianProgram, join(folder, "redis-server")),
   );
@@ -27,7 +27,7 @@ export async function findRedis(cacheDir: string, work: Work): Promise<string> {
   throw await serverMissing("Redis", names, "REDIS_URL");
 }
 
-/** State must survive a restart and must never be evicted: what Redis holds is part of the answers. */
+/** State must survive a restart and must never be evicted, because answers are made from it. */
 const config = (folder: string, port: number) => `bind 127.0.0.1
 port ${port}
 dir ${JSON.stringify(folder)}

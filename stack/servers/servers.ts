@@ -10,10 +10,10 @@ import { temporalProcess } from "./temporal.ts";
 
 export type ServerName = "kafka" | "redis" | "temporal";
 
-/** A server. If it was given by address (`given`), it is not ours and every method does nothing. */
+/** A server. If it was given by address (`given`), Tideline did not start it, and every method does nothing. */
 export interface ServerHandle extends ProcessHandle {
   readonly name: ServerName;
-  /** host:port, several separated by commas for a given Kafka; for a given Redis its URL. */
+  /** host:port; for a given Kafka, several separated by commas; for a given Redis, its URL. */
   readonly address: string;
   readonly given: boolean;
 }
@@ -28,12 +28,12 @@ export interface Servers {
 }
 
 export interface ServerOptions {
-  /** The folder that holds all state; made when missing. */
+  /** The folder with all state; created if it is missing. */
   readonly home: string;
-  /** Addresses of servers that run already; an empty one counts as not set. */
+  /** Addresses of running servers; an empty one counts as not set. */
   readonly env?: { readonly [name in "KAFKA_BROKERS" | "REDIS_URL" | "TEMPORAL_ADDRESS"]?: string | undefined };
   readonly ports: Ports;
-  /** Where fetched servers are kept; by default `TIDELINE_CACHE`, else the user's cache folder. */
+  /** The folder of fetched servers; absent: `TIDELINE_CACHE`, else the user's cache folder. */
   readonly cacheDir?: string;
 }
 
@@ -70,7 +70,7 @@ const local = <T extends object>(
   ...extra,
 });
 
-/** The three servers, none of them started: start them one by one, or use `startServers`. */
+/** Returns the three servers, not started: start them one by one, or use `startServers`. */
 export function createServers({ home: folder, env = {}, ports, cacheDir = cacheFolder() }: ServerOptions): Servers {
   const home = resolve(folder);
   const { KAFKA_BROKERS: brokers, REDIS_URL: url, TEMPORAL_ADDRESS: address } = env;
@@ -101,8 +101,8 @@ export interface StartOptions extends ServerOptions {
 }
 
 /**
- * Gets, starts and waits for all three servers, in parallel. When one fails the others are stopped before this rejects.
- * Throws `SERVER_MISSING`, `SERVER_NOT_READY`, `PORT_TAKEN`.
+ * Gets and starts all three servers in parallel, and waits for them. If one fails, the others are stopped before this
+ * rejects. Throws `SERVER_MISSING`, `SERVER_NOT_READY`, `PORT_TAKEN`.
  */
 export async function startServers(options: StartOptions): Promise<Servers> {
   const servers = createServers(options);
@@ -113,7 +113,7 @@ export async function startServers(options: StartOptions): Promise<Servers> {
       [servers.kafka, servers.redis, servers.temporal].map((server) => server.start(work(server.name))),
     );
   } catch (error) {
-    // All at once: a start that is under way must give up even while another one is being ended.
+    // All are stopped at the same time: a server that is starting must give up even while another one is being stopped.
     await Promise.all([servers.kafka, servers.redis, servers.temporal].map((server) => server.stop()));
     throw error;
   }

@@ -32,7 +32,7 @@ export function temporalProcess(home: string, cacheDir: string, ports: Ports): L
       await requireFreePorts(ports, ["temporal", "temporalUi", "temporalMetrics"]);
       await mkdir(folder, { recursive: true });
       const listen = ["--ip", "127.0.0.1", "--port", `${ports.temporal}`, "--ui-port", `${ports.temporalUi}`];
-      // Without a number it takes a random port for its metrics.
+      // Without this option it uses a random port for its metrics.
       const metrics = ["--metrics-port", `${ports.temporalMetrics}`];
       const args = ["server", "start-dev", "--db-filename", database, ...listen, ...metrics, "--log-level", "warn"];
       return { command, args };
