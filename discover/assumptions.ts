@@ -5,7 +5,10 @@ import { shown } from "./text/literals.ts";
 const MONTH = /\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b/i;
 const DATE = /\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\b\d{4}[./]\d{1,2}[./]\d{1,2}\b/;
 
-/** What the sample does not say and the contract assumes, and times that it does not read: a sentence each. */
+/**
+ * Returns a sentence for each thing that the contract assumes and the sample does not show, and for times that it does
+ * not read.
+ */
 export function assumptions(fields: readonly FoundField[]): string[] {
   const named = (is: (field: FoundField) => boolean, text: (field: FoundField) => string = ({ name }) => name) =>
     fields.filter(is).map(text).join(", ");

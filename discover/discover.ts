@@ -21,42 +21,40 @@ import { shown } from "./text/literals.ts";
 import { streamText } from "./text/stream-text.ts";
 import { type ProposedView, proposeView } from "./view/measures.ts";
 
-/** What is known of a topic. */
+/** The input of a discovery: a sample of a topic. */
 export interface TopicSample {
   readonly topic: string;
-  /** What the stream is to be called. */
+  /** The stream's name. */
   readonly name: string;
   readonly partitions: number;
   readonly records: readonly SampleRecord[];
   /** How the sample was taken, for people: "10,000 of about 1,200,000 records". */
   readonly taken: string;
-  /** 1, or more where the stream replaces another one. */
+  /** 1, or more if the stream replaces another one. */
   readonly revision: number;
   /** The texts of the Avro schemas that the records name, by id. */
   readonly schemas: ReadonlyMap<number, string>;
 }
 
-/** A contract for a topic, and how it reads the sample that it was made of. */
+/** A contract for a topic, and its results on the sample that it was made from. */
 export interface Discovery {
   readonly stream: Stream;
-  /** The stream's file. */
+  /** The text of the stream's file. */
   readonly text: string;
   readonly view: ProposedView;
   readonly records: number;
   readonly accepted: number;
-  /** Why the others are refused, the most frequent reason first. */
+  /** Why the other records are refused, the most frequent reason first. */
   readonly refused: readonly Reason[];
-  /**
-   * What a person should know: which fields have a role and why, what is left out, what looks wrong. A sentence each.
-   */
+  /** Sentences for the reader: which fields have a role and why, what is left out, what looks wrong. */
   readonly notes: readonly string[];
 }
 
-/** Fewer readable records than this share are not events of a contract. */
+/** If the share of readable records is smaller, they are not events of a contract. */
 const LEAST_READABLE = 0.05;
 
 /**
- * Proposes a contract and a view for a topic. Throws TOPIC_UNREADABLE for one without records, or with nearly none
+ * Proposes a contract and a view for a topic. Throws TOPIC_UNREADABLE for a topic without records, or with almost none
  * that are JSON objects or Avro.
  */
 export function discover(sample: TopicSample): Discovery {
@@ -77,7 +75,7 @@ export function discover(sample: TopicSample): Discovery {
   const own = changes === null ? laidOut.fields : laidOut.fields.map(ofChange);
   const sampled = read.map(({ record }) => record);
   const headers = headerNames(sampled);
-  // Records whose values have no fields say what they have to say elsewhere.
+  // If the values have no fields, the fields are read from headers.
   const fields = own.length > 0 ? own : headerFields(sampled, headers);
   const rows = changes !== null ? "envelopes" : objects.some(isUnwrapped) ? "unwrapped" : null;
   const roles = chooseRoles(fields, read, rows !== null);
@@ -105,14 +103,14 @@ function headerNote(headers: readonly string[]): string {
   );
 }
 
-/** Without texts that are not Avro schemas: a registry may have others, too. */
+/** Leaves out texts that are not Avro schemas: a registry may have other schemas too. */
 function compile(texts: ReadonlyMap<number, string>): Map<number, AvroSchema> {
   const compiled = new Map<number, AvroSchema>();
   for (const [id, text] of texts) {
     try {
       compiled.set(id, new AvroSchema(text));
     } catch {
-      // Its records are counted as those of an unknown schema.
+      // Records of this schema are counted as records of an unknown schema.
     }
   }
   return compiled;
@@ -137,7 +135,7 @@ function streamOf(
 
 const TOMBSTONES = "Records without a value are tombstones: they delete the row of their key in tables";
 
-/** The stream with records without a value as tombstones, where the sample has such and their keys say a row's. */
+/** Makes records without a value tombstones, if the sample has such records and their keys identify a row. */
 function withTombstones(stream: Stream, records: readonly SampleRecord[]): Stream {
   const gone = records.filter(({ value }) => value === null);
   if (gone.length === 0) return stream;
@@ -146,7 +144,7 @@ function withTombstones(stream: Stream, records: readonly SampleRecord[]): Strea
   return checkStream(made).length === 0 && areRead ? made : stream;
 }
 
-/** How many records the contract accepts, and why it refuses the others. */
+/** Counts the records that the contract accepts, and the reasons for refusing the others. */
 function count(
   stream: Stream,
   records: readonly SampleRecord[],
@@ -186,7 +184,7 @@ function counted(count: number): string {
 
 const COLUMNS = 116;
 
-/** A line as several, the later ones indented. */
+/** Wraps a line; all lines but the first are indented. */
 function wrapped(line: string): string[] {
   if (line.length <= COLUMNS) return [line];
   const end = line.lastIndexOf(" ", COLUMNS);
@@ -194,7 +192,7 @@ function wrapped(line: string): string[] {
   return rest === "" ? [line] : [line.slice(0, end), ...wrapped(`    ${rest}`)];
 }
 
-/** Why some records are refused, how many, and where the first one lies. */
+/** Returns why some records are refused, how many, and the position of the first one. */
 export function reasonText({ reason, count, first }: Reason, records: number): string {
   const place = `partition ${first.partition}, offset ${first.offset}`;
   return `${counted(count)} (${percent(count, records)}) are refused: ${shown(reason, 160)}; the first is ${place}`;
@@ -228,7 +226,7 @@ function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[
   );
 }
 
-/** How a record's value begins. */
+/** Returns the first bytes of a record's value. */
 function bytesText({ value }: SampleRecord): string {
   if (value === null || value.length === 0) return "it has no value";
   const start = Buffer.from(value.subarray(0, 12));

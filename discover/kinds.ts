@@ -6,10 +6,10 @@ import { idText, valueAt } from "./sample/values.ts";
 import { column, shown } from "./text/literals.ts";
 
 const MOST_KINDS = 20;
-/** This many fields must come with some kinds only, for the records to be of several kinds. */
+/** The records are of several kinds only if at least this many fields occur with some kinds alone. */
 const LEAST_FIELDS = 2;
 
-/** A sentence when the records are of several kinds; none when they look alike. */
+/** Returns a sentence if the records are of several kinds; none if they look alike. */
 export function kindsOfRecords(fields: readonly FoundField[], all: readonly ReadRecord[]): string[] {
   if (fields.every(({ isRequired }) => !isRequired))
     return [
@@ -23,7 +23,7 @@ export function kindsOfRecords(fields: readonly FoundField[], all: readonly Read
   return [];
 }
 
-/** Whether a field says which kind a record is: some fields all records of a kind have, and none of another. */
+/** Whether a field tells the kind of a record: some fields are in all records of a kind, and in none of another. */
 function toldApart(
   { name, path }: FoundField,
   fields: readonly FoundField[],

@@ -208,7 +208,7 @@ async function realPath(path: string): Promise<string> {
   }
 }
 
-/** Returns the records after a point's archive that the log no longer has, a line each. */
+/** Returns a warning for each partition whose log does not continue a point's archive. */
 async function logsAfter(config: Config, { streams }: Point): Promise<string[]> {
   const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-restore" });
   try {

@@ -4,8 +4,8 @@ import { LOGICAL_TYPES } from "./connect-hints.ts";
 import type { SchemaHint } from "./schema-hint.ts";
 
 /**
- * What these Avro schemas say, by the text of the path. What is below lists, maps and unions of several types is left
- * out.
+ * Returns the hints of these Avro schemas, by the text of the path. Fields below lists, maps and unions of several
+ * types have none.
  */
 export function avroHints(schemas: Iterable<string>): Map<string, SchemaHint> {
   const hints = new Map<string, SchemaHint>();
@@ -16,12 +16,12 @@ export function avroHints(schemas: Iterable<string>): Map<string, SchemaHint> {
 interface Place {
   readonly path: WirePath;
   readonly isNullable: boolean;
-  /** Types that were defined before, by name. */
+  /** Named types that were defined before. */
   readonly named: Map<string, JsonObject>;
   readonly hints: Map<string, SchemaHint>;
 }
 
-/** A type that contains itself ends here. */
+/** Stops at this depth, because a type may contain itself. */
 const MOST_STEPS = 12;
 
 function addHints(schema: unknown, place: Place): void {
@@ -56,7 +56,7 @@ function addFields(record: JsonObject, place: Place): void {
 
 function hintOf(type: JsonObject, isNullable: boolean): SchemaHint {
   const { scale, symbols } = type;
-  // Debezium says its types in a property of its own.
+  // Debezium has its types in a property of its own.
   const logicalType = type.logicalType ?? LOGICAL_TYPES[String(type["connect.name"])];
   return {
     type: String(type.type),

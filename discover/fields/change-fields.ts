@@ -3,15 +3,15 @@ import { OPERATIONS } from "../sample/changes.ts";
 import type { FoundField } from "./layout.ts";
 
 /**
- * A field of a change stream's envelope, as any later change may have it: rows are absent in deletes, inserts and
- * truncations, and the sample need not have all operations.
+ * Returns a field of a change stream's envelope in the form that any later change may have. Rows are absent in deletes,
+ * inserts and truncations, and the sample need not have all operations.
  */
 export function ofChange(field: FoundField): FoundField {
   const path = inEnvelope(field);
   if (path === "op")
     return { ...field, spec: { ...placeOf(field), type: "oneOf", values: OPERATIONS }, isRequired: true };
   const isRequired = path === "source.ts_ms" && field.isRequired;
-  // Positions of the database's log only grow.
+  // Positions of the database's log only grow, so their bound is as large as possible.
   if (path.startsWith("source.") && field.spec.type === "integer")
     return { ...field, spec: { ...field.spec, max: Number.MAX_SAFE_INTEGER }, isRequired };
   return { ...field, isRequired };
@@ -31,7 +31,7 @@ function placeOf({ spec }: FoundField): { readonly path?: string } {
   return "path" in spec && spec.path !== undefined ? { path: spec.path } : {};
 }
 
-/** What a person should know of a change stream. A sentence each. */
+/** Returns notes for the reader about a change stream, a sentence each. */
 export function changeNotes(fields: readonly FoundField[]): string[] {
   const [after] = fields.filter((field) => inEnvelope(field).startsWith("after."));
   const before = fields.find((field) => inEnvelope(field) === inEnvelope(after ?? field).replace("after.", "before."));

@@ -3,8 +3,8 @@ import { isObject, type JsonObject } from "../sample/sample.ts";
 import type { SchemaHint } from "./schema-hint.ts";
 
 /**
- * What the schemas say that Kafka Connect's JsonConverter writes into each record (`schemas.enable`), by the text of
- * the path. What is below lists and maps is left out.
+ * Returns the hints of the schemas that Kafka Connect's JsonConverter writes into each record (`schemas.enable`), by
+ * the text of the path. Fields below lists and maps have none.
  */
 export function connectHints(objects: readonly JsonObject[]): Map<string, SchemaHint> {
   const hints = new Map<string, SchemaHint>();
@@ -18,7 +18,7 @@ export function connectHints(objects: readonly JsonObject[]): Map<string, Schema
   return hints;
 }
 
-/** Kafka Connect's and Debezium's types, as Avro calls them. */
+/** The types of Kafka Connect and Debezium, with their names in Avro. */
 export const LOGICAL_TYPES: Readonly<Record<string, string>> = {
   "org.apache.kafka.connect.data.Date": "date",
   "org.apache.kafka.connect.data.Timestamp": "timestamp-millis",

@@ -14,10 +14,10 @@ import {
   timesOfUnit,
 } from "./times.ts";
 
-/** What a field is when it is there; or why none can be made of what the sample has. */
+/** The type of a field when it is present; or why the sample's values cannot be a field. */
 export type Decided = { readonly spec: FieldSpec } | { readonly leftOut: string };
 
-/** A number whose digits name something: nobody adds these up, and a text keeps zeros in front. */
+/** Names of numbers that identify something: nobody adds them up, and a text keeps leading zeros. */
 const IDENTIFIES = endingIn(`
   id ids uuid guid key code zip zipcode postcode plz phone tel mobile number no nr ref reference hash token
   version iban sku ean gtin isbn barcode account
@@ -29,8 +29,8 @@ const IS_OR_NOT = endingIn(`
 const ASKS = /^(is|has|was|can|should|with)_/;
 
 /**
- * Names of fields whose texts are a closed list in most systems. A name or a place that occurs often is none: another
- * one may come.
+ * Names of fields whose texts are a closed list in most systems. Names and places are not among them, even frequent
+ * ones, because new ones may come.
  */
 const IS_KIND = endingIn(`
   type kind category status state action event channel method currency level severity priority result outcome op
@@ -41,17 +41,17 @@ function isNamedLikeFlag(name: string): boolean {
   return ASKS.test(name) || IS_OR_NOT.test(name);
 }
 
-/** Whether a field of this name says of which kind something is. */
+/** Whether a field's name means that it has a kind, such as `status`. */
 export function isKind(name: string): boolean {
   return IS_KIND.test(name);
 }
 
-/** Whether a field of this name tells things apart, such as `order_id`. */
+/** Whether a field's name means that it identifies something, such as `order_id`. */
 export function isIdentifier(name: string): boolean {
   return IDENTIFIES.test(name);
 }
 
-/** Decides for a place that has no fields below it. `name` is the field's. */
+/** Decides about a value without fields below it. `name` is the field's name. */
 export function decide(seen: Seen, name: string, hint: SchemaHint | undefined): Decided {
   const { values, numbers, texts, booleans, lists } = seen;
   if (values === 0) return { leftOut: "always null" };
@@ -83,7 +83,7 @@ const AVRO_UNITS: Readonly<Record<string, "days" | "ms" | "us" | "ns">> = {
   "local-timestamp-nanos": "ns",
 };
 
-/** What the writer's schema says that JSON does not; null where it says no more. */
+/** Returns what the writer's schema says beyond the JSON; null if it says no more. */
 function hintedSpec({ numbers, texts }: Seen, hint: SchemaHint): FieldSpec | null {
   const { type, logicalType, scale = 0, symbols } = hint;
   if (symbols !== undefined) return { type: "oneOf", values: symbols };
@@ -95,12 +95,14 @@ function hintedSpec({ numbers, texts }: Seen, hint: SchemaHint): FieldSpec | nul
   return type === "double" || type === "float" ? decimalOf(numbers, { isDouble: true }) : null;
 }
 
-/** A decimal whose units records have as base64; null where its places or digits are more than a decimal can have. */
+/**
+ * Returns a decimal whose units are base64 in records; null if it has more places or digits than a decimal can have.
+ */
 function base64Of(texts: readonly string[], scale: number): FieldSpec | null {
   const numbers = texts.map((text) => (base64Units(text) ?? Number.NaN) / 10 ** scale);
   const spec = scale === 0 ? integerOf(numbers) : decimalOf(numbers, { scale });
   if (spec === null || (spec.type === "decimal" && spec.scale !== scale)) return null;
-  // Its units have the field's places: nothing is rounded.
+  // The units have the field's places, so nothing is rounded.
   const { min, max } = spec;
   return spec.type === "decimal"
     ? { type: "decimal", scale, min, max, as: "base64" }
@@ -143,7 +145,7 @@ function ofNumbers(numbers: readonly number[], name: string): Decided {
   return { leftOut: "numbers with more digits than a JSON number keeps: have the producer write texts" };
 }
 
-/** Whether JSON writes a number with all of its digits, so that it is read as they say. */
+/** Whether JSON writes a number with all of its digits, so that text and number are the same. */
 function isSaid(value: number): boolean {
   return Math.abs(value) < 1e21;
 }
@@ -153,8 +155,8 @@ const LEAST_REPEATS = 40;
 const WORD = /^[\p{L}\p{N}][\p{L}\p{N} _./:+-]{0,39}$/u;
 
 /**
- * A closed list: a few words of which each occurs again and again, so that another one is unlikely. Words that differ
- * in upper and lower case only are one, in its most frequent form. null where the texts are none.
+ * Returns a closed list: a few words, each of which occurs so often that a new one is unlikely. Words that differ only
+ * in upper and lower case count as one, in its most frequent form. Returns null if the texts are not such words.
  */
 function closedList(texts: readonly string[]): FieldSpec | null {
   const forms = new Map<string, Map<string, number>>();
@@ -177,13 +179,13 @@ function closedList(texts: readonly string[]): FieldSpec | null {
 
 const LENGTHS = [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
 
-/** The most UTF-16 units of a text: at least twice what the sample has. */
+/** Returns the greatest length of a text in UTF-16 units: at least twice the longest of the sample. */
 function lengthOf(texts: readonly string[]): number {
   const longest = texts.reduce((most, text) => Math.max(most, text.length), 0);
   return LENGTHS.find((length) => length >= 2 * longest) ?? 2 * longest;
 }
 
-/** Values of several kinds: exact where one field reads them all. */
+/** Decides about values of several kinds. They are exact if one field type reads them all. */
 function mixed(seen: Seen, name: string): Decided {
   const { numbers, texts, booleans, values } = seen;
   const isFlag =
@@ -203,7 +205,7 @@ function mixed(seen: Seen, name: string): Decided {
   return { leftOut: `values of several kinds: ${kindsOf(seen)}` };
 }
 
-/** The kinds of values with their shares, the most frequent first. */
+/** Returns the kinds of values with their shares, the most frequent first. */
 export function kindsOf(seen: Seen): string {
   const kinds = [
     ["text", seen.texts.length],
@@ -219,7 +221,7 @@ export function kindsOf(seen: Seen): string {
     .join(", ");
 }
 
-/** A share for people: `99.8 %`; neither 0 nor 100 unless it is. */
+/** Returns a share for people, such as `99.8 %`. It is 0 or 100 only if the share is exactly that. */
 export function percent(count: number, of: number): string {
   const share = of === 0 ? 0 : (count / of) * 100;
   const text = share.toFixed(1).replace(/\.0$/, "");

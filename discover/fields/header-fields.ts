@@ -8,10 +8,10 @@ import type { FoundField } from "./layout.ts";
 import { freeName, snakeCase } from "./names.ts";
 
 const MOST_HEADERS = 20;
-/** A header that fewer records have is left out. */
+/** A header in a smaller share of the records is left out. */
 const LEAST_PRESENCE = 0.01;
 
-/** The names of headers that more than a few records have, the most frequent first. */
+/** Returns the names of headers that enough records have, the most frequent first. */
 export function headerNames(records: readonly SampleRecord[]): string[] {
   const counts = new Map<string, number>();
   for (const { headers = [] } of records)
@@ -23,7 +23,7 @@ export function headerNames(records: readonly SampleRecord[]): string[] {
     .map(([name]) => name);
 }
 
-/** Fields that are read from headers. Headers that are not UTF-8 have none. */
+/** Returns fields that are read from headers. Headers that are not UTF-8 give no fields. */
 export function headerFields(records: readonly SampleRecord[], names: readonly string[]): FoundField[] {
   const taken = new Set<string>();
   return names.flatMap((header): FoundField[] => {

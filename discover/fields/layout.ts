@@ -6,15 +6,15 @@ import { fieldNames, snakeCase } from "./names.ts";
 import type { SchemaHint } from "./schema-hint.ts";
 import { NEARLY_ALL } from "./times.ts";
 
-/** A field of the contract, and what the sample has of it. */
+/** A field of the contract, and its values in the sample. */
 export interface FoundField {
   readonly name: string;
-  /** Where values have it; empty for a field that is read from a header. */
+  /** The path in values; empty for a field that is read from a header. */
   readonly path: WirePath;
-  /** What it is when it is there, with its path if it has another name there. */
+  /** Its type when it is present, with its path if it has another name there. */
   readonly spec: FieldSpec;
   readonly seen: Seen;
-  /** In how many records it is, and not null. */
+  /** The number of records in which it is present and not null. */
   readonly present: number;
   readonly isRequired: boolean;
 }
@@ -33,13 +33,13 @@ type Hints = ReadonlyMap<string, SchemaHint>;
 
 const LEAST_PRESENCE = 0.01;
 const MOST_FIELDS = 100;
-/** An object with more names, of which each is rare, is a map. */
+/** An object with more names, most of them rare, is a map. */
 const MAP_NAMES = 50;
 const MAP_PRESENCE = 0.2;
 
 /**
- * The fields that the objects below `root` have, in the order in which they came, and what is not a field of a
- * contract. No field gets a name that is in `taken`.
+ * Returns the fields of the objects below `root`, in the order in which they were found, and what cannot be a field of
+ * a contract. No field gets a name that is in `taken`.
  */
 export function layOut(root: Seen, hints: Hints = new Map(), taken: ReadonlySet<string> = new Set()): Layout {
   const leftOut: LeftOut[] = [];
@@ -67,7 +67,7 @@ function placed(spec: FieldSpec, name: string, path: WirePath): FieldSpec {
   return path.length === 1 && path[0] === name ? spec : ({ ...spec, path: pathText(path) } as FieldSpec);
 }
 
-/** The places that have values of their own. */
+/** Returns the places that have values of their own. */
 function leavesOf(seen: Seen, leftOut: LeftOut[]): Seen[] {
   return [...seen.children.values()].flatMap((child) => {
     const isObject = child.objects > 0 && child.objects >= child.values * NEARLY_ALL;
@@ -84,7 +84,7 @@ function leavesOf(seen: Seen, leftOut: LeftOut[]): Seen[] {
   });
 }
 
-/** Whether its objects have names that differ from record to record. */
+/** Whether the names in its objects differ from record to record. */
 function isMap({ children, objects, others }: Seen): boolean {
   if (others !== null) return true;
   let present = 0;
@@ -106,7 +106,7 @@ function decideLeaf(seen: Seen, hints: Hints): Decided {
   return decide(seen, snakeCase(seen.path.at(-1) ?? ""), hints.get(pathText(seen.path)));
 }
 
-/** An object with free names, whose values are of one kind. */
+/** Decides about an object with arbitrary names whose values are of one kind. */
 function mapOf(seen: Seen): Decided {
   const all = valuesOfMap(seen);
   const why = `an object whose names differ from record to record: ${seen.children.size} were seen`;
@@ -118,16 +118,16 @@ function mapOf(seen: Seen): Decided {
   return { spec: { type: "map", of, max: sizeOf(seen.mostNames) } };
 }
 
-/** An object with free names, whose values are objects with scalar fields. */
+/** Decides about an object with arbitrary names whose values are objects with scalar fields. */
 function mapOfObjects({ mostNames }: Seen, all: Seen, why: string): Decided {
   const of = scalarFields(all, new Set(["key"]));
   return of === null ? { leftOut: why } : { spec: { type: "entries", of, max: sizeOf(mostNames) } };
 }
 
-/** As the names of a map in a contract. */
+/** The greatest length of a map's names in a contract. */
 const MOST_NAME_LETTERS = 256;
 
-/** A list of values. */
+/** Decides about a list of values. */
 function valuesOf({ path, lists }: Seen, elements: Seen): Decided {
   const decided = decide(elements, snakeCase(path.at(-1) ?? "").replace(/s$/, ""), undefined);
   if ("leftOut" in decided) return { leftOut: `a list: ${decided.leftOut}` };
@@ -138,21 +138,21 @@ function lengthOf(lists: Seen["lists"]): number {
   return sizeOf(lists.reduce((most, list) => Math.max(most, list.length), 0));
 }
 
-/** How many elements are allowed where the sample has this many at most. */
+/** Returns how many elements are allowed, if the sample has at most `longest`. */
 function sizeOf(longest: number): number {
   let max = 1_000;
   while (max < longest * 4) max *= 10;
   return max;
 }
 
-/** A list of objects with the scalar fields that they have. */
+/** Decides about a list of objects with scalar fields. */
 function listOf(elements: Seen, lists: Seen["lists"]): Decided {
   const of = scalarFields(elements);
   if (of === null) return { leftOut: "a list of objects without a scalar field" };
   return { spec: { type: "list", of, max: lengthOf(lists) } };
 }
 
-/** The scalar fields of objects in a list or a map; null where they have none. Names in `taken` are for others. */
+/** Returns the scalar fields of objects in a list or a map; null if they have none. Names in `taken` are not used. */
 function scalarFields(elements: Seen, taken = new Set<string>()): Record<string, FieldSpec> | null {
   const { fields } = layOut(elements, new Map(), taken);
   const scalars = fields.filter(({ spec }) => !["list", "values", "map", "entries"].includes(spec.type));
@@ -162,7 +162,7 @@ function scalarFields(elements: Seen, taken = new Set<string>()): Record<string,
   );
 }
 
-/** Without fields that nearly no record has, and those beyond what a contract can be read with. */
+/** Leaves out fields that almost no record has, and those beyond the most fields that a contract may have. */
 function mostPresent<T extends { readonly seen: Seen }>(found: readonly T[], records: number, leftOut: LeftOut[]): T[] {
   const frequent = found.filter(({ seen }) => {
     const isRare = seen.values < records * LEAST_PRESENCE;

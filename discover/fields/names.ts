@@ -1,6 +1,6 @@
 import { pathText, type WirePath } from "../../core/contract/record/wire-path.ts";
 
-/** Objects that only wrap what an event says: their names tell nothing about a field. */
+/** Names of objects that only wrap an event: they say nothing about a field. */
 const WRAPPERS: ReadonlySet<string> = new Set(
   "after attributes body content data detail details event fields message object payload properties record value".split(
     " ",
@@ -9,8 +9,8 @@ const WRAPPERS: ReadonlySet<string> = new Set(
 const MOST_LETTERS = 60;
 
 /**
- * A name in lower case with underscores: `orderId` -> `order_id`. "field" for one without a letter or digit that ASCII
- * has.
+ * Returns a name in lower case with underscores: `orderId` -> `order_id`. Returns "field" for a name without an ASCII
+ * letter or digit.
  */
 export function snakeCase(name: string): string {
   const words = name
@@ -27,7 +27,7 @@ export function snakeCase(name: string): string {
   return /^\d/.test(words) ? `field_${words}`.slice(0, MOST_LETTERS) : words;
 }
 
-/** A name of which `taken` has none: with a number behind it where it has. Adds it to `taken`. */
+/** Returns a name that is not in `taken`, with a number at its end if needed. Adds it to `taken`. */
 export function freeName(wanted: string, taken: Set<string>): string {
   let name = wanted;
   for (let number = 2; taken.has(name); number++) name = `${wanted.slice(0, MOST_LETTERS - 4)}_${number}`;
@@ -36,9 +36,9 @@ export function freeName(wanted: string, taken: Set<string>): string {
 }
 
 /**
- * A name for the field at each path, by the path's text. Objects that only wrap others are left out of names, unless
- * two fields would then be called alike.
- * Fields of outer objects choose first, and of these the ones whose names stay as they are.
+ * Returns a name for the field at each path, by the path's text. The names of wrapping objects are left out, unless two
+ * fields would have the same name. Fields of outer objects get their names first, and among these the ones whose names
+ * stay as they are.
  */
 export function fieldNames(paths: readonly WirePath[], taken: Set<string> = new Set()): Map<string, string> {
   const names = new Map<string, string>();
@@ -52,18 +52,18 @@ export function fieldNames(paths: readonly WirePath[], taken: Set<string> = new 
   return names;
 }
 
-/** A topic's name as that of a stream: `prod.Orders_v1` -> `prod-orders-v1`. */
+/** Returns a stream's name for a topic: `prod.Orders_v1` -> `prod-orders-v1`. */
 export function streamName(topic: string): string {
   const words = snakeCase(topic).replaceAll("_", "-");
   return /^\d/.test(topic) ? words.replace("field", "topic") : words;
 }
 
-/** A pattern for names that end in one of these words, which blanks or line breaks separate. */
+/** Returns a pattern for names that end in one of these words. Blanks or line breaks separate the words. */
 export function endingIn(words: string): RegExp {
   return new RegExp(`(^|_)(${words.trim().split(/\s+/).join("|")})$`);
 }
 
-/** A pattern for names that have one of these words. */
+/** Returns a pattern for names that contain one of these words. */
 export function having(words: string): RegExp {
   return new RegExp(`(^|_)(${words.trim().split(/\s+/).join("|")})(_|$)`);
 }

@@ -2,15 +2,15 @@ import type { FieldSpec } from "../../core/contract/field.ts";
 import { decimalText } from "../../core/contract/record/record-value.ts";
 import { NEARLY_ALL } from "./times.ts";
 
-/** A number's bounds have this much room above what the sample has. */
+/** A number's bounds are this many times what the sample has. */
 const ROOM = 100;
 const LEAST_BOUND = 1_000;
 const MOST_SCALE = 6;
-/** Units of a decimal have at most this many digits. */
+/** The most digits of a decimal's units. */
 const MOST_DIGITS = 15;
 const LEAST_SCALE = 2;
 
-/** A power of ten far above these numbers. */
+/** Returns a power of ten far above these numbers. */
 function boundOf(numbers: readonly number[], most: number): number {
   let largest = 0;
   for (const value of numbers) largest = Math.max(largest, Math.abs(value));
@@ -24,7 +24,7 @@ function hasNegative(numbers: readonly number[]): boolean {
 }
 
 /**
- * An integer field with bounds that have room above the sample; null where some are not integers that a double holds
+ * Returns an integer field with bounds well above the sample; null if some numbers are not integers that a double keeps
  * exactly.
  */
 export function integerOf(numbers: readonly number[]): Extract<FieldSpec, { type: "integer" }> | null {
@@ -34,22 +34,22 @@ export function integerOf(numbers: readonly number[]): Extract<FieldSpec, { type
   return { type: "integer", min: hasNegative(whole) ? -max : 0, max };
 }
 
-/** How many decimal places a number is written with, at least. */
+/** Returns the least number of decimal places that a number is written with. */
 function placesOf(value: number): number {
   const text = decimalText(value);
   const point = text.indexOf(".");
   return point < 0 ? 0 : text.length - point - 1;
 }
 
-/** What is known of a number beyond its values: the places of an Avro decimal, or that it is a double. */
+/** What is known about a number beyond its values: the places of an Avro decimal, or that it is a double. */
 export interface KnownNumber {
   readonly scale?: number;
   readonly isDouble?: boolean;
 }
 
 /**
- * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles of
- * a computation do. null where they are too large for a decimal.
+ * Returns a decimal field with the places of these numbers. Numbers with more places than a decimal can have, such as
+ * computed doubles, are rounded. Returns null if the numbers are too large for a decimal.
  */
 export function decimalOf(
   numbers: readonly number[],
@@ -59,7 +59,7 @@ export function decimalOf(
   if (fitting.length === 0 || fitting.length < numbers.length * NEARLY_ALL) return null;
   const places = fitting.map(placesOf);
   const within = places.filter((count) => count <= MOST_SCALE);
-  // Of computed doubles most have many places: then as many are kept as there can be.
+  // If most numbers have too many places, they are computed doubles: then as many places are kept as possible.
   const usual = within.length < places.length / 2 ? MOST_SCALE : within.reduce((a, b) => Math.max(a, b), 0);
   const wanted = Math.min(MOST_SCALE, Math.max(LEAST_SCALE, known.scale ?? usual));
   const largest = boundOf(fitting, 10 ** (MOST_DIGITS - LEAST_SCALE));

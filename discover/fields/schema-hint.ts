@@ -1,13 +1,13 @@
-/** What a writer's schema says of the value at a path, beyond what its JSON shows. */
+/** The information of a writer's schema about the value at a path, beyond what its JSON shows. */
 export interface SchemaHint {
   readonly type: string;
-  /** As Avro calls it. */
+  /** In Avro's words. */
   readonly logicalType?: string;
   readonly scale?: number;
-  /** Of a decimal: whether records have its units as base64. */
+  /** For a decimal: whether records have its units as base64. */
   readonly isBase64?: boolean;
-  /** Of an enum. */
+  /** The symbols of an enum. */
   readonly symbols?: readonly string[];
-  /** Whether null is allowed, whether or not the sample has one. */
+  /** Whether null is allowed, even if the sample has none. */
   readonly isNullable: boolean;
 }

@@ -2,8 +2,8 @@ import { epochMs, isoMs, type WrittenAs } from "../../core/contract/record/recor
 import { endingIn } from "./names.ts";
 
 /**
- * How records write an instant; `as` absent: as a JSON number of milliseconds. The earliest and the latest, in epoch
- * milliseconds.
+ * How records write an instant (`as` absent: a JSON number of milliseconds), and the earliest and latest instant in
+ * epoch milliseconds.
  */
 export interface TimesSeen {
   readonly as?: WrittenAs;
@@ -23,7 +23,7 @@ export function isNamedLikeTime(name: string): boolean {
   return NAMED_SO.test(name) || BEGINS_SO.test(name);
 }
 
-/** What share of its values a field has to read. The others are refused, and counted. */
+/** The share of its values that a field has to read. Other values are refused and counted. */
 export const NEARLY_ALL = 0.99;
 
 const UNITS = [
@@ -35,9 +35,7 @@ const UNITS = [
 const EARLIEST_MS = Date.UTC(2000, 0, 1);
 const LATEST_MS = Date.UTC(2100, 0, 1);
 
-/**
- * Whether nearly all of these numbers are instants between 2000 and 2100, and in which unit; null when they are not.
- */
+/** Returns the unit of these numbers if nearly all of them are instants between 2000 and 2100; else null. */
 export function timesOfNumbers(numbers: readonly number[], name: string): TimesSeen | null {
   if (numbers.length === 0 || !isNamedLikeTime(name)) return null;
   for (const { as, perMs } of UNITS) {
@@ -49,7 +47,7 @@ export function timesOfNumbers(numbers: readonly number[], name: string): TimesS
   return null;
 }
 
-/** As `timesOfNumbers`, of numbers that are written as texts. */
+/** As `timesOfNumbers`, for numbers that are written as texts. */
 export function timesOfNumberTexts(texts: readonly string[], name: string): TimesSeen | null {
   const numbers = texts.map((text) => (epochMs(text, "ns") === null ? Number.NaN : Number(text)));
   const found = timesOfNumbers(numbers, name);
@@ -57,8 +55,8 @@ export function timesOfNumberTexts(texts: readonly string[], name: string): Time
 }
 
 /**
- * Whether nearly all of these texts are ISO 8601 dates or date-times; in UTC where some name no offset. null when they
- * are not.
+ * Returns how these texts are instants if nearly all of them are ISO 8601 dates or date-times; else null. Texts without
+ * an offset are taken for UTC.
  */
 export function timesOfTexts(texts: readonly string[]): TimesSeen | null {
   if (texts.length === 0) return null;
@@ -68,7 +66,7 @@ export function timesOfTexts(texts: readonly string[]): TimesSeen | null {
   return { as: "iso", ...(namesAll ? {} : { zone: "Z" as const }), ...endsOf(read) };
 }
 
-/** Of instants that are known to be of a unit. */
+/** As `timesOfNumbers`, for instants whose unit is known. */
 export function timesOfUnit(numbers: readonly number[], as: Exclude<WrittenAs, "iso">): TimesSeen | null {
   const read = numbers.map((value) => epochMs(String(value), as)).filter((ms) => ms !== null);
   if (read.length === 0) return null;
@@ -86,7 +84,7 @@ function endsOf(times: readonly number[]): { readonly from: number; readonly to:
 
 const MOST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
-/** Bounds of an instant: 2000 to 2100, or whole centuries that hold all of `seen`. */
+/** Returns bounds for instants: 2000 to 2100, or whole centuries that contain all of `seen`. */
 export function boundsOf(seen: Pick<TimesSeen, "from" | "to">): { readonly from: string; readonly to: string } {
   const century = (ms: number) => Math.floor(new Date(ms).getUTCFullYear() / 100) * 100;
   const least = seen.from < EARLIEST_MS ? Math.max(century(seen.from), 1) : 2000;

@@ -6,12 +6,12 @@ import { idText, valueAt } from "../sample/values.ts";
 import { type Choice, inNearlyAll } from "./choice.ts";
 import { keyField, rawKey } from "./key.ts";
 
-/** How a field's values repeat in the sample. */
+/** How often a field's values repeat in the sample. */
 export interface Repeats {
   readonly different: number;
-  /** Records that say the same, byte for byte, as one before with the same value. */
+  /** Records that equal an earlier one with the same value, byte for byte. */
   readonly same: number;
-  /** Records that say something else than the first one with the same value. */
+  /** Records that differ from the first one with the same value. */
   readonly other: number;
   /** Values that occur in more than one partition. */
   readonly elsewhere: number;
@@ -49,12 +49,12 @@ const ID_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
   [/^(id|uuid|guid)$/, 4],
   [/(^|_)(event|message)_?(id|uuid)$/, 3],
 ];
-/** This many records may share an id with another one: in a sample of some thousand, a few. */
+/** The greatest share of records that may share an id with a different record: a few in a sample of some thousand. */
 const FEW = 0.002;
 
 /**
- * Whether values tell events apart, so that at most `few` records share one with a different record. Where records are
- * repeated as they were more than once each, they are not repetitions but events that say the same.
+ * Whether values identify events: at most `few` records share a value with a different record. If identical records are
+ * more frequent than different values, they are not repetitions but different events with equal contents.
  */
 function isId({ different, same, other }: Repeats, few: number): boolean {
   return other <= few && same <= different;
@@ -66,24 +66,27 @@ function idPoints({ name, path, spec }: FoundField): number {
   return named + (isUuid ? 1 : 0) - path.length * 0.1;
 }
 
-/** The record's offset: each record is an event. */
+/** Returns the record's offset as event id, so that each record is an event. */
 export function offsetId(taken: Set<string>, because: string): Choice {
   const name = freeName("record_offset", taken);
   const added = [name, { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, path: "offset" }] as const;
   return { name, added, because: `event id: the record's offset, ${because}` };
 }
 
-/** Names of fields that count what belongs to one thing: the lines of an order, the stops of a trip. */
+/** Names of fields that number the parts of something: the lines of an order, the stops of a trip. */
 const COUNTS = endingIn(`
   line line_no line_nr line_number line_id line_item seq seq_no sequence sequence_no sequence_number index idx
   position pos item_no item_number item_index row_no row_number version revision attempt part step leg offset
 `);
-/** In this many records an id alone has to come again. With fewer, two fields may tell records apart by chance. */
+/**
+ * An id must repeat in at least this many records before a second field is added to it. With fewer, two fields might
+ * identify records by chance.
+ */
 const LEAST_AGAIN = 20;
 
 /**
- * Two fields that together say which event a record is: one that is named like an id and comes again, and one that
- * counts what belongs to it. null where there are none.
+ * Returns two fields that together identify the event of a record: one that is named like an id and repeats, and one
+ * that numbers parts. Returns null if there are none.
  */
 function chooseTogether(scalars: readonly FoundField[], all: readonly ReadRecord[]): Choice | null {
   const required = scalars.filter(({ isRequired }) => isRequired);
@@ -99,16 +102,15 @@ function chooseTogether(scalars: readonly FoundField[], all: readonly ReadRecord
   return best === undefined ? null : chosenId([best.field.name, best.count.name], best.repeats);
 }
 
-/** What some fields of a record say together; null where one of them is not a scalar. */
+/** Returns the values of some fields as one text; null if one of them is not a scalar. */
 function idTextOf({ object }: ReadRecord, fields: readonly FoundField[]): string | null {
   const texts = fields.map(({ path }) => idText(valueAt(object, path)));
   return texts.includes(null) ? null : JSON.stringify(texts);
 }
 
 /**
- * The field that says which event a record is: one that is named like an id, and of which no two different records
- * have the same. Without one two fields that do together, or the record's key where that tells events apart; else the
- * offset.
+ * Returns the event id: a field that is named like an id, and has a different value in different records. If there is
+ * none, returns two fields that identify events together, or the record's key if it identifies events; else the offset.
  */
 export function chooseId(fields: readonly FoundField[], all: readonly ReadRecord[], taken: Set<string>): Choice {
   const few = all.length * FEW;

@@ -7,7 +7,7 @@ import { type Choice, inNearlyAll } from "./choice.ts";
 
 const DAY_MS = 86_400_000;
 const TIME_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
-  // When a row was changed, as Debezium says it.
+  // In Debezium: when a row was changed.
   [/^source_ts_(ms|us|ns)$/, 6],
   [/(^|_)(expires?|expiry|until|due|deadline|birth|birthday|valid|next|scheduled|delivery|deleted|end|ended)(_|$)/, -1],
   [/(^|_)(updated?|modified|changed|received|ingested|processed|synced|loaded)(_|$)/, 2],
@@ -15,10 +15,7 @@ const TIME_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
   [/(^|_)(created?|placed|ordered|started|departure|published|sent|logged|measured|recorded)(_|$)/, 4],
 ];
 
-/**
- * How good a field is as the event time: by its name, how deep it lies, and how near its values are to when the
- * records were written.
- */
+/** Rates a field as the event time: by its name, its depth, and how near its values are to the record times. */
 function timePoints({ name, path, spec }: FoundField, all: readonly ReadRecord[]): number {
   const named = TIME_NAMES.find(([pattern]) => pattern.test(name))?.[1] ?? 3;
   const distances = all
@@ -28,7 +25,7 @@ function timePoints({ name, path, spec }: FoundField, all: readonly ReadRecord[]
   return named + (isNear ? 0.5 : 0) - path.length * 0.1;
 }
 
-/** The field that says when an event happened; without one, the time that Kafka has for the record. */
+/** Returns the field with the time of an event. If there is none, returns Kafka's time of the record. */
 export function chooseTime(fields: readonly FoundField[], all: readonly ReadRecord[], taken: Set<string>): Choice {
   const instants = fields.filter(({ path, spec }) => path.length > 0 && spec.type === "instant");
   const [best] = inNearlyAll(instants, all.length)

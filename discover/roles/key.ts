@@ -4,7 +4,7 @@ import { isObject, type ReadRecord } from "../sample/sample.ts";
 import { idText, valueAt } from "../sample/values.ts";
 import type { Choice } from "./choice.ts";
 
-/** The field that equals the records' keys; else the event id, or a field that is read from the key. */
+/** Returns the field that equals the records' keys; else the event id, or a field that is read from the key. */
 export function chooseKey(
   fields: readonly FoundField[],
   all: readonly ReadRecord[],
@@ -26,7 +26,7 @@ export function chooseKey(
   return { name: added[0], added, because: "key: the record's own, which no field equals" };
 }
 
-/** A field that is read from the records' keys; null where some have none, or one that is not text. */
+/** Returns a field that is read from the records' keys; null if some records have no key, or one that is not text. */
 export function keyField(all: readonly ReadRecord[], taken: ReadonlySet<string>): NonNullable<Choice["added"]> | null {
   let longest = 0;
   for (const { record } of all) {
@@ -39,7 +39,7 @@ export function keyField(all: readonly ReadRecord[], taken: ReadonlySet<string>)
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A key as text; null for none, and for bytes that are not UTF-8. */
+/** Returns a key as text; null for no key, and for bytes that are not UTF-8. */
 export function rawKey(key: Uint8Array | null): string | null {
   try {
     return key === null ? null : utf8.decode(key);
@@ -48,7 +48,10 @@ export function rawKey(key: Uint8Array | null): string | null {
   }
 }
 
-/** What a key says: text, or of JSON a text, or an object's only value, as Kafka Connect writes keys. */
+/**
+ * Returns the text of a key. A key that is JSON may be a text, or an object with one value, as Kafka Connect writes
+ * keys.
+ */
 function keyText(key: Uint8Array | null): string | null {
   const raw = rawKey(key);
   if (raw === null || !/^["{]/.test(raw)) return raw;

@@ -6,15 +6,15 @@ import { chooseId, offsetId } from "./event-id.ts";
 import { chooseTime } from "./event-time.ts";
 import { chooseKey } from "./key.ts";
 
-/** Which fields are the event time, the event id and the key, and why. */
+/** The fields for event time, event id and key, and the reasons. */
 export interface Roles {
   readonly eventTime: string;
   readonly eventId: string | readonly string[];
   readonly key: string;
   readonly dedupWindow: number;
-  /** Fields of other parts of the record than its value, which the roles need. */
+  /** Fields that the roles need from other parts of the record than its value. */
   readonly added: readonly (readonly [name: string, spec: FieldSpec])[];
-  /** Fields that records must have, also those that some of the sample do not have. */
+  /** Fields that records must have, even if some records of the sample do not. */
   readonly required: ReadonlySet<string>;
   /** A sentence for each role. */
   readonly because: readonly string[];
@@ -27,8 +27,8 @@ const OF_ROWS =
 const DEDUP_WINDOW = 10_000;
 
 /**
- * Chooses the roles among these fields. `all` are the records that were read. `isOfRows`: they are changes of rows,
- * whose ids are those of rows and come again with each change.
+ * Chooses the roles among these fields. `all`: the records that were read. `isOfRows`: the records are changes of rows,
+ * so ids are those of rows, and repeat with each change.
  */
 export function chooseRoles(fields: readonly FoundField[], all: readonly ReadRecord[], isOfRows: boolean): Roles {
   const taken = new Set(fields.map(({ name }) => name));

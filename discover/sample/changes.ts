@@ -4,16 +4,16 @@ import { isConnect } from "./seen.ts";
 /** Debezium's operations: create, update, delete, read (of a snapshot), truncate, message. */
 export const OPERATIONS = ["c", "u", "d", "r", "t", "m"] as const;
 
-/** Parts of an envelope that say nothing about the change, or say it twice. */
+/** Parts of an envelope that say nothing about the change, or repeat something. */
 const LEFT_OUT: ReadonlySet<string> = new Set(["ts_us", "ts_ns", "transaction"]);
 const SOURCE_LEFT_OUT: ReadonlySet<string> = new Set(
   "version connector name snapshot sequence query thread server_id xmin ts_us ts_ns".split(" "),
 );
 
 /**
- * The envelopes of a change stream as Debezium writes them, made ready for a contract; null for records that are none.
- * The row before and the row after a change have the same columns here, also where the sample has only one of the two:
- * a later delete or update has the other. The operation and the new row come first.
+ * Returns the envelopes of a change stream, as Debezium writes them, in a form for a contract; null if the records are
+ * not envelopes. The row before and the row after a change get the same columns, even if the sample has only one of the
+ * rows: a later delete or update has the other. The operation and the new row come first.
  */
 export function changesOf(objects: readonly JsonObject[]): JsonObject[] | null {
   const changes = objects.filter((object) => isEnvelope(envelopeOf(object))).length;
@@ -27,7 +27,7 @@ export function changesOf(objects: readonly JsonObject[]): JsonObject[] | null {
 
 const MOSTLY = 0.9;
 
-/** What is inside of Kafka Connect's wrapper, where there is one. */
+/** Returns the contents of Kafka Connect's wrapper, if there is one. */
 function envelopeOf(object: JsonObject): JsonObject {
   return isConnect(object) && isObject(object.payload) ? object.payload : object;
 }
@@ -50,7 +50,7 @@ function without(object: JsonObject, names: ReadonlySet<string>): JsonObject {
   return Object.fromEntries(Object.entries(object).filter(([name]) => !names.has(name)));
 }
 
-/** Whether records are a database's rows as Debezium's unwrapping transformation writes them, with its fields added. */
+/** Whether records are rows of a database as written by Debezium's unwrapping transformation, with its fields added. */
 export function isUnwrapped(object: JsonObject): boolean {
   return ["__op", "__deleted", "__source_ts_ms"].some((name) => name in object);
 }

@@ -8,8 +8,9 @@ export interface SampleSpan {
 }
 
 /**
- * Which spans to read for a sample of about this many records: the same number of every partition, as far as they have
- * them, half of it from the beginning of the log and half from its end. `beginning`: all of it from there.
+ * Returns the spans to read for a sample of about this many records: the same number from every partition, as far as it
+ * has them, half of it from the beginning of the log and half from its end. With `beginning`, all of it is from the
+ * beginning.
  */
 export function planSample(start: Cut, stable: Cut, wanted: number, beginning: boolean): SampleSpan[] {
   const sizes = [...stable.keys()]

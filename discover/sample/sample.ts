@@ -1,7 +1,7 @@
 import { recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
 import type { RecordPlace } from "../../core/contract/record/record-part.ts";
 
-/** A record of a topic as it lies in the log. */
+/** A record of a topic, as it is in the log. */
 export interface SampleRecord extends RecordPlace {
   readonly value: Uint8Array | null;
   /** The names of its headers. */
@@ -10,13 +10,13 @@ export interface SampleRecord extends RecordPlace {
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** A record whose value is a JSON object, or an Avro record as one. */
+/** A record whose value was read: a JSON object, or an Avro record as an object. */
 export interface ReadRecord {
   readonly record: SampleRecord;
   readonly object: JsonObject;
 }
 
-/** Records that share a reason. `first` is the earliest of them in the sample. */
+/** A reason that several records share. `first` is the earliest of them in the sample. */
 export interface Reason {
   readonly reason: string;
   readonly count: number;
@@ -33,14 +33,14 @@ export class Reasons {
     else held.count += 1;
   }
 
-  /** The most frequent first. */
+  /** Returns the reasons, the most frequent first. */
   list(): Reason[] {
     const all = [...this.#counted].map(([reason, counted]) => ({ reason, ...counted }));
     return all.sort((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1));
   }
 }
 
-/** The records of a sample that are JSON objects or Avro, and why the others are not. */
+/** Returns the records of a sample that are JSON objects or Avro, and the reasons for the others. */
 export function readRecords(
   records: readonly SampleRecord[],
   schemas: SchemaLookup,
@@ -56,7 +56,7 @@ export function readRecords(
   return { read, unread: unread.list() };
 }
 
-/** The reason of a record that is a list. */
+/** The reason for a record that is a list. */
 export const A_LIST = "JSON, but a list";
 
 function objectOf(text: string): JsonObject | string {

@@ -1,7 +1,7 @@
 import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import { isObject, type JsonObject } from "./sample.ts";
 
-/** What a sample has at one place of its records, and below it. */
+/** The values of a sample at one path of its records, and below it. */
 export class Seen {
   readonly path: WirePath;
   nulls = 0;
@@ -11,26 +11,26 @@ export class Seen {
   readonly texts: string[] = [];
   readonly lists: (readonly unknown[])[] = [];
   readonly children = new Map<string, Seen>();
-  /** The most names that one of its objects has. */
+  /** The greatest number of names in one of its objects. */
   mostNames = 0;
-  /** What stands at names beyond those that are followed by themselves. */
+  /** The values at names beyond those that are followed one by one. */
   others: Seen | null = null;
-  /** What its lists have as elements. */
+  /** The elements of its lists. */
   elements: Seen | null = null;
-  /** Whether there was more below it than is followed. */
+  /** Whether there were more values below it than are followed. */
   isCut = false;
 
   constructor(path: WirePath) {
     this.path = path;
   }
 
-  /** How many values it has that are not null. */
+  /** The number of its values that are not null. */
   get values(): number {
     return this.booleans + this.objects + this.numbers.length + this.texts.length + this.lists.length;
   }
 }
 
-/** Adds what another place has, and what is below it. */
+/** Adds the values of another path, and of the paths below it. */
 function addSeen(to: Seen, from: Seen): void {
   const { nulls, booleans, objects, numbers, texts, lists } = from;
   to.nulls += nulls;
@@ -56,7 +56,7 @@ function addSeen(to: Seen, from: Seen): void {
   }
 }
 
-/** What all names of an object have together. */
+/** Returns the values at all names of an object together. */
 export function valuesOfMap({ children, others }: Seen): Seen {
   const all = new Seen([]);
   for (const child of children.values()) addSeen(all, child);
@@ -64,13 +64,13 @@ export function valuesOfMap({ children, others }: Seen): Seen {
   return all;
 }
 
-/** Deeper, and beyond this many places, nothing is followed: such a sample is not a list of fields. */
+/** Deeper values, and more paths than this, are not followed: such a sample is not a list of fields. */
 const MOST_STEPS = 12;
 const MOST_PLACES = 20_000;
-/** An object with more names is not a list of fields: those beyond are followed as one. */
+/** An object with more names is not a list of fields: the values at further names are collected together. */
 const MOST_NAMES = 500;
 
-/** Collects what these objects have, place by place. */
+/** Collects the values of these objects, path by path. */
 export function observe(objects: readonly JsonObject[]): Seen {
   const places = { left: MOST_PLACES };
   const root = new Seen([]);
@@ -78,7 +78,10 @@ export function observe(objects: readonly JsonObject[]): Seen {
   return root;
 }
 
-/** Kafka Connect's JsonConverter with `schemas.enable`: each record brings its schema, which is not data. */
+/**
+ * Whether the object comes from Kafka Connect's JsonConverter with `schemas.enable`: each record has its schema, which
+ * is not data.
+ */
 export function isConnect(object: JsonObject): boolean {
   const { schema } = object;
   return Object.keys(object).length === 2 && "payload" in object && isObject(schema) && schema.type === "struct";
@@ -119,7 +122,7 @@ function addObject(seen: Seen, object: JsonObject, places: { left: number }): vo
 function addList(seen: Seen, list: readonly unknown[], places: { left: number }): void {
   seen.lists.push(list);
   if (list.length === 0) return;
-  // In a list paths begin at the element.
+  // Paths in a list begin at the element.
   seen.elements ??= new Seen([]);
   for (const element of list) addValue(seen.elements, element, places);
 }

@@ -5,7 +5,7 @@ import { isObject } from "./sample.ts";
 
 const DAY_MS = 86_400_000;
 
-/** The value at a path; undefined where there is none. */
+/** Returns the value at a path; undefined if there is none. */
 export function valueAt(object: unknown, path: WirePath): unknown {
   let value = object;
   for (const step of path) value = isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined;
@@ -14,7 +14,7 @@ export function valueAt(object: unknown, path: WirePath): unknown {
 
 const PER_MS: Readonly<Record<string, number>> = { s: 1e-3, ms: 1, us: 1e3, ns: 1e6, days: 1 / DAY_MS };
 
-/** About which instant a record has in a field, in epoch milliseconds; null where it has none. */
+/** Returns about the instant of a record's field, in epoch milliseconds; null if it has none. */
 export function instantAt(object: unknown, path: WirePath, spec: FieldSpec): number | null {
   if (spec.type !== "instant") return null;
   const value = valueAt(object, path);
@@ -23,7 +23,7 @@ export function instantAt(object: unknown, path: WirePath, spec: FieldSpec): num
   return typeof number === "number" && Number.isFinite(number) ? number / (PER_MS[spec.as ?? "ms"] ?? 1) : null;
 }
 
-/** What a value is in a key or as an id; null for what is not a scalar. */
+/** Returns the text of a value as a key or an id; null if it is not a scalar. */
 export function idText(value: unknown): string | null {
   return typeof value === "string" || typeof value === "number" ? String(value) : null;
 }

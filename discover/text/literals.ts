@@ -1,24 +1,24 @@
 /**
- * Control characters, marks that turn the direction of writing, line breaks and lone surrogates: what an editor does
- * not show as it is.
+ * Control characters, characters that change the direction of writing, line breaks and lone surrogates: an editor does
+ * not show them as they are.
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 
-/** A text as TypeScript and JSON write it, in one line that an editor shows as it is. */
+/** Returns a text as a literal of TypeScript and JSON, in one line that an editor shows as it is. */
 export function literal(text: string): string {
   return JSON.stringify(text).replaceAll(UNPRINTABLE, (one) =>
     [...Array(one.length).keys()].map((at) => `\\u${one.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
   );
 }
 
-/** A number as people write it in TypeScript: `10_000`. */
+/** Returns a number as people write it in TypeScript: `10_000`. */
 export function number(value: number): string {
   const [whole = "", ...fraction] = String(value).split(".");
   const grouped = whole.includes("e") ? whole : whole.replaceAll(/\B(?=(\d{3})+$)/g, "_");
   return [grouped, ...fraction].join(".");
 }
 
-/** What a comment shows of a text that records have: in one line, and not much of it. */
+/** Returns a text of a record for a comment: one line, and not too long. */
 export function shown(text: string, most = 80): string {
   const points = [...text];
   const cut = points.length > most ? `${points.slice(0, most).join("")}…` : text;
@@ -29,7 +29,7 @@ function wordsOf(words: string): ReadonlySet<string> {
   return new Set(words.trim().split(/\s+/));
 }
 
-/** Names that a module that defines a stream or a view cannot give to it. */
+/** Names that a module with a definition already uses, or that the language does not allow. */
 const TAKEN = wordsOf(`
   arguments await break case catch class const continue debugger default delete do else enum eval export extends
   false finally for function if implements import in instanceof interface let new null package private protected
@@ -39,15 +39,15 @@ const TAKEN = wordsOf(`
 `);
 
 /**
- * A name of a stream or view as the name of a constant: `order-completed` -> `orderCompleted`; with `ending` where
- * that is a word of the language.
+ * Returns the name of a constant for a stream or view: `order-completed` -> `orderCompleted`. If that name is taken,
+ * `ending` is added.
  */
 export function identifier(name: string, ending: string): string {
   const found = name.replaceAll(/-+([a-z0-9]?)/g, (_, letter: string) => letter.toUpperCase());
   return TAKEN.has(found) ? `${found}${ending}` : found;
 }
 
-/** Words of DuckDB's SQL that must be quoted to name a column. */
+/** Words of DuckDB's SQL that must be quoted as names of columns. */
 const WORDS = wordsOf(`
   all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check
   collate collation column concurrently constraint create cross current_date current_time current_timestamp
@@ -59,7 +59,7 @@ const WORDS = wordsOf(`
   with
 `);
 
-/** A field's name in SQL: in quotes where it is a word of the language. */
+/** Returns a field's name in SQL, in quotes if it is a word of the language. */
 export function column(name: string): string {
   return WORDS.has(name) ? `"${name}"` : name;
 }

@@ -3,7 +3,7 @@ import { bare } from "../../core/contract/fields.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { identifier, literal, number } from "./literals.ts";
 
-/** The file of a stream; `comments` are lines without their slashes. The stream has one version. */
+/** Returns the text of a stream's file; `comments` are lines without slashes. The stream has one version. */
 export function streamText(stream: Stream, comments: readonly string[]): string {
   const { name, topic, revision, partitions, key, eventId, eventTime, dedupWindow, tombstones } = stream;
   const specs = Object.entries(stream.fields).map(([field, { spec }]) => [field, spec] as const);
@@ -45,7 +45,7 @@ function buildersOf(spec: FieldSpec): string[] {
 
 type Bare = ReturnType<typeof bare>;
 
-/** The call of the builder that makes a field. `column`: where in its line it begins. */
+/** Returns the builder's call for a field. `column`: the column in which the call begins. */
 function fieldText(spec: FieldSpec, indent: string, column: number): string {
   if (spec.type === "optional") return `optional(${fieldText(spec.of, indent, column + "optional(".length)})`;
   if (spec.type === "default") throw new RangeError("no field of a sample has a default");
@@ -81,7 +81,7 @@ const TEXT_MAX = 256;
 const LIST_MAX = 1_000;
 const BOUNDS = { from: "2000-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" };
 
-/** The options that a builder does not have by itself. */
+/** Returns the options that differ from the builder's defaults. */
 function optionsOf(spec: Bare): string[] {
   switch (spec.type) {
     case "integer":

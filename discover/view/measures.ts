@@ -5,9 +5,9 @@ import { isNamedLikeTime } from "../fields/times.ts";
 import type { ReadRecord } from "../sample/sample.ts";
 import { instantAt } from "../sample/values.ts";
 
-/** A view as text: each part is what stands in its file. */
+/** A proposed view: each part is text for its file. */
 export interface ProposedView {
-  /** Name and SQL of its dimension; null for none. */
+  /** Name and SQL of its dimension; null if it has none. */
   readonly by: { readonly name: string; readonly field: string } | null;
   readonly every: string;
   readonly measures: readonly ProposedMeasure[];
@@ -16,16 +16,16 @@ export interface ProposedView {
 export interface ProposedMeasure {
   readonly name: string;
   readonly builder: "count" | "sum" | "avg" | "max" | "distinct";
-  /** null: of `count`. */
+  /** Null for `count`. */
   readonly field: string | null;
 }
 
-/** Names that the state of views has for itself (core/definition/view.ts). */
+/** Names that the state of views uses itself (core/definition/view.ts). */
 const RESERVED = ["bucket", "component", "item", "label", "value", "session"];
 
 /**
- * The obvious view: how many events, and of the main numbers sums and averages, by the field with few values that
- * tells most. `isOfRows`: the records are changes of rows. An amount comes again with each change of its row, so that
+ * Proposes a simple view: the number of events, and sums and averages of the main numbers, grouped by the best field
+ * with few values. `isOfRows`: the records are changes of rows. An amount repeats with each change of its row, so
  * nothing is added up.
  */
 export function proposeView(
@@ -56,13 +56,13 @@ const ADDS_UP = having(`
   minutes seconds hours ms millis weight distance tip tips tax fee fees discount value volume sales commits
   units points votes
 `);
-/** Numbers that are neither added up nor averaged. */
+/** Names of numbers that are neither added up nor averaged. */
 const NO_AMOUNT = having(`
   lat latitude lon lng long longitude year month hour sequence seq index idx position offset port pid lsn line
   row level status type class
 `);
 const MOST_NUMBERS = 2;
-/** Of larger numbers a sum over many events may not fit. */
+/** A sum of larger numbers over many events may not fit. */
 const MOST_BOUND = 1e12;
 
 function mainNumbers(fields: readonly FoundField[]): FoundField[] {
@@ -83,14 +83,17 @@ function differentOf(texts: readonly string[], numbers: readonly number[]): numb
   return new Set<string | number>([...texts, ...numbers]).size;
 }
 
-/** Names of what people compare, other than kinds. */
+/** Names of other things that people compare, besides kinds. */
 const IS_PLACE = endingIn(`
   region country station city device platform product service source origin destination brand team department
   store shop warehouse language browser os name
 `);
 const MOST_GROUPS = 50;
 
-/** The field to group by: with few values, of which none has nearly all records. null when there is none. */
+/**
+ * Returns the field to group by: it has few values, and none of them is in nearly all records. Returns null if there is
+ * none.
+ */
 function groupingOf(fields: readonly FoundField[], records: number): string | null {
   const [best] = fields
     .filter(({ spec }) => !["instant", "list", "values", "map", "entries", "decimal"].includes(spec.type))
@@ -105,7 +108,8 @@ function groupPoints({ name, path, spec, seen, present }: FoundField, records: n
   for (const value of [...seen.texts, ...seen.numbers]) counts.set(value, (counts.get(value) ?? 0) + 1);
   const different = spec.type === "flag" ? Math.max(2, counts.size) : counts.size;
   if (different < 2 || different > MOST_GROUPS || present < records / 2) return 0;
-  // Ids of a few things repeat too, and so do times of day, but people compare names. Numbers say kinds at most.
+  // Ids of a few things repeat too, and so do times of day, but people compare names. A number is used only if its name
+  // means a kind.
   if (spec.type === "text" && (present < different * 2 || isIdentifier(name) || isNamedLikeTime(name))) return 0;
   if (spec.type === "integer" && (!isKind(name) || different > 20)) return 0;
   const most = Math.max(0, ...counts.values()) / Math.max(1, seen.values);
@@ -121,7 +125,7 @@ const GRAINS = [
   { every: "1 hour", upToMs: 90 * 24 * 60 * MINUTE_MS },
 ] as const;
 
-/** A bucket of which the sample's time has some hundreds; outliers aside. */
+/** Returns a grain that divides the sample's time into some hundred buckets. Outliers do not count. */
 function grainOf(fields: readonly FoundField[], all: readonly ReadRecord[], time: string): string {
   const field = fields.find(({ name }) => name === time);
   const times = all

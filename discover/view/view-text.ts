@@ -2,8 +2,8 @@ import { column, identifier, literal } from "../text/literals.ts";
 import type { ProposedMeasure, ProposedView } from "./measures.ts";
 
 /**
- * The file of a view over the stream whose file is called like it. `schemas`: the folder of that, as an import names
- * it.
+ * Returns the text of a view's file. The stream's file has the stream's name; `schemas` is its folder in the form of an
+ * import.
  */
 export function viewText(stream: string, name: string, { by, every, measures }: ProposedView, schemas: string): string {
   const constant = identifier(stream, "Stream");
