@@ -5,20 +5,20 @@ import { setTimeout } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { TidelineError } from "../../core/errors.ts";
 
-/** The bytes of a file or pipe, unpacked, and how far its reading is. */
+/** The unpacked bytes of a file or pipe, and how many were read. */
 export interface Bytes {
-  /** Size of the file as it lies on the disk; null for a pipe. */
+  /** The size of the file on the disk; null for a pipe. */
   readonly total: number | null;
-  /** How many bytes of `total` were read. */
+  /** How many of `total` bytes were read. */
   readonly done: number;
   /**
-   * The first bytes: until there are `atLeast`, or all, or some of a pipe that then gives no more for `patienceMs`.
-   * They are read again by `chunks`.
+   * Returns the first bytes: at least `atLeast`, or all there are. For a pipe that sends nothing for `patienceMs`,
+   * returns what it has sent. `chunks` returns these bytes again.
    */
   peek(atLeast: number, patienceMs?: number): Promise<Buffer>;
-  /** All bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
+  /** Returns all bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
   chunks(): AsyncIterable<Buffer>;
-  /** Closes the file or pipe, also while a read waits for it. */
+  /** Closes the file or pipe, even while a read waits for it. */
   close(): void;
 }
 
@@ -45,11 +45,11 @@ async function sizeOf(file: string): Promise<number> {
   throw new TidelineError("INPUT_MISSING", `${file} is not a file`, "Name a file, or - for standard input.");
 }
 
-/** Hands on what a source gives, after the first bytes were looked at. */
+/** Passes a source on after its first bytes were read. */
 class Peeked {
   readonly #source: AsyncIterator<Buffer>;
   #held: Buffer[] = [];
-  /** A read that is still under way. */
+  /** A read that is still running. */
   #pending: Promise<IteratorResult<Buffer>> | null = null;
 
   constructor(source: AsyncIterable<Buffer>) {
@@ -78,10 +78,10 @@ class Peeked {
     }
   }
 
-  /** The next chunk; null when none comes within `patienceMs`. */
+  /** Returns the next chunk; null if none comes within `patienceMs`. */
   async #read(patienceMs?: number): Promise<IteratorResult<Buffer> | null> {
     this.#pending ??= this.#source.next();
-    // The next read throws its failure.
+    // The error is not lost: the next read throws it.
     this.#pending.catch(() => {});
     const read = patienceMs === undefined ? await this.#pending : await orNull(this.#pending, patienceMs);
     if (read !== null) this.#pending = null;
@@ -175,7 +175,7 @@ function gunzipped(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   return pipeline(packed, createGunzip({ chunkSize: CHUNK_BYTES }), () => {}) as unknown as AsyncIterable<Buffer>;
 }
 
-/** What unpacks it is loaded only when a file needs it. */
+/** The library is loaded only when a file needs it. */
 async function* zstdUnpacked(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   const { unpackZstd } = await import("./zstd.ts");
   yield* unpackZstd(packed);

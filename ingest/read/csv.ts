@@ -1,23 +1,23 @@
-/** What separates values: one character, or runs of spaces and tabs. */
+/** The separator of values: one character, or runs of spaces and tabs. */
 export type Delimiter = "," | ";" | "\t" | "|" | "whitespace" | (string & {});
 
 /** One row of a delimited text. */
 export interface CsvRow {
-  /** The line that it begins in, from 1. */
+  /** The line in which the row begins, from 1. */
   readonly line: number;
-  /** How many values it has. */
+  /** The number of values in the row. */
   readonly width: number;
-  /** The wanted values, in the wanted order; null for an empty one. */
+  /** The wanted values, in the wanted order; null for an empty value. */
   readonly cells: readonly (string | null)[];
-  /** Why it cannot be split. Then it has no values, and the next row begins in the next line. */
+  /** Why the row cannot be split. It then has no values, and the next row begins in the next line. */
   readonly problem?: RowProblem;
 }
 
 interface RowProblem {
-  /** Index of the value that is wrong, from 0; absent when it is the row. */
+  /** The index of the wrong value, from 0; absent if the whole row is wrong. */
   readonly column?: number;
   readonly reason: string;
-  /** What would be right. */
+  /** How to correct it. */
   readonly advice: string;
 }
 
@@ -37,9 +37,9 @@ const LINE_FEED = 0x0a;
 const RETURN = 0x0d;
 
 /**
- * Splits a text into rows by RFC 4180: values that begin with a double quote end with one, and hold delimiters, line
- * breaks and doubled quotes; in others a quote is a character like any other. Nothing else is special. Lines end with
- * CRLF, LF or CR, also mixed; empty lines are not rows.
+ * Splits a text into rows by RFC 4180. A value that begins with a double quote also ends with one, and may contain
+ * delimiters, line breaks and doubled quotes. In other values a quote is an ordinary character. Nothing else is
+ * special. Lines end with CRLF, LF or CR, also mixed; empty lines are not rows.
  */
 export class CsvSplitter {
   readonly #delimiter: number;
@@ -51,11 +51,11 @@ export class CsvSplitter {
   #isLast = false;
   #line = 1;
   #from = 0;
-  /** Where the next row begins. */
+  /** The position where the next row begins. */
   #next = 0;
-  /** How long the text has to be before the row that has no end yet is split again. */
+  /** The length that the text must have before an unfinished row is split again. */
   #enough = 0;
-  /** Whether the rest of a refused line is still to come. */
+  /** Whether the rest of a refused line has not arrived yet. */
   #skipsLine = false;
 
   /** `maxUnits`: the length of the longest row, in UTF-16 code units. */
@@ -65,21 +65,21 @@ export class CsvSplitter {
     this.#delimiter = this.#blanks ? -1 : delimiter.charCodeAt(0);
   }
 
-  /** Only these values are read from now on, by their index; until then all are. */
+  /** From now on reads only the values with these indexes; before this call all are read. */
   want(columns: readonly number[]): void {
     this.#wanted = columns;
     this.#places = new Int32Array(Math.max(0, ...columns.map((column) => column + 1))).fill(-1);
     for (const [place, column] of columns.entries()) this.#places[column] = place;
   }
 
-  /** Adds text, the last of it with `isLast`. */
+  /** Adds text. `isLast`: no more text follows. */
   push(text: string, isLast: boolean): void {
     this.#text = this.#text.slice(this.#next) + text;
     this.#next = 0;
     this.#isLast = isLast;
   }
 
-  /** The next row; null when there is none until more text is added. */
+  /** Returns the next row; null if more text has to be added first. */
   next(): CsvRow | null {
     if (!this.#isLast && this.#text.length - this.#next < this.#enough) return null;
     if (this.#skipsLine && !this.#skipLine()) return null;
@@ -89,7 +89,7 @@ export class CsvSplitter {
     const row = this.#blanks ? this.#blankSeparated(from) : this.#row(from);
     const units = row === null ? this.#text.length - this.#next : this.#next - this.#from;
     if (units <= this.#maxUnits || row?.problem !== undefined) {
-      // A long row that has no end yet is split again only when twice as much of it has arrived: the work stays linear.
+      // A long unfinished row is split again only when twice as much of it has arrived, so that the work stays linear.
       const isLong = row === null && units > this.#maxUnits / 8;
       this.#enough = isLong ? Math.min(2 * units, this.#maxUnits + 1) : 0;
       return row;
@@ -98,12 +98,12 @@ export class CsvSplitter {
     return this.#badRow(this.#from, TOO_LONG);
   }
 
-  /** The text of the row that `next` returned last, at most 200 units. */
+  /** Returns the first 200 UTF-16 code units, at most, of the row that `next` returned last. */
   rowText(): string {
     return this.#text.slice(this.#from, Math.min(this.#next, this.#from + 200)).trimEnd();
   }
 
-  /** Goes to the end of a line that was refused; false when it is still to come. */
+  /** Skips to the end of a refused line; returns false if the end has not arrived yet. */
   #skipLine(): boolean {
     const { end } = this.#lineEnd(this.#next);
     this.#next = end;
@@ -111,14 +111,14 @@ export class CsvSplitter {
     return !this.#skipsLine;
   }
 
-  /** Whether a row follows. */
+  /** Skips empty lines. Returns whether a row follows. */
   #skipEmptyLines(): boolean {
     for (; this.#next < this.#text.length; this.#next++) {
       const unit = this.#text.charCodeAt(this.#next);
       if (unit === LINE_FEED) this.#line += 1;
       else if (unit !== RETURN) return true;
       else if (this.#text.charCodeAt(this.#next + 1) !== LINE_FEED) {
-        // The line feed that belongs to it may be the first of the text that follows.
+        // The line feed that belongs to this return may be the first character of the next text.
         if (this.#next + 1 === this.#text.length && !this.#isLast) return false;
         this.#line += 1;
       }
@@ -181,7 +181,9 @@ export class CsvSplitter {
     return this.#wanted === null || (column < this.#places.length && (this.#places[column] as number) >= 0);
   }
 
-  /** Behind the line break at `end`, which may be the end of the text; -1 when more text may follow. */
+  /**
+   * Returns the position behind the line break at `end`, which may be the end of the text; -1 if more text may follow.
+   */
   #rowEnd(end: number): number {
     const { length } = this.#text;
     if (end === length) return this.#isLast ? end : -1;
@@ -190,7 +192,7 @@ export class CsvSplitter {
     return this.#text.charCodeAt(end + 1) === LINE_FEED ? end + 2 : end + 1;
   }
 
-  /** Refuses the line that begins at `from`; what of it is still to come is skipped. */
+  /** Refuses the line that begins at `from`. The part of it that has not arrived yet will be skipped. */
   #badRow(from: number, problem: RowProblem): CsvRow {
     const line = this.#line;
     const { end, next } = this.#lineEnd(from);
@@ -210,7 +212,7 @@ export class CsvSplitter {
     return { end, next: this.#rowEnd(end) };
   }
 
-  /** The next line that has values; null when there is none until more text is added. */
+  /** Returns the next line that has values; null if more text has to be added first. */
   #blankSeparated(from: number): CsvRow | null {
     for (let begin = from; ; begin = this.#next) {
       this.#from = begin;
@@ -230,7 +232,7 @@ export class CsvSplitter {
   }
 }
 
-/** The quote that ends the value which begins at `from`; -1 when there is none. */
+/** Returns the position of the quote that ends the value beginning at `from`; -1 if there is none. */
 function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf('"', from); at >= 0; at = text.indexOf('"', at + 2))
     if (text.charCodeAt(at + 1) !== QUOTE) return at;

@@ -5,7 +5,7 @@ import { TidelineError } from "../../core/errors.ts";
 /** The name of an encoding, as TextDecoder knows it. */
 export type Encoding = string;
 
-/** The encoding that an option names. Throws BAD_REQUEST for one that is not known. */
+/** Returns the encoding that an option names. Throws BAD_REQUEST for an unknown encoding. */
 export function encodingNamed(name: string): Encoding {
   try {
     return new TextDecoder(/^(cp|win)[-_]?1252$/i.test(name) ? "windows-1252" : name).encoding;
@@ -19,8 +19,8 @@ export function encodingNamed(name: string): Encoding {
 }
 
 /**
- * The encoding that the first bytes of a text show: UTF-16 by its byte order mark, or by its zero bytes; otherwise
- * UTF-8. Whether a text is Windows-1252 its bytes cannot show: it is the reader who has to say that.
+ * Returns the encoding that the first bytes of a text show: UTF-16, by its byte order mark or by its zero bytes,
+ * otherwise UTF-8. The bytes cannot show that a text is Windows-1252, so the user has to say that.
  */
 export function encodingOf(head: Buffer): Encoding {
   if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
@@ -34,9 +34,9 @@ export function encodingOf(head: Buffer): Encoding {
 }
 
 /**
- * The text of `chunks` in pieces, without a byte order mark. Bytes that are not UTF-8 become lone surrogates, U+DC00 +
- * byte, which no valid text has: `strayBytes` finds them. Other encodings throw BAD_REQUEST for bytes that they do not
- * know.
+ * Yields the text of `chunks` in pieces, without a byte order mark. Bytes that are not UTF-8 become lone surrogates,
+ * U+DC00 + byte, which no valid text has; `strayBytes` finds them. Other encodings throw BAD_REQUEST for bytes that are
+ * not valid.
  */
 export async function* decoded(chunks: AsyncIterable<Buffer>, encoding: Encoding): AsyncIterable<string> {
   const decode = encoding === "utf-8" ? utf8Decoder() : encoding === "windows-1252" ? windows1252 : other(encoding);
@@ -68,7 +68,7 @@ function utf8Decoder(): Decode {
   };
 }
 
-/** How many bytes hold whole characters: all but a last one that continues in the next chunk. */
+/** Returns how many bytes make whole characters: all except a last character that continues in the next chunk. */
 function wholeCharacters(bytes: Buffer): number {
   for (let back = 1; back <= 3 && back <= bytes.length; back++) {
     const byte = bytes[bytes.length - back] as number;
@@ -99,7 +99,7 @@ function withStrayBytes(bytes: Buffer): string {
   return parts.join("");
 }
 
-/** What is wrong with a text that has bytes that are not UTF-8; null when it has none. */
+/** Describes the first byte of a text that is not UTF-8; null if there is none. */
 export function strayBytes(text: string): { readonly byte: number; readonly asWindows1252: string } | null {
   const found = /[\udc80-\udcff]/u.exec(text);
   if (found === null) return null;

@@ -13,7 +13,7 @@ import { skipValue } from "../../core/codec/json/json-skip.ts";
 /** A member of a JSON object, by positions in its text. */
 export interface JsonMember {
   readonly name: string;
-  /** Where its name begins, with the quote. */
+  /** Where its name begins, including the quote. */
   readonly from: number;
   /** Where its value begins. */
   readonly value: number;
@@ -22,8 +22,8 @@ export interface JsonMember {
 }
 
 /**
- * The members of the JSON object that lies in `[from, end)`, in their order. null for what is not a JSON object, for
- * names with escapes and for values that are nested very deeply: `jsonMembers` reads these, more slowly.
+ * Returns the members of the JSON object in `[from, end)`, in their order. Returns null if the text is not a JSON
+ * object, if names have escapes, or if values are nested very deeply. `jsonMembers` can read such objects, more slowly.
  */
 export function quickMembers(json: Buffer, from = 0, end = json.length): JsonMember[] | null {
   const input = new JsonInput();

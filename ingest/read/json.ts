@@ -6,17 +6,17 @@ export type JsonPiece = { readonly line: number; readonly json: Buffer } | JsonP
 interface JsonProblem {
   readonly line: number;
   readonly problem: string;
-  /** What would be right. */
+  /** How to correct it. */
   readonly advice?: string;
-  /** Nothing behind it can be read. */
+  /** Whether nothing after it can be read. */
   readonly isEnd: boolean;
 }
 
-/** Splits bytes into JSON values, without reading them. */
+/** Splits bytes into JSON values, without parsing them. */
 export interface JsonSplitter {
-  /** Adds bytes, the last of them with `isLast`. */
+  /** Adds bytes. `isLast`: no more bytes follow. */
   push(bytes: Buffer, isLast: boolean): void;
-  /** The next value; null when there is none until more bytes are added. */
+  /** Returns the next value; null if more bytes have to be added first. */
   next(): JsonPiece | null;
 }
 
@@ -42,10 +42,10 @@ function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === LINE_FEED || byte === RETURN || byte === 0x09;
 }
 
-/** Bytes that are split while more of them arrive. */
+/** The bytes that are being split, while more arrive. */
 class Unread {
   bytes: Buffer = NOTHING;
-  /** Where what was not split yet begins. */
+  /** Where the bytes begin that were not split yet. */
   at = 0;
   isLast = false;
   #arrived: Buffer[] = [];
@@ -63,7 +63,7 @@ class Unread {
     this.isLast = isLast;
   }
 
-  /** Adds what has arrived to `bytes`; false while that is too little to be worth it. */
+  /** Adds the arrived bytes to `bytes`. Returns false if they are too few to continue with. */
   take(): boolean {
     const left = this.bytes.length - this.at;
     if (!this.isLast && left + this.#arrivedBytes < this.#enough) return false;
@@ -80,10 +80,10 @@ class Unread {
     return true;
   }
 
-  /** What begins at `at` has no end yet. Returns whether it is too long to wait for more of it. */
+  /** Called when the value at `at` is not complete. Returns whether it is too long to wait for the rest. */
   isTooLong(): boolean {
     const left = this.bytes.length - this.at;
-    // A long value that has no end yet is looked at again only when twice as much of it has arrived: the work stays
+    // A long incomplete value is examined again only when twice as much of it has arrived, so that the work stays
     // linear.
     this.#enough = left > this.maxBytes / 16 ? Math.min(2 * left, this.maxBytes + 1) : 0;
     return left > this.maxBytes;
@@ -91,12 +91,13 @@ class Unread {
 }
 
 /**
- * One value for each line, byte for byte; empty lines are skipped. A line that is not JSON does not affect the next.
+ * Returns each line as one value, byte for byte, and skips empty lines. A line that is not JSON does not affect the
+ * next one.
  */
 export class LineSplitter implements JsonSplitter {
   readonly #unread: Unread;
   #line = 0;
-  /** Whether the rest of a refused line is still to come. */
+  /** Whether the rest of a refused line has not arrived yet. */
   #skipsLine = false;
 
   /** `maxBytes`: the length of the longest line. */
@@ -148,14 +149,14 @@ export class LineSplitter implements JsonSplitter {
 }
 
 /**
- * What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value; in an
- * object a member, or what is behind one.
+ * What may come next. top: a value or a list. In a list: its first value or its end (first), a value, or what follows a
+ * value (behind). In an object: a member, or what follows a member (behind-member).
  */
 type State = "top" | "first" | "value" | "behind" | "member" | "behind-member";
 
 /**
- * Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it
- * ends. With a `path` the values are the elements of the list that each object has there.
+ * Returns values one after the other, which may cover several lines, and the elements of lists. Ends where the
+ * structure is broken. With a `path`, the values are the elements of the list at this path of each object.
  */
 export class ValueSplitter implements JsonSplitter {
   readonly #unread: Unread;
@@ -163,12 +164,12 @@ export class ValueSplitter implements JsonSplitter {
   #line = 1;
   #ended = false;
   #state: State = "top";
-  /** How many steps of the path lead to the object that is read. */
+  /** How many steps of the path lead to the current object. */
   #depth = 0;
   /** Whether this object has a list at the path. */
   #hasList = false;
 
-  /** `maxBytes`: the length of the longest value, or member that is skipped. */
+  /** `maxBytes`: the length of the longest value, also of a member that is skipped. */
   constructor(maxBytes = MAX_VALUE_BYTES, path: WirePath = []) {
     this.#unread = new Unread(maxBytes);
     this.#path = path;
@@ -206,7 +207,10 @@ export class ValueSplitter implements JsonSplitter {
     return this.#state === "member" || this.#state === "behind-member";
   }
 
-  /** A step through the objects around the list; undefined when reading continues, null when more bytes are needed. */
+  /**
+   * Reads one byte of the objects around the list. Returns undefined if reading can continue, null if more bytes are
+   * needed.
+   */
   #structure(byte: number): JsonPiece | null | undefined {
     if (this.#state === "top") return this.#open(byte, "the document");
     if (byte === CLOSE) {
@@ -233,7 +237,7 @@ export class ValueSplitter implements JsonSplitter {
     return undefined;
   }
 
-  /** A member's name, and what follows it: the list, the object that leads to it, or a value that is skipped. */
+  /** Reads a member's name, and what follows: the list, the object that leads to it, or a value, which is skipped. */
   #member(byte: number): JsonPiece | null | undefined {
     const unread = this.#unread;
     const { bytes, isLast } = unread;
@@ -264,7 +268,9 @@ export class ValueSplitter implements JsonSplitter {
     return undefined;
   }
 
-  /** What begins here has no end yet: it is waited for, or there is none. */
+  /**
+   * Called when the member that begins here is not complete: waits for more bytes, or refuses it if there are no more.
+   */
   #incomplete(): JsonPiece | null {
     if (this.#unread.isTooLong()) return this.#tooLong();
     return this.#unread.isLast ? this.#broken("the member that begins here has no end") : null;
@@ -312,7 +318,7 @@ export class ValueSplitter implements JsonSplitter {
 
 const ROWS_ADVICE = "Say with --rows where the document has its rows: --rows NAME, or --rows '$.outer.inner'.";
 
-/** The text that a JSON string says; null for none. */
+/** Returns the text of a JSON string; null if it is not valid. */
 function nameOf(json: Buffer): string | null {
   try {
     return JSON.parse(json.toString()) as string;
@@ -321,7 +327,7 @@ function nameOf(json: Buffer): string | null {
   }
 }
 
-/** Behind the value that begins at `from`; null when it has no end yet. */
+/** Returns the position behind the value that begins at `from`; null if the value is not complete. */
 function valueEnd(bytes: Buffer, from: number, isLast: boolean): number | null {
   let depth = 0;
   for (let at = from; at < bytes.length; at++) {
@@ -332,7 +338,7 @@ function valueEnd(bytes: Buffer, from: number, isLast: boolean): number | null {
       at = close;
     } else if (byte === OPEN || byte === OPEN_LIST) depth += 1;
     else if (byte === CLOSE || byte === CLOSE_LIST) {
-      // The end of the list that a scalar stands in.
+      // A scalar ends at the end of its list.
       if (depth === 0) return at;
       depth -= 1;
     } else if (depth > 0 || !(byte === COMMA || isBlank(byte))) continue;
@@ -342,7 +348,7 @@ function valueEnd(bytes: Buffer, from: number, isLast: boolean): number | null {
   return depth === 0 && isLast ? bytes.length : null;
 }
 
-/** The place of the quote that ends a text; null when there is none. */
+/** Returns the position of the quote that ends a string; null if there is none. */
 function textEnd(bytes: Buffer, from: number): number | null {
   for (let at = from; at < bytes.length; at++) {
     if (bytes[at] === BACKSLASH) at += 1;
@@ -351,20 +357,20 @@ function textEnd(bytes: Buffer, from: number): number | null {
   return null;
 }
 
-/** How a JSON text is split. */
+/** How to split a JSON text. */
 interface Split {
-  /** Whether `head` is all that is looked at: the whole text, or enough of it. */
+  /** Whether `head` is the whole text, or enough of it to decide. */
   readonly isWhole: boolean;
-  /** Each value stands in a line of its own. */
+  /** Whether each value is in a line of its own. */
   readonly linesOnly: boolean;
-  /** Where each object has the list of values; null when it is the value. */
+  /** The path of the list of values in each object; null if the object is the value. */
   readonly place: WirePath | null;
 }
 
 /**
- * How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes
- * on in the next line. When the first line is broken and the second begins an object of its own, the values are lines,
- * and only the first one is refused. Null when more bytes are needed to tell.
+ * Returns the splitter for a JSON text from its first bytes. It splits by lines, unless the text begins with a list, or
+ * with a value that continues in the next line. If the first line is broken and the second begins a new object, the
+ * values are lines, and only the first one is refused. Returns null if more bytes are needed to decide.
  */
 export function jsonSplitter(head: Buffer, { isWhole, linesOnly, place }: Split): JsonSplitter | null {
   if (place !== null) return new ValueSplitter(MAX_VALUE_BYTES, place);
@@ -379,15 +385,15 @@ export function jsonSplitter(head: Buffer, { isWhole, linesOnly, place }: Split)
   return secondLineBegins(head, first, end) ? new LineSplitter() : new ValueSplitter();
 }
 
-/** Whether an object begins in the second line, and is not a value that the first line says is to follow. */
+/** Whether the second line begins an object that is not a value of the first line's object. */
 function secondLineBegins(head: Buffer, from: number, lineEnd: number): boolean {
   const line = head.toString("latin1", from, lineEnd).trimEnd();
   return !/[:,[]$/.test(line) && /^\s*\{/.test(head.toString("latin1", lineEnd, lineEnd + 1_024));
 }
 
 /**
- * The members of a JSON object as they are written, name -> text of the value; of a name that comes twice the last.
- * `text` is the text of an object.
+ * Returns the members of a JSON object as written: the text of each value, by name. If a name comes twice, the last
+ * value counts. `text` is the text of an object.
  */
 export function jsonMembers(text: string): Map<string, string> {
   const bytes = Buffer.from(text);

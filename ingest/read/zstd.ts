@@ -2,8 +2,8 @@ import { Decompress } from "fzstd";
 import xxhash, { type XXHash } from "xxhash-wasm";
 
 /**
- * Unpacks Zstandard (RFC 8878), and compares the checksum of each frame that has one: fzstd, which expands the blocks,
- * does not look at it, and most damaged files expand to other bytes without an error.
+ * Unpacks Zstandard (RFC 8878), and checks the checksum of each frame that has one. The library fzstd, which expands
+ * the blocks, does not check it, and most damaged files expand to other bytes without an error.
  */
 export async function* unpackZstd(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   const { create64 } = await xxhash();
@@ -18,7 +18,7 @@ export async function* unpackZstd(packed: AsyncIterable<Buffer>): AsyncIterable<
 
 const MAGIC_BYTES = 4;
 const FRAME = 0xfd2fb528;
-/** The last four bits are the user's. */
+/** The user may choose the last four bits. */
 const SKIPPABLE = 0x184d2a5;
 const RUN = 1;
 const RESERVED = 3;
@@ -49,7 +49,7 @@ async function* frame(input: Input, magic: Buffer, hash: XXHash<bigint>): AsyncI
     throw new Error("its checksum does not fit what it unpacks to");
 }
 
-/** The header of a frame behind its magic number (RFC 8878, 3.1.1.1). */
+/** Reads the header of a frame behind its magic number (RFC 8878, 3.1.1.1). */
 async function readHeader(input: Input): Promise<{ readonly header: Buffer; readonly hasChecksum: boolean }> {
   const flags = await input.read(1);
   const bits = flags.readUInt8();
@@ -60,7 +60,7 @@ async function readHeader(input: Input): Promise<{ readonly header: Buffer; read
   return { header: Buffer.concat([flags, rest]), hasChecksum: ((bits >>> 2) & 1) === 1 };
 }
 
-/** Bytes in the numbers that are asked for, wherever the pieces end that they come in. */
+/** Reads bytes in the requested numbers, whatever the sizes of the pieces that arrive. */
 class Input {
   readonly #source: AsyncIterator<Buffer>;
   #held: Buffer = Buffer.alloc(0);
@@ -69,7 +69,7 @@ class Input {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** The next `count` bytes; null at the end. Throws when there are some, and fewer. */
+  /** Returns the next `count` bytes; null at the end. Throws if there are some, but fewer. */
   async readOrEnd(count: number): Promise<Buffer | null> {
     const parts = [this.#held];
     let length = this.#held.length;
@@ -86,7 +86,7 @@ class Input {
     throw new Error("it ends inside a frame");
   }
 
-  /** The next `count` bytes. Throws when there are fewer. */
+  /** Returns the next `count` bytes. Throws if there are fewer. */
   async read(count: number): Promise<Buffer> {
     const bytes = count === 0 ? Buffer.alloc(0) : await this.readOrEnd(count);
     if (bytes === null) throw new Error("it ends inside a frame");

@@ -4,14 +4,14 @@ import { TidelineError } from "../../core/errors.ts";
 import { type SchemaRegistry, subjectOf } from "../../store/registry/registry.ts";
 
 /**
- * Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no
- * place for.
+ * Encodes an event of one of a stream's versions in Confluent's wire format. Throws if the version's schema has no
+ * place for a field.
  */
 export type AvroEncoder = (version: number, event: unknown) => Buffer;
 
 /**
- * An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST
- * when its topic is given, or its fields lie elsewhere.
+ * Returns an encoder for the stream in `topic`, with the schema ids that the registry gave to the stream's versions.
+ * Throws BAD_REQUEST if the stream's definition names its topic, or has fields in other places.
  */
 export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topic: string): Promise<AvroEncoder> {
   if (stream.topic !== null)

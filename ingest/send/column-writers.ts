@@ -5,26 +5,26 @@ import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import { readTime, type ValueForms } from "./value-forms.ts";
 
 /**
- * The quick way from a table's values to JSON: it takes less than the contract accepts, never more, and writes the same
- * values.
+ * A fast way from a table's values to JSON. It accepts fewer values than the contract, never more, and writes the same
+ * JSON.
  */
 
-/** What the quick way knows of one column of a table. */
+/** One column of a table, prepared for the fast way. */
 export interface Column {
   readonly name: string;
   readonly field: Field;
   readonly isKey: boolean;
   /** `"name":` */
   readonly label: string;
-  /** JSON for a missing value; "" leaves it out; null is not recognised. */
+  /** The JSON for a missing value; "" leaves the field out; null: the fast way cannot write it. */
   readonly absent: string | null;
-  /** JSON of a value's text; null is not recognised. */
+  /** Returns the JSON for a value's text; null if the fast way cannot write it. */
   readonly write: (text: string) => string | null;
-  /** The record's key, of the value's text and its JSON. */
+  /** Returns the record's key from the value's text and its JSON. */
   readonly keyOf: (cell: TableValue, json: string) => string;
 }
 
-/** The writer of a field's column. */
+/** Returns the column of a field. */
 export function columnOf(name: string, field: Field, key: string, forms: ValueForms): Column {
   const spec = bare(field.spec);
   const isText = spec.type === "text" || spec.type === "oneOf";
@@ -56,7 +56,7 @@ function writerOf(spec: Exclude<FieldSpec, { type: "optional" | "default" }>, fo
     case "decimal": {
       const form = new RegExp(`^-?(?:0|[1-9]\\d{0,${14 - spec.scale}})(?:\\.\\d{1,${spec.scale}})?$`);
       const write = numberWriter(form, spec);
-      // A point separates thousands then.
+      // With a decimal comma, a point separates thousands.
       return forms.decimalComma ? (text) => (text.includes(".") ? null : write(text.replace(",", "."))) : write;
     }
     case "instant":
@@ -66,21 +66,21 @@ function writerOf(spec: Exclude<FieldSpec, { type: "optional" | "default" }>, fo
   }
 }
 
-/** Numbers of at most 15 digits, which a double keeps apart, as JSON writes them. */
+/** Numbers of at most 15 digits in JSON's form. A double keeps all of these apart. */
 const INTEGER = /^-?(?:0|[1-9]\d{0,14})$/;
 
 function numberWriter(form: RegExp, { min, max }: { min: number; max: number }): Column["write"] {
   return (text) => {
     if (!form.test(text)) return null;
     const value = Number(text);
-    // JSON.stringify has no negative zero.
+    // JSON.stringify cannot write negative zero.
     return value >= min && value <= max && !Object.is(value, -0) ? text : null;
   };
 }
 
 function timeWriter({ from, to }: { from: string; to: string }, forms: ValueForms): Column["write"] {
   const [least, most] = [parseBound(from), parseBound(to)];
-  // Neighbouring rows often have one time.
+  // Neighbouring rows often have the same time.
   let [lastText, lastJson]: [string, string | null] = ["", null];
   return (text) => {
     if (text === lastText) return lastJson;

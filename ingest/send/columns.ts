@@ -6,39 +6,40 @@ import { type CsvRow, CsvSplitter, type Delimiter } from "../read/csv.ts";
 import { eventValue } from "./table-values.ts";
 import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 
-/** Delimiters that are recognised; any other has to be named. */
+/** Delimiters that are recognised. Any other has to be named. */
 const RECOGNISED: readonly Delimiter[] = [",", ";", "\t", "|"];
 
-/** How many rows are looked at to recognise the delimiter. */
+/** How many rows are read to recognise the delimiter. */
 const SAMPLE_ROWS = 50;
 
-/** How a delimited text names its columns. */
+/** The columns' names in a delimited text. */
 export interface ColumnNames {
   /** Whether the first row is a header. */
   readonly header: boolean;
-  /** Names given for the columns, in order, in the place of the header's; an empty one leaves its column out. */
+  /** Names for the columns, in order, in place of the header's. An empty name leaves its column out. */
   readonly names: readonly string[] | null;
-  /** Field -> the column that has its values, where that has another name. */
+  /** By field: the column with its values, if the column has another name. */
   readonly renamed: ReadonlyMap<string, string>;
-  /** A text field that no column has, which is made of the row's number. */
+  /** A text field that is made from the row's number, because no column has it. */
   readonly rowId: RowId | null;
 }
 
 interface RowId {
   readonly field: string;
-  /** Keeps apart the rows of different files. */
+  /** Differs between files, so that their rows have different ids. */
   readonly name: string;
 }
 
-/** The value that is made for a row. */
+/** Returns the value that is made for a row. */
 export function rowIdOf({ name }: RowId, row: number): string {
   return `${name}:${row}`;
 }
 
 /**
- * The delimiter for which the first row names most of the contract's fields. When names are given, the one for which
- * most rows have as many values as there are names, and of several such the one for which most values can be values of
- * their fields. A comma when none fits better. Throws BAD_REQUEST when given names fit several delimiters equally well.
+ * Returns the delimiter for which the first row names most of the contract's fields. If names are given: the delimiter
+ * for which most rows have as many values as there are names, and among several such the one for which most values fit
+ * their fields. Returns a comma if none fits better. Throws BAD_REQUEST if given names fit several delimiters equally
+ * well.
  */
 export function delimiterOf(
   head: string,
@@ -70,7 +71,7 @@ interface Sample {
   readonly rows: readonly CsvRow[];
 }
 
-/** Those with the highest score, in their order. */
+/** Returns those with the highest score, in their order. */
 function best(samples: readonly Sample[], score: (sample: Sample) => number): Sample[] {
   const scores = samples.map(score);
   return samples.filter((_, index) => scores[index] === Math.max(...scores));
@@ -80,14 +81,14 @@ function isWanted(name: string | null, fields: Fields, renamed: ReadonlyMap<stri
   return name !== null && (Object.hasOwn(fields, name.trim()) || [...renamed.values()].includes(name.trim()));
 }
 
-/** How values may be written, regardless of the options: this only finds out what a value could be. */
+/** Ways to write values, regardless of the options: this only finds out what a value could be. */
 const LENIENT: readonly ValueForms[] = [
   PLAIN_FORMS,
   { ...PLAIN_FORMS, decimalComma: true, dateOrder: "dmy" },
   { ...PLAIN_FORMS, dateOrder: "mdy", timeNumbers: "yyyymmdd" },
 ];
 
-/** How many values of the rows can be values of the fields that their columns are named for. */
+/** Counts the values that fit the field of their column. */
 function likelyValues(rows: readonly CsvRow[], names: readonly string[], fields: Fields): number {
   const likely = ({ cells, width }: CsvRow): number =>
     names.filter((name, index) => {
@@ -118,31 +119,31 @@ const NAMES = new Map<Delimiter, string>([
   ["|", "pipe"],
 ]);
 
-/** What a delimiter is called. */
+/** Returns the name of a delimiter. */
 export function delimiterName(delimiter: Delimiter): string {
   return NAMES.get(delimiter) ?? delimiter;
 }
 
-/** The columns of a table that are fields of the contract: their names, and where they stand. */
+/** The columns of a table that are fields of the contract: their names and indexes. */
 export interface FoundColumns {
   readonly fields: readonly string[];
   readonly places: readonly number[];
 }
 
-/** This many columns are named in an error. */
+/** At most this many columns are named in an error. */
 const NAMED_COLUMNS = 60;
 
 /** A file's columns. */
 interface Table {
   readonly file: string;
   readonly columns: readonly string[];
-  /** What else may help when one is missing. */
+  /** Further advice if a column is missing. */
   readonly advice: string;
 }
 
 /**
- * Finds the contract's fields among a file's columns. Throws INPUT_MISSING when a field that the contract requires has
- * no column, or two, and when a column is missing that a field is said to have.
+ * Finds the contract's fields among a file's columns. Throws INPUT_MISSING if a required field has no column, or two,
+ * or if an option names a column that is missing.
  */
 export function findColumns(
   { file, columns, advice }: Table,
@@ -193,13 +194,13 @@ export function findColumns(
   return { fields: found, places: found.map((name) => columns.indexOf(columnOf(name))) };
 }
 
-/** Advice for a file without an id. */
+/** Returns advice for a file without an id. */
 function madeId(missing: readonly string[], stream: Stream): string {
   const id = idFields(stream).find((name) => missing.includes(name));
   return id === undefined ? "" : `If rows have no id, --row-id ${id}=NAME makes one of their numbers. `;
 }
 
-/** Names were given for another number of columns than a file has. */
+/** Returns the error for a file whose number of columns differs from the number of given names. */
 export function otherWidth(file: string, names: readonly string[], columns: readonly string[]): TidelineError {
   return new TidelineError(
     "BAD_REQUEST",

@@ -7,7 +7,7 @@ import { strayBytes } from "../read/encoding.ts";
 import { type Refusal, shown } from "./refusal.ts";
 import { likelyTimeNumber } from "./value-forms.ts";
 
-/** Why a contract refuses an event, in words for the author of the file; null if nothing is found. */
+/** Returns why a contract refuses an event, in words for the author of the file; null if nothing is found. */
 export function contractProblem(fields: Fields, event: Readonly<Record<string, unknown>>): Refusal | null {
   for (const [name, field] of Object.entries(fields)) {
     const problem = fieldProblem(field, Object.hasOwn(event, name) ? event[name] : undefined, name);
@@ -124,7 +124,7 @@ function listProblem(
   return null;
 }
 
-/** Of an element of a list, or a value of a map. */
+/** For an element of a list, or a value of a map. */
 function objectProblem(element: unknown, of: Readonly<Record<string, FieldSpec>>, at: string): Refusal | null {
   if (typeof element !== "object" || element === null || Array.isArray(element))
     return { column: at, reason: "is not an object" };
@@ -162,7 +162,7 @@ function valueProblem(of: FieldSpec, value: unknown, at: string): Refusal | null
   return value === null ? absence(of, value, at) : specProblem(bare(of), value, at);
 }
 
-/** As the names of a map in a contract. */
+/** The greatest length of a map's names in a contract. */
 const MOST_NAME = 256;
 
 function absence(spec: FieldSpec, value: null | undefined, column: string): Refusal | null {

@@ -5,12 +5,12 @@ import type { Refusal } from "./refusal.ts";
 import { eventValue, isKeptByJson } from "./table-values.ts";
 import type { ValueForms } from "./value-forms.ts";
 
-/** Sixteen digits or more: a reader of JSON may round them. */
+/** Whether there is a number of sixteen digits or more: JSON parsers may round it. */
 export function hasLongNumber(json: Buffer): boolean {
   return /[\d.]{17}/.test(json.toString("latin1"));
 }
 
-/** A JSON event with the values of its fields as the contract wants them; the text of everything else stays. */
+/** Returns a JSON event with the values of its fields in the contract's form. All other text stays the same. */
 export function convertedJson(text: string, stream: Stream, forms: ValueForms): string | Refusal {
   const members = jsonMembers(text);
   const fields = Object.assign(
@@ -21,7 +21,7 @@ export function convertedJson(text: string, stream: Stream, forms: ValueForms): 
     const written = members.get(name);
     const cell = written === undefined ? null : cellOf(written, bare(field.spec));
     if (cell === null) continue;
-    // A number of JSON has a point whatever texts have.
+    // A JSON number always has a decimal point, even if texts have a comma.
     const read = eventValue(field, cell, written?.startsWith('"') === true ? forms : { ...forms, decimalComma: false });
     if (!read.ok) return { column: name, ...read.refusal };
     if (read.value === undefined) members.delete(name);
@@ -30,7 +30,9 @@ export function convertedJson(text: string, stream: Stream, forms: ValueForms): 
   return `{${[...members].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
 }
 
-/** The text of a value that is to be read as a table's; null for one that the contract judges as it is. */
+/**
+ * Returns the text of a value that is read like a table's value; null for a value that the contract checks as it is.
+ */
 function cellOf(written: string, spec: ReturnType<typeof bare>): string | null {
   if (written.startsWith('"')) {
     return JSON.parse(written) as string;
@@ -40,7 +42,7 @@ function cellOf(written: string, spec: ReturnType<typeof bare>): string | null {
   return /^-?\d/.test(written) ? written : null;
 }
 
-/** A number stays as it is written. */
+/** Whether the value is the same number as the written one, which then keeps its text. */
 function isSameNumber(written: string | undefined, value: unknown): boolean {
   return (
     typeof value === "number" &&

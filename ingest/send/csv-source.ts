@@ -11,16 +11,16 @@ import { type FileOptions, inPieces, next, type Source, type SourceRow } from ".
 interface Table {
   readonly splitter: CsvSplitter;
   readonly delimiter: Delimiter;
-  /** How many columns the file has. */
+  /** The number of columns in the file. */
   readonly width: number;
   readonly found: FoundColumns;
-  /** The wanted names as the header has them; null when there is none. */
+  /** The wanted names as in the header; null if there is no header. */
   readonly header: readonly (string | null)[] | null;
-  /** The fields' values, of those that are read. */
+  /** Returns the fields' values from the values that are read. */
   readonly cellsOf: (cells: CsvRow["cells"]) => CsvRow["cells"];
 }
 
-/** Delimited text. */
+/** Opens a delimited text. */
 export async function csvSource(
   file: string,
   bytes: Bytes,
@@ -46,8 +46,8 @@ export async function csvSource(
 }
 
 /**
- * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of
- * quotes, whatever the delimiter is. Each call looks only at what is new.
+ * Returns a function that is called with a growing text and returns whether it contains a complete row. A row ends with
+ * a line break outside of quotes, whatever the delimiter is. Each call examines only the new text.
  */
 function rowSearch(): (text: string) => boolean {
   let [at, hasBegun, isQuoted] = [0, false, false];
@@ -63,12 +63,12 @@ function rowSearch(): (text: string) => boolean {
   };
 }
 
-/** The delimiter that Excel names in a line of its own before the header, `sep=;`; null when there is no such line. */
+/** Returns the delimiter in Excel's line before the header, such as `sep=;`; null if there is no such line. */
 function delimiterLine(head: string): Delimiter | null {
   return /^"?sep=([^"\r\n])"?[\r\n]/i.exec(head)?.[1] ?? null;
 }
 
-/** Reads the header; null when its end is still to come. Throws INPUT_MISSING and BAD_REQUEST. */
+/** Reads the header; returns null if it is not complete yet. Throws INPUT_MISSING and BAD_REQUEST. */
 function openTable(
   file: string,
   { text: head, isWhole }: { readonly text: string; readonly isWhole: boolean },
@@ -105,7 +105,7 @@ function openTable(
   return {
     ...{ splitter, delimiter, found, width: columns.length },
     header: header ? read.map((place) => given[place] ?? null) : null,
-    // Several fields may have the values of one column.
+    // Several fields may use the values of one column.
     cellsOf:
       read.length === found.places.length
         ? (cells) => cells
@@ -139,7 +139,7 @@ function columnName({ found }: Table, index: number): string {
   return found.fields[found.places.indexOf(index)] ?? `column ${index + 1}`;
 }
 
-/** What is wrong with a row as such; null for nothing. */
+/** Returns what is wrong with a row as a whole; null if nothing. */
 function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal | null {
   const { splitter, delimiter, header } = table;
   if (problem !== undefined) {

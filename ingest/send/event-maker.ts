@@ -18,7 +18,7 @@ import type { ValueForms } from "./value-forms.ts";
 export interface EventMakerOptions {
   readonly stream: Stream;
   readonly forms: ValueForms;
-  /** Writes events as Avro; absent: as JSON. */
+  /** Encodes events as Avro; absent: events are written as JSON. */
   readonly encode?: AvroEncoder;
 }
 
@@ -30,19 +30,20 @@ export function isRefusal(made: Made): made is Refusal {
 }
 
 /**
- * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column
- * that returns null for what it does not know; and through `eventValue` and `decodeOne`, which decide and explain. The
- * quick way takes less than they accept, never more, and writes the same values: test/laws/decoding/send-files.test.ts.
+ * Turns rows into records that the contract accepts. There are two ways for a table's row. The fast way has a writer
+ * for each column, which returns null for a value that it cannot write. The thorough way is `eventValue` and
+ * `decodeOne`, which decide and explain. The fast way accepts fewer values, never more, and writes the same JSON:
+ * test/laws/decoding/send-files.test.ts.
  */
 export class EventMaker {
   readonly #options: EventMakerOptions;
   readonly #columns: readonly Column[];
-  /** Where records have the fields. */
+  /** The fields' paths in records. */
   readonly #wire: Wire;
-  /** null where records are written as Avro, and of streams that it does not know. */
+  /** Null if records are written as Avro, and for streams that the fast way cannot read. */
   readonly #quick: QuickJson | null;
 
-  /** `columns`: the contract's fields that `ofCells` gets the values of, in their order. */
+  /** `columns`: the contract's fields whose values `ofCells` gets, in their order. */
   constructor(options: EventMakerOptions, columns: readonly string[]) {
     this.#options = options;
     this.#wire = options.stream.versions[0]?.wire ?? null;
@@ -53,12 +54,12 @@ export class EventMaker {
     });
   }
 
-  /** The record of a table's row. */
+  /** Returns the record of a table's row. */
   ofCells(cells: readonly TableValue[]): Made {
     return this.quickly(cells) ?? this.thoroughly(cells);
   }
 
-  /** As `thoroughly`, of what most rows have; null for what it does not recognise. */
+  /** As `thoroughly`, for most rows; null for a row that the fast way cannot write. */
   quickly(cells: readonly TableValue[]): EventRecord | null {
     if (this.#options.encode !== undefined || this.#wire !== null) return null;
     let json = "";
@@ -82,7 +83,7 @@ export class EventMaker {
     return key === null ? null : { key, value: `${json}}` };
   }
 
-  /** The record of a table's row, by the contract itself. */
+  /** Returns the record of a table's row, decided by the contract itself. */
   thoroughly(cells: readonly TableValue[]): Made {
     const event: Record<string, unknown> = {};
     for (const [index, { name, field }] of this.#columns.entries()) {
@@ -94,33 +95,33 @@ export class EventMaker {
   }
 
   /**
-   * The record of a JSON text: the text byte for byte when the contract accepts it as it is. Otherwise values are read
-   * as those of a table are: numbers, times and flags that are written as texts, and numbers where a text is wanted,
-   * all digits of them.
+   * Returns the record of a JSON text. If the contract accepts the text, it is kept byte for byte. Otherwise values are
+   * read like those of a table: numbers, times and flags may be written as texts; and where a text is wanted, a number
+   * is taken with all its digits.
    */
   ofJson(json: Buffer): Made {
     return this.quicklyOfJson(json) ?? this.thoroughlyOfJson(json);
   }
 
-  /** As `thoroughlyOfJson`, of what most texts have; null for what it does not recognise. */
+  /** As `thoroughlyOfJson`, for most texts; null for a text that the fast way cannot read. */
   quicklyOfJson(json: Buffer): EventRecord | null {
     const quick = this.#quick;
     if (quick === null) return null;
     const asItIs = this.#isPlain ? quick.keyOf(json) : null;
     if (asItIs !== null) return { key: asItIs, value: json };
-    // What lies elsewhere, or is written otherwise, is sent as it is or not at all.
+    // If the contract has paths, values are not converted: the text is sent as it is, or refused.
     const converted = this.#wire === null ? quick.converted(json) : null;
     const key = converted === null ? null : quick.keyOf(converted);
     return key === null ? null : { key, value: converted };
   }
 
-  /** Whether values that the contract accepts as they are mean that. */
+  /** Whether a value that the contract accepts also has the meaning that the options give it. */
   get #isPlain(): boolean {
     const { timeNumbers, missing } = this.#options.forms;
     return timeNumbers === "ms" && missing.size === 0;
   }
 
-  /** The record of a JSON text, by the contract itself. */
+  /** Returns the record of a JSON text, decided by the contract itself. */
   thoroughlyOfJson(json: Buffer): Made {
     const made = this.#ofJson(json);
     return isRefusal(made) && made.advice === undefined ? { ...made, ...this.#rowsInside(json) } : made;
@@ -135,7 +136,7 @@ export class EventMaker {
     const { stream, forms } = this.#options;
     const asItIs = this.#isPlain && !hasLongNumber(json) ? this.#record(json) : null;
     if (asItIs !== null && !isRefusal(asItIs)) return asItIs;
-    // What lies elsewhere, or is written otherwise, is sent as it is or not at all.
+    // If the contract has paths, values are not converted: the text is sent as it is, or refused.
     if (this.#wire !== null) return asItIs ?? this.#record(json);
     let event: unknown;
     try {
@@ -153,7 +154,7 @@ export class EventMaker {
     return typeof converted === "string" ? this.#record(Buffer.from(converted)) : converted;
   }
 
-  /** What may help when an object is refused that has a list of objects of its own: they may be the rows. */
+  /** Returns advice for a refused object that contains a list of objects: they may be the rows. */
   #rowsInside(json: Buffer): { readonly advice?: string } {
     const place = listInside(parsedJson(json.toString()));
     const fields =
@@ -186,7 +187,7 @@ export class EventMaker {
   }
 }
 
-/** The value of a JSON text; null when it is none. */
+/** Returns the value of a JSON text; null if it is not JSON. */
 function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -2,28 +2,29 @@ import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import { jsonMembers } from "../read/json.ts";
 import { type JsonMember, quickMembers } from "../read/json-members.ts";
 
-/** Members that are put into a JSON object, and where they come from. */
+/** Members to put into a JSON object, and the sources of their values. */
 export interface JsonColumns {
-  /** Field -> where the object has its value. */
+  /** By field: the path of its value in the object. */
   readonly places: ReadonlyMap<string, WirePath>;
-  /** Members that are given as texts. */
+  /** Members whose values are given as texts. */
   readonly given: Readonly<Record<string, string>>;
 }
 
 /**
- * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text,
- * and so do all other members. What is not a JSON object is returned as it is: the contract refuses it.
+ * Returns a JSON object with each field of `places` under its own name, and with the `given` members. All values and
+ * all other members keep their text. A text that is not a JSON object is returned as it is, and the contract then
+ * refuses it.
  */
 export function withColumns(json: Buffer, columns: JsonColumns): Buffer {
   return quickly(json, columns) ?? thoroughly(json, columns);
 }
 
-/** A text of bytes as Latin-1, in which each character is a byte of its UTF-8. */
+/** Returns a text's UTF-8 bytes as a Latin-1 string, a character for each byte. */
 function bytesOf(text: string): string {
   return Buffer.from(text).toString("latin1");
 }
 
-/** As `thoroughly`; null for names with escapes, and what is not a JSON object. */
+/** As `thoroughly`; null for names with escapes, and for texts that are not JSON objects. */
 function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
   const members = quickMembers(json);
   if (members === null) return null;
@@ -47,12 +48,12 @@ function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
 
 type Indexed = ReadonlyMap<string, JsonMember>;
 
-/** Members by their names; of a name that comes twice the last one. */
+/** Returns members by their names. If a name comes twice, the last one counts. */
 function indexed(members: readonly JsonMember[]): Indexed {
   return new Map(members.map((member) => [member.name, member]));
 }
 
-/** The member at a path; undefined where there is none, null where it is not recognised. */
+/** Returns the member at a path; undefined if there is none, null if it cannot be read in the fast way. */
 function memberAt(
   json: Buffer,
   [name = "", ...rest]: WirePath,
@@ -96,7 +97,7 @@ function isObject(text: string): boolean {
   }
 }
 
-/** The text of the value at a path; undefined where there is none. */
+/** Returns the text of the value at a path; undefined if there is none. */
 function valueAt(members: ReadonlyMap<string, string>, [name = "", ...rest]: WirePath): string | undefined {
   const value = members.get(name);
   if (value === undefined || rest.length === 0) return value;
@@ -105,7 +106,7 @@ function valueAt(members: ReadonlyMap<string, string>, [name = "", ...rest]: Wir
 
 const MOST_DEPTH = 3;
 
-/** Where an object has a list of objects, the first one found from outside to inside; null when it has none. */
+/** Returns the path of a list of objects in an object, the outermost one; null if there is none. */
 export function listInside(value: unknown): WirePath | null {
   let level: { readonly path: WirePath; readonly value: unknown }[] = [{ path: [], value }];
   for (let depth = 0; depth < MOST_DEPTH; depth++) {

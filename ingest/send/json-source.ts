@@ -9,8 +9,8 @@ import { withColumns } from "./json-columns.ts";
 import { type FileOptions, inPieces, next, type Source, type SourceRow } from "./source.ts";
 
 /**
- * JSON values, whose bytes are kept unless columns are renamed or made; text in another encoding becomes UTF-8. Throws
- * BAD_REQUEST for options that JSON has no place for.
+ * Opens a JSON text. Its values keep their bytes, unless columns are renamed or made; text in another encoding becomes
+ * UTF-8. Throws BAD_REQUEST for options that do not apply to JSON.
  */
 export function jsonSource(
   bytes: Bytes,
@@ -27,7 +27,7 @@ export function jsonSource(
 
 type Placed = (json: Buffer, row: number) => Buffer;
 
-/** What becomes of each row's text; null when it is kept. */
+/** Returns the changes to each row's text; null if it is kept. */
 function columnsOf({ names, renamed, rowId }: FileOptions, stream: Stream): Placed | null {
   if (names !== null)
     throw new TidelineError(
@@ -47,7 +47,7 @@ function columnsOf({ names, renamed, rowId }: FileOptions, stream: Stream): Plac
     withColumns(json, { places, given: rowId === null ? {} : { [rowId.field]: rowIdOf(rowId, row) } });
 }
 
-/** A member's name, or a path that begins with a dollar sign. Throws BAD_REQUEST for an invalid path. */
+/** Parses a member's name, or a path that begins with a dollar sign. Throws BAD_REQUEST for an invalid path. */
 function placeOf(text: string): WirePath {
   if (!/^\$[.[]/.test(text)) return [text];
   try {
@@ -59,7 +59,9 @@ function placeOf(text: string): WirePath {
   }
 }
 
-/** A JSON text of fewer bytes is not split before its first value's end shows how. */
+/**
+ * While the first value of a JSON text is not complete, at least this many bytes are read to decide how to split it.
+ */
 const HEAD_BYTES = 64 * 1024;
 
 async function* jsonPieces(

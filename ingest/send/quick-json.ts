@@ -7,10 +7,10 @@ import { quickMembers } from "../read/json-members.ts";
 import { type Column, columnOf } from "./column-writers.ts";
 import type { ValueForms } from "./value-forms.ts";
 
-/** Fields whose column has the text that Kafka's key has. */
+/** Types of fields whose column has the same text as Kafka's key. */
 const SAID_BY_COLUMN: ReadonlySet<string> = new Set(["text", "oneOf", "integer", "instant", "flag"]);
 
-/** Each column has room for the whole text. */
+/** Every column can hold the whole text, so this bounds memory. */
 const MOST_BYTES = 256 * 1024;
 
 const BACKSLASH = 0x5c;
@@ -18,13 +18,11 @@ const MINUS = 0x2d;
 const QUOTE = 0x22;
 const ZERO = 0x30;
 
-/**
- * The quick way for JSON events: it takes less than the contract accepts, never more, and writes the same values.
- */
+/** A fast way for JSON events. It accepts fewer events than the contract, never more, and writes the same values. */
 export class QuickJson {
   readonly #scanner: ObjectScanner;
   readonly #keyColumn: ColumnText;
-  /** The columns of the fields whose values a text may say, by the fields' names. */
+  /** By field: the column of a field whose value may be written as a text. */
   readonly #columns: ReadonlyMap<string, Column>;
   readonly #missing: ReadonlySet<string>;
 
@@ -37,7 +35,7 @@ export class QuickJson {
     this.#missing = forms.missing;
   }
 
-  /** null for streams whose keys it does not find. */
+  /** Returns null for streams whose keys it cannot find. */
   static of(stream: Stream, forms: ValueForms): QuickJson | null {
     const specs = Object.entries(stream.fields).map(([name, { spec }]) => [name, spec] as const);
     const index = specs.findIndex(([name]) => name === stream.key);
@@ -49,7 +47,7 @@ export class QuickJson {
     return keyColumn === undefined ? null : new QuickJson(scanner, keyColumn, stream, forms);
   }
 
-  /** The key of an event that the contract accepts as it is; null where that is not certain. */
+  /** Returns the key of an event that the contract accepts as it is; null if that is not certain. */
   keyOf(json: Buffer): string | null {
     if (json.length > MOST_BYTES) return null;
     for (const column of this.#scanner.columns) {
@@ -62,8 +60,8 @@ export class QuickJson {
   }
 
   /**
-   * The event with the values that are written otherwise than the contract has them, such as times, as the contract has
-   * them. null where there is none such, or one that is not recognised.
+   * Returns the event with values, such as times, converted to the contract's form. Returns null if there is nothing to
+   * convert, or a value that the fast way cannot convert.
    */
   converted(json: Buffer): Buffer | null {
     const members = quickMembers(json);
@@ -81,7 +79,7 @@ export class QuickJson {
     return copied === 0 ? null : Buffer.from(text + json.toString("latin1", copied), "latin1");
   }
 
-  /** A value as the contract has it; "" where it stays as it is, null where it is not recognised. */
+  /** Returns a value in the contract's form; "" if it stays as it is, null if the fast way cannot convert it. */
   #rewritten(json: Buffer, from: number, to: number, { field, write }: Column): string | null {
     const first = json[from] as number;
     const isText = first === QUOTE;
@@ -89,7 +87,7 @@ export class QuickJson {
     const cell = json.toString("utf8", isText ? from + 1 : from, isText ? to - 1 : to);
     if (this.#missing.size > 0 && this.#missing.has(cell)) return null;
     const { type } = bare(field.spec);
-    // A number that is to be a text is not taken here.
+    // A number for a text field is left to the thorough way.
     if (type === "text" || type === "oneOf") return isText ? "" : null;
     if (!isText && (type === "integer" || type === "decimal")) return "";
     if (isText && json.subarray(from, to).includes(BACKSLASH)) return null;

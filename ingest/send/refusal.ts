@@ -1,16 +1,16 @@
-/** Why a row is not sent. */
+/** The reason for which a row is not sent. */
 export interface Refusal {
-  /** The field that is wrong; absent when it is the row. */
+  /** The wrong field; absent if the whole row is wrong. */
   readonly column?: string;
-  /** What stands there, cut short. */
+  /** The wrong value, cut short. */
   readonly value?: string;
   readonly reason: string;
-  /** What would be right. */
+  /** How to correct it. */
   readonly advice?: string;
 }
 
 export interface InvalidRow extends Refusal {
-  /** Row of the data, from 1; a header is none. */
+  /** The row's number in the data, from 1, not counting a header. */
   readonly row: number;
   /** Line of a text file, from 1. */
   readonly line?: number;
@@ -18,12 +18,12 @@ export interface InvalidRow extends Refusal {
 
 const SHOWN_UNITS = 80;
 
-/** A value as it is named in a sentence. */
+/** Returns a value in the form of a sentence. */
 export function shown(value: string): string {
   return JSON.stringify(value.length > SHOWN_UNITS ? `${value.slice(0, SHOWN_UNITS)}…` : value);
 }
 
-/** `row 12, line 14, total: "12,50" is not a number. Write 12.50, or add --decimal-comma.` */
+/** Returns a text such as `row 12, line 14, total: "12,50" is not a number. Write 12.50, or add --decimal-comma.` */
 export function refusalText({ row, line, column, value, reason, advice }: InvalidRow): string {
   const place = [
     `row ${row}`,

@@ -15,54 +15,55 @@ import { type InvalidRow, type Refusal, refusalText } from "./refusal.ts";
 import type { Source, SourceRow } from "./source.ts";
 import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 
-/** Rows that are checked before the first is sent, so that a file of another kind is refused as a whole. */
+/** Rows that are checked before the first one is sent, so that a file of another kind is refused as a whole. */
 export const LOOK_AHEAD_ROWS = 1_000;
 
-/** How many pieces of records wait for Kafka while more rows are read. */
+/** The most pieces of records that may wait for Kafka while more rows are read. */
 const PIECES_UNDER_WAY = 512;
-/** And how many bytes of them. */
+/** The most bytes of these pieces. */
 const BYTES_UNDER_WAY = 64 * 1024 * 1024;
 
-/** How long the first rows of a pipe wait for more to be looked at with them. */
+/** How long the first rows of a pipe wait for further rows to be checked together with them. */
 const LIVE_PATIENCE_MS = 500;
 
 export interface SendOptions {
   readonly brokers: string;
   readonly stream: Stream;
   readonly topic: string;
-  /** What the rows come from, for errors. */
+  /** The name of the source, for errors. */
   readonly file: string;
-  /** How values are written in it. */
+  /** How values are written in the source. */
   readonly forms?: ValueForms;
-  /** Writes the events as Avro; without it they are sent as JSON. */
+  /** Encodes the events as Avro; absent: events are sent as JSON. */
   readonly encode?: AvroEncoder;
   /** Sends nothing. */
   readonly dryRun: boolean;
   /** Leaves out rows that the contract refuses, instead of stopping at the first one. */
   readonly skipInvalid: boolean;
   readonly stop: AbortSignal;
-  /** An invalid row that does not stop it. */
+  /** Called for an invalid row that is left out. */
   readonly onInvalid: (row: InvalidRow) => void;
   readonly onProgress: (done: number) => void;
-  /** Something that is allowed, and likely to be wrong. */
+  /** Called for something that is allowed, but is probably wrong. */
   readonly onWarning?: (warning: string) => void;
 }
 
 export interface SendResult {
-  /** Rows that were read. */
+  /** The number of rows that were read. */
   readonly rows: number;
   readonly valid: number;
   readonly invalid: number;
-  /** Records that Kafka has acknowledged. */
+  /** The number of records that Kafka has acknowledged. */
   readonly sent: number;
   readonly seconds: number;
   /**
-   * Behind the last record in each partition that has some: an answer that has reached it includes all that was sent.
+   * The position behind the last record in each partition that got one. An answer that has reached these positions
+   * includes all sent records.
    */
   readonly reached: Cut;
 }
 
-/** Throws BAD_REQUEST for a stream whose records have fields beside their values. */
+/** Throws BAD_REQUEST for a stream with fields outside of its records' values. */
 function requireValues({ name, fields }: Stream): void {
   const part = Object.values(fields).find(({ spec }) => partOf(spec) !== null);
   if (part === undefined) return;
@@ -72,10 +73,10 @@ function requireValues({ name, fields }: Stream): void {
 
 /**
  * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is
- * sent; a later one stops it there, and what came before has been sent: sending the corrected file again sends that
- * twice, which the stream's dedup window sees as duplicates where it reaches. Of a pipe the first 1000 rows are those
- * that it gives within half a second of its first one: later ones are sent as they come. Throws BAD_REQUEST for an
- * invalid row, what `EventProducer.send` throws.
+ * sent. A later invalid row stops it there, after all rows before were sent. Sending the corrected file then sends
+ * those rows again; the stream's dedup window finds them as duplicates as far as it reaches. For a pipe, only the rows
+ * of the first half second are checked before the first is sent, and at most 1000; later rows are sent as they come.
+ * Throws BAD_REQUEST for an invalid row, and the errors of `EventProducer.send`.
  */
 export async function sendEvents(source: Source, options: SendOptions): Promise<SendResult> {
   const { brokers, dryRun, topic, stop, onProgress } = options;
@@ -95,7 +96,7 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
       try {
         for (const row of piece) rows.add(row);
       } catch (error) {
-        // What came before is sent, unless it was only looked at. When Kafka refuses it, that is what is wrong.
+        // The rows before are sent, unless they were only checked. If Kafka refuses them, its error is thrown instead.
         if (rows.isUnderWay) await sending.send(rows.take());
         await sending.end();
         throw error;
@@ -114,9 +115,9 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
 }
 
 /**
- * What `pieces` gives until `stop` is aborted, also while the next one is awaited, and "late" when it takes longer than
- * `patience` says, in milliseconds; null is for ever. `pieces` is not told of the stop: the caller that opened it
- * closes it.
+ * Yields the values of `pieces` until `stop` is aborted, even while the next one is awaited. Yields "late" when the
+ * next one takes longer than `patience` returns, in milliseconds; null: no limit. This does not close `pieces`: the
+ * caller that opened it does.
  */
 async function* untilStopped<T>(
   pieces: AsyncIterable<T>,
@@ -128,7 +129,7 @@ async function* untilStopped<T>(
   let next: Promise<IteratorResult<T>> | null = null;
   while (!stop.aborted) {
     next ??= source.next();
-    // After a stop the input is closed. That is not awaited.
+    // After a stop the input is closed, and this promise is not awaited.
     next.catch(() => {});
     const ms = patience();
     const step = await Promise.race(
@@ -140,7 +141,7 @@ async function* untilStopped<T>(
   }
 }
 
-/** Records on their way to Kafka. */
+/** Sends records to Kafka and counts those that are acknowledged. */
 class Sending {
   readonly reached = new Map<number, ReturnType<typeof position>>();
   sent = 0;
@@ -154,13 +155,13 @@ class Sending {
     this.#topic = topic;
   }
 
-  /** Sends records, and waits while too many are under way. */
+  /** Sends records, and waits while too many are unacknowledged. */
   async send(records: readonly EventRecord[]): Promise<void> {
     if (this.#producer === null || records.length === 0) return;
     const sent = this.#producer
       .send(this.#topic, records)
       .then((acknowledged) => this.#acknowledged(records.length, acknowledged));
-    // It is awaited later. Until then a failure must not count as unhandled.
+    // The promise is awaited later. Until then a failure must not count as unhandled.
     sent.catch(() => {});
     const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
     this.#underWay.push({ sent, bytes });
@@ -172,7 +173,7 @@ class Sending {
     while (this.#underWay.length > 0) await this.#first();
   }
 
-  /** Waits for what was sent first. */
+  /** Waits until the oldest records are acknowledged. */
   async #first(): Promise<void> {
     const first = this.#underWay.shift();
     await first?.sent;
@@ -188,14 +189,14 @@ class Sending {
   }
 }
 
-/** What was read and not sent yet. */
+/** The rows that were read and not sent yet. */
 class Rows {
   read = 0;
   invalid = 0;
   readonly #options: SendOptions;
   readonly #maker: EventMaker;
   #records: EventRecord[] = [];
-  /** Since when records are held that are not sent yet. */
+  /** Since when there are unsent records; null if there are none. */
   #heldSinceMs: number | null = null;
   #takenBefore = 0;
 
@@ -205,7 +206,7 @@ class Rows {
     this.#maker = new EventMaker({ stream, forms, ...(encode === undefined ? {} : { encode }) }, columns);
   }
 
-  /** Makes a record of one row. Throws BAD_REQUEST for an invalid one, unless they are to be skipped. */
+  /** Makes a record of one row. Throws BAD_REQUEST for an invalid row, unless invalid rows are to be skipped. */
   add(row: SourceRow): void {
     this.read += 1;
     const made =
@@ -215,13 +216,13 @@ class Rows {
     if (this.#records.length > 0) this.#heldSinceMs ??= performance.now();
   }
 
-  /** How long what was read may still wait to be sent, in milliseconds; null when nothing waits. */
+  /** Returns how long the unsent records may still wait, in milliseconds; null if there are none. */
   patienceMs(): number | null {
     if (this.#heldSinceMs === null) return null;
     return Math.max(0, this.#heldSinceMs + LIVE_PATIENCE_MS - performance.now());
   }
 
-  /** Whether rows were handed on. */
+  /** Whether rows were taken to be sent. */
   get isUnderWay(): boolean {
     return this.#takenBefore > 0;
   }
@@ -248,7 +249,7 @@ class Rows {
     );
   }
 
-  /** The records that were made since the last call. */
+  /** Returns the records that were made since the last call. */
   take(): EventRecord[] {
     const taken = this.#records;
     this.#records = [];
@@ -258,7 +259,7 @@ class Rows {
     return taken;
   }
 
-  /** Seconds, or a date such as 20260301, taken for milliseconds, lie in January 1970. */
+  /** Warns if all times are in January 1970: they may be seconds, or dates such as 20260301, taken for milliseconds. */
   #warn(records: readonly EventRecord[]): void {
     const { stream, encode, onWarning } = this.#options;
     if (encode !== undefined || records.length === 0) return;

@@ -10,7 +10,7 @@ import { csvSource } from "./csv-source.ts";
 import { jsonSource } from "./json-source.ts";
 import { FILE_DEFAULTS, type FileKind, type FileOptions, PIECE_ROWS, type Source, type SourceRow } from "./source.ts";
 
-/** How much of a text is looked at before it is read. */
+/** How much of a text is examined before it is read. */
 const HEAD_BYTES = 64 * 1024;
 
 const EXTENSIONS: Readonly<Record<string, FileKind>> = {
@@ -18,7 +18,7 @@ const EXTENSIONS: Readonly<Record<string, FileKind>> = {
   ...{ parquet: "parquet", pq: "parquet" },
 };
 
-/** What other files begin with, and what to do with them. */
+/** The first characters of other kinds of files, and advice for each. */
 const OTHERS: readonly (readonly [start: string, what: string, advice: string])[] = [
   [
     "PK\x03\x04",
@@ -34,12 +34,12 @@ const OTHERS: readonly (readonly [start: string, what: string, advice: string])[
   ["%PDF", "a PDF", "Name a table or JSON file."],
 ];
 
-/** How long a pipe may be silent before what it gave so far is taken for its beginning. */
+/** If a pipe is silent for this long, the text that it has sent is taken for its beginning. */
 const PIPE_PATIENCE_MS = 200;
 
 /**
- * Opens a file, or standard input for "-". A table's columns are the contract's fields by name. Throws INPUT_MISSING
- * for what cannot be read, and BAD_REQUEST for options that do not fit.
+ * Opens a file, or standard input for "-". A table's columns become the contract's fields of the same names. Throws
+ * INPUT_MISSING for a file that cannot be read, and BAD_REQUEST for options that do not apply.
  */
 export async function openSource(file: string, stream: Stream, options: FileOptions = FILE_DEFAULTS): Promise<Source> {
   requireFields(stream, options);
@@ -54,7 +54,7 @@ export async function openSource(file: string, stream: Stream, options: FileOpti
   }
 }
 
-/** A file that is not named as Parquet, by what it begins with. */
+/** Opens a file that is not named as Parquet. Its first bytes decide the kind. */
 async function textSource(file: string, stream: Stream, bytes: Bytes, options: FileOptions): Promise<Source> {
   const head = await bytes.peek(HEAD_BYTES, PIPE_PATIENCE_MS);
   const start = head.toString("latin1", 0, 16);
@@ -74,7 +74,7 @@ async function textSource(file: string, stream: Stream, bytes: Bytes, options: F
   return withRowIds(await csvSource(file, bytes, { ...options, encoding, delimiter }, stream), options);
 }
 
-/** Throws BAD_REQUEST for options that name what the contract does not have. */
+/** Throws BAD_REQUEST for options that name fields that the contract does not have. */
 function requireFields(stream: Stream, { renamed, rowId }: FileOptions): void {
   const unknown = [...renamed.keys()].find((name) => !Object.hasOwn(stream.fields, name));
   const fields = Object.keys(stream.fields).join(", ");
@@ -109,7 +109,7 @@ function requireNoRows({ rows }: FileOptions): void {
   );
 }
 
-/** A table with the values that are made of its rows' numbers. */
+/** Returns a table with the values that are made from its rows' numbers. */
 function withRowIds(source: Source, { rowId }: FileOptions): Source {
   if (rowId === null) return source;
   const numbered = async function* () {
@@ -131,7 +131,7 @@ async function* once(bytes: Buffer): AsyncIterable<Buffer> {
   yield bytes;
 }
 
-/** A Parquet file's rows. */
+/** Opens a Parquet file. */
 async function parquetSource(file: string, stream: Stream, options: FileOptions): Promise<Source> {
   requireNoRows(options);
   const table = await openParquet(file);

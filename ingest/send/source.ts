@@ -6,44 +6,44 @@ import type { Encoding } from "../read/encoding.ts";
 import type { ColumnNames } from "./columns.ts";
 import type { Refusal } from "./refusal.ts";
 
-/** One row of a source, not looked at yet: a table's values, a JSON text, or why it is neither. */
+/** One row of a source, not checked yet: a table's values, a JSON text, or the reason that it is neither. */
 export type SourceRow = {
-  /** Row of the data, from 1; a header is none. */
+  /** The row's number in the data, from 1, not counting a header. */
   readonly row: number;
-  /** Line of a text file, from 1. */
+  /** The line of a text file, from 1. */
   readonly line?: number;
 } & ({ readonly cells: readonly TableValue[] } | { readonly json: Buffer } | RefusedRow);
 
-/** A row that was refused when it was read. */
+/** A row that was refused while it was read. */
 interface RefusedRow {
   readonly refused: Refusal;
-  /** Nothing behind it can be read. */
+  /** Whether nothing after it can be read. */
   readonly isEnd?: boolean;
 }
 
 export interface Source {
   /** The value of `done` at the end; null if unknown. */
   readonly total: number | null;
-  /** What is counted: "rows" or "bytes". */
+  /** The unit of `done`: "rows" or "bytes". */
   readonly unit: string;
-  /** Rows may come at any time, as from a pipe that a program writes to. */
+  /** Whether rows may come at any time, as from a pipe that a program writes to. */
   readonly isLive: boolean;
-  /** The fields that a table's values are of, in their order; none for JSON. */
+  /** The fields that a table's values belong to, in their order; none for JSON. */
   readonly columns: readonly string[];
   readonly pieces: AsyncIterable<{ readonly rows: readonly SourceRow[]; readonly done: number }>;
   close(): void;
 }
 
-/** What a file can be. */
+/** The kinds of files. */
 export const FILE_KINDS = ["csv", "tsv", "json", "ndjson", "parquet"] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
 
-/** What is said about a file; the rest its name and its first bytes show. */
+/** The options for a file. The rest is known from its name and its first bytes. */
 export interface FileOptions extends ColumnNames {
   readonly kind: FileKind | null;
   readonly delimiter: Delimiter | null;
   readonly encoding: Encoding | null;
-  /** Where a JSON document has the list of its rows; null: it is a row itself, or a list of rows. */
+  /** The path of the list of rows in a JSON document; null: the document is a row itself, or a list of rows. */
   readonly rows: WirePath | null;
 }
 
@@ -53,17 +53,16 @@ export const FILE_DEFAULTS: FileOptions = {
 };
 
 /**
- * Rows that are handed on together: few, so that what they are made of is gone before the garbage collector looks at
- * it.
+ * The number of rows that are passed on together. It is small, so that the garbage collector finds their values unused.
  */
 export const PIECE_ROWS = 64;
 
-/** The next of a splitter, unless a piece has enough. */
+/** Returns the next piece of a splitter; null if `piece` has enough rows. */
 export function next<T>(splitter: { next(): T | null }, piece: readonly unknown[]): T | null {
   return piece.length < PIECE_ROWS ? splitter.next() : null;
 }
 
-/** What `take` gives until it has nothing more; at least one piece, which says how far reading is. */
+/** Yields the results of `take` until it has no more. Yields at least one piece, which has the progress. */
 export function* inPieces(take: () => SourceRow[], bytes: Bytes) {
   for (let rows = take(); ; rows = take()) {
     yield { rows, done: bytes.done };

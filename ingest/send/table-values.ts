@@ -9,15 +9,18 @@ import { hasYearLast, PLAIN_FORMS, readTime, type ValueForms } from "./value-for
 
 type ListSpec = Extract<FieldSpec, { type: "list" | "values" | "map" | "entries" }>;
 
-/** A value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
+/**
+ * A value in the form of its field (undefined: left out), or the reason that the field has no value exactly like it.
+ */
 export type EventValue =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly refusal: Refusal };
 
 /**
- * Reads the text of a value, or the number of a floating-point column, as a value of a field's type; whether it is
- * within the contract's bounds `contractProblem` says. A number that would have to be rounded is refused, unless the
- * contract says how. A missing text is an empty one where a text is required, every other missing value is left out.
+ * Converts the text of a value, or the number of a floating-point column, to a value of a field's type.
+ * (`contractProblem` checks the contract's bounds.) A number that would have to be rounded is refused, unless the
+ * contract says how to round. A missing text becomes an empty text if the field is required; every other missing value
+ * is left out.
  */
 export function eventValue(field: Field, value: TableValue, forms: ValueForms = PLAIN_FORMS): EventValue {
   const spec = bare(field.spec);
@@ -56,7 +59,7 @@ function refused(value: string | undefined, reason: string, advice?: string): Ev
   };
 }
 
-/** What is wrong with a text that has bytes that are not UTF-8, and what would be right. */
+/** Returns what is wrong with a text with bytes that are not UTF-8, and how to correct it. */
 function strayReason({ byte, asWindows1252 }: { byte: number; asWindows1252: string }): [string, string] {
   return [
     `the byte 0x${byte.toString(16).toUpperCase()} is not UTF-8`,
@@ -77,12 +80,13 @@ function flagOf(text: string): EventValue {
 
 interface Places {
   readonly scale: number;
-  /** What the contract does with more places; without it they are refused. */
+  /** How the contract rounds numbers with more places; absent: they are refused. */
   readonly round?: Rounding;
 }
 
 /**
- * The number that a text says, if it has at most `scale` decimal places, or is rounded, and JSON keeps all its digits.
+ * Returns the number of a text if it has at most `scale` decimal places, or is rounded, and if JSON keeps all its
+ * digits.
  */
 function numberOf(written: string, { scale, round }: Places, forms: ValueForms): EventValue {
   const text = forms.decimalComma ? withPoint(written) : written;
@@ -109,7 +113,7 @@ function tooLong(written: string): EventValue {
   return refused(written, "has more digits than a number of JSON keeps", "Make the contract's field a text.");
 }
 
-/** A decimal number without an exponent: `under` is a power of ten. */
+/** Returns a decimal number without an exponent: `under` is a power of ten. */
 function plainText({ over, under }: Fraction): string {
   const places = String(under).length - 1;
   const digits = String(over < 0n ? -over : over).padStart(places + 1, "0");
@@ -117,7 +121,7 @@ function plainText({ over, under }: Fraction): string {
   return `${over < 0n ? "-" : ""}${digits.slice(0, point)}.${digits.slice(point)}`;
 }
 
-/** 12,50 -> 12.50; null for what has a point, or two commas. */
+/** Returns 12,50 as 12.50; null for a text with a point, or with two commas. */
 function withPoint(text: string): string | null {
   return text.includes(".") || text.indexOf(",") !== text.lastIndexOf(",") ? null : text.replace(",", ".");
 }
@@ -168,7 +172,7 @@ const EXAMPLES = {
 
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
 
-/** A list's JSON. A number that would have to be rounded is refused where its elements have a field. */
+/** Parses the JSON of a list. A field's number that would have to be rounded is refused. */
 function listOf(text: string, spec: ListSpec): EventValue {
   let value: unknown;
   try {
@@ -178,7 +182,7 @@ function listOf(text: string, spec: ListSpec): EventValue {
       ? refused(undefined, "NaN and Infinity are not values")
       : refused(text, isMap(spec) ? "is not an object" : "is not a list", `Write JSON: ${EXAMPLES[spec.type]}.`);
   }
-  // The same JSON with numbers that would be rounded as texts.
+  // The same JSON, with each number that would be rounded as a text.
   const exact: unknown = JSON.parse(
     text.replace(STRING_OR_NUMBER, (one) => (one.startsWith('"') || isKeptByJson(one) ? one : JSON.stringify(one))),
   );
@@ -191,7 +195,7 @@ function isMap({ type }: ListSpec): boolean {
   return type === "map" || type === "entries";
 }
 
-/** The values of a list or a map, or what its elements have in their fields. */
+/** Returns the values of a list or a map, or the values of the fields in its elements. */
 function scalarsOf(list: unknown, spec: ListSpec): unknown[] {
   if (spec.type === "values") return Array.isArray(list) ? list : [];
   const values = isMap(spec) && typeof list === "object" && list !== null ? Object.values(list) : [];
@@ -202,7 +206,7 @@ function scalarsOf(list: unknown, spec: ListSpec): unknown[] {
   return elements.flatMap((element) => names.map((name) => element?.[name]));
 }
 
-/** Whether readers of JSON make a number of this text that has the same value. */
+/** Whether JSON parsers keep the value of the number in this text. */
 export function isKeptByJson(text: string): boolean {
   return keptByJson(fractionOfText(text), text);
 }

@@ -2,20 +2,20 @@ import type { EpochMs } from "../../core/log/position.ts";
 import { fractionOfText } from "../../core/numbers/fraction.ts";
 import { parseTime } from "../../core/time.ts";
 
-/** What a number says in a column of times. */
+/** The meanings of a number in a column of times. */
 export const TIME_NUMBERS = ["ms", "s", "us", "ns", "yyyymmdd"] as const;
 
-/** In which order day, month and year stand in a date with the year last. */
+/** The orders of day, month and year in a date that ends with the year. */
 export const DATE_ORDERS = ["dmy", "mdy"] as const;
 
-/** How the values of a file are written, where that is not what everybody writes. */
+/** How the values of a file are written, if it differs from the usual way. */
 export interface ValueForms {
   readonly timeNumbers: (typeof TIME_NUMBERS)[number];
-  /** Null: such dates are refused, because 3/4/2026 may be two different days. */
+  /** Null: dates that end with the year are refused, because 3/4/2026 may be two different days. */
   readonly dateOrder: (typeof DATE_ORDERS)[number] | null;
-  /** 12,50 is 12.50. */
+  /** Whether 12,50 means 12.50. */
   readonly decimalComma: boolean;
-  /** Texts that stand for a missing value, beside the empty one. */
+  /** Texts that mean a missing value, besides the empty one. */
   readonly missing: ReadonlySet<string>;
 }
 
@@ -28,20 +28,20 @@ export const PLAIN_FORMS: ValueForms = {
 
 const YEAR_LAST = /^(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T](\d{1,2}:\d{2}.*))?$/;
 
-/** 2026/3/1 or 2026.03.01, also with a time of day: the year comes first, so the order is certain. */
+/** A date such as 2026/3/1 or 2026.03.01, also with a time of day. The year comes first, so the order is certain. */
 const YEAR_FIRST = /^(\d{4})([./])(\d{1,2})\2(\d{1,2})(?:[ T](\d{1,2}:\d{2}.*))?$/;
 
-/** Whether a text begins with a date that has the year last. */
+/** Whether a text begins with a date that ends with the year. */
 export function hasYearLast(text: string): boolean {
   return YEAR_LAST.test(text);
 }
 
-/** 2026-3-1 8:02, which ISO 8601 writes with more digits. */
+/** A date such as 2026-3-1 8:02, which ISO 8601 writes with more digits. */
 const SHORT_DIGITS = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}:\d{2}.*))?$/;
 
 /**
- * The instant that a text says, in epoch milliseconds; finer digits are cut off. A month or a week of ISO 8601 is its
- * first instant. Null when it says none.
+ * Returns the instant of a text in epoch milliseconds; finer digits are cut off. A month or a week of ISO 8601 gives
+ * its first instant. Returns null if the text is not a time.
  */
 export function readTime(written: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
   if (/^[+-]?\d+(\.\d*)?$/.test(written)) return timeOfNumber(written, timeNumbers);
@@ -58,7 +58,7 @@ function timeOf(year: string, month: string, day: string, clock: string | undefi
   return parseTime(clock === undefined ? date : `${date}T${/^\d:/.test(clock) ? `0${clock}` : clock}`);
 }
 
-/** 11:40:00 PM -> 23:40:00. */
+/** Returns 11:40:00 PM as 23:40:00. */
 function with24Hours(text: string): string {
   const [, date, hour = "", rest, half = ""] =
     /^(.*[ T])(\d{1,2})(:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([ap])\.?m\.?$/i.exec(text) ?? [];
@@ -74,7 +74,7 @@ function shortTime(text: string): EpochMs | null {
 
 const DAY_MS = 86_400_000;
 
-/** 2026-03, 2026-W10 or 2026-W10-3. Week 1 is the one that has the fourth of January (ISO 8601). */
+/** Reads 2026-03, 2026-W10 or 2026-W10-3. Week 1 is the week with the fourth of January (ISO 8601). */
 function monthOrWeek(text: string): EpochMs | null {
   if (/^\d{4}-\d{2}$/.test(text)) return parseTime(`${text}-01`);
   const [, year, week, weekday = "1"] = /^(\d{4})-?W(\d{2})(?:-?([1-7]))?$/.exec(text) ?? [];
@@ -84,7 +84,7 @@ function monthOrWeek(text: string): EpochMs | null {
   return monday + (Number(weekday) - 1) * DAY_MS;
 }
 
-/** The Monday of a year's first week. */
+/** Returns the Monday of a year's first week. */
 function firstMonday(year: number): EpochMs {
   const fourth = Date.parse(`${String(year).padStart(4, "0")}-01-04`);
   const daysBehindMonday = (new Date(fourth).getUTCDay() + 6) % 7;
@@ -104,7 +104,7 @@ function timeOfNumber(text: string, unit: ValueForms["timeNumbers"]): EpochMs | 
   return Number.isSafeInteger(Number(floor)) ? Number(floor) : null;
 }
 
-/** 20260301, or 20260301080200. */
+/** Reads 20260301 or 20260301080200. */
 function dateOfDigits(text: string): EpochMs | null {
   const [, year, month, day, hours, minutes, seconds] =
     /^(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2}))?$/.exec(text) ?? [];
@@ -113,8 +113,8 @@ function dateOfDigits(text: string): EpochMs | null {
 }
 
 /**
- * What a number in a column of times may have been meant as, when it is not a likely count of milliseconds; null when
- * there is no guess.
+ * Returns the likely meaning of a number in a column of times that is not a likely count of milliseconds; null if there
+ * is none.
  */
 export function likelyTimeNumber(text: string): ValueForms["timeNumbers"] | null {
   if (/^\d{8}(\d{6})?$/.test(text) && dateOfDigits(text) !== null) return "yyyymmdd";

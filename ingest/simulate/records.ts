@@ -2,13 +2,13 @@ import { idFields, type Stream } from "../../core/contract/stream.ts";
 import type { SimulatedEvent, SimulationOptions, Simulator } from "../../core/definition/simulator.ts";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
 
-/** Shares of the events, 0 to 1: what a bad network and careless producers do to them. */
+/** Shares of the events, 0 to 1, with the faults of bad networks and careless producers. */
 export interface Disorder {
-  /** Delivered twice. */
+  /** Events that are delivered twice. */
   readonly duplicates: number;
-  /** Happened up to ten minutes before they are sent. */
+  /** Events that happened up to ten minutes before they are sent. */
   readonly late: number;
-  /** Accompanied by a record that no contract accepts. */
+  /** Events that are followed by a record that no contract accepts. */
   readonly malformed: number;
 }
 
@@ -20,7 +20,7 @@ export interface SimulatedRecord {
 
 const MOST_LATE_MS = 600_000;
 
-/** The records of each step of a run. A pure function. */
+/** Returns the records of each step of a run. A pure function. */
 export function simulatedRecords(
   { events }: Simulator,
   options: SimulationOptions,
@@ -45,7 +45,7 @@ function disordered({ stream, event }: SimulatedEvent, disorder: Disorder, rando
   return [...(isBad ? [{ stream, key, value: malformed(stream, event, kind) }] : []), record, ...again];
 }
 
-/** Cut off, with an event time that is none, without its event id, or empty. */
+/** Returns a malformed record: cut off, with an invalid event time, without its event id, or empty. */
 function malformed(stream: Stream, event: SimulatedEvent["event"], chance: number): string {
   const withoutId = Object.fromEntries(idFields(stream).map((name) => [name, null]));
   const kinds = [

@@ -5,29 +5,32 @@ import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { pause } from "../../store/pause.ts";
 import type { SimulatedRecord } from "./records.ts";
 
-/** What was made of a run. */
+/** A simulated run. */
 export interface Simulated {
   readonly steps: number;
   readonly records: number;
 }
 
 export interface Run {
-  /** The records of each step of a run whose first step happens now: `nowMs`, epoch milliseconds. */
+  /**
+   * Returns a function with the records of each step, for a run whose first step happens at `nowMs` (epoch
+   * milliseconds).
+   */
   readonly recordsFrom: (nowMs: number) => (step: number) => SimulatedRecord[];
-  /** How many steps. */
+  /** The number of steps. */
   readonly count: number;
   readonly stop: AbortSignal;
   readonly onProgress: (steps: number) => void;
 }
 
 const TICK_MS = 20;
-/** Of an outage of Kafka the events of so long are sent afterwards; those before are never made. */
+/** After an outage of Kafka, the events of this time are sent late. Events before that are never made. */
 const CATCH_UP_LIMIT_MS = 10_000;
-/** What is caught up is sent in pieces of so long. */
+/** Late events are sent in pieces of this length. */
 const PIECE_MS = 1_000;
 const LINES_A_WRITE = 5_000;
 
-/** Writes a record a line, whatever its stream. A malformed record that is empty is an empty line. */
+/** Writes the records of all streams, one a line. A malformed record that is empty is an empty line. */
 export async function writeSimulated(
   outfile: string,
   { recordsFrom, count, stop, onProgress }: Run,
@@ -53,11 +56,13 @@ export async function writeSimulated(
 export interface Destination {
   readonly brokers: string;
   readonly namespace: string;
-  /** Steps a second. */
+  /** The number of steps a second. */
   readonly rate: number;
 }
 
-/** Sends events to their topics as they happen. On `stop` it waits for what was sent. */
+/**
+ * Sends events to their topics as they happen. When `stop` is aborted, waits until the sent records are acknowledged.
+ */
 export async function sendSimulated(
   { streams }: Simulator,
   { brokers, namespace, rate }: Destination,
@@ -72,7 +77,7 @@ export async function sendSimulated(
     ]),
   );
   const producer = await openProducer({ brokers });
-  // Connecting took a while: event times begin with the first record that can be sent.
+  // Connecting took a while, so event times begin with the first record that can be sent.
   const records = recordsFrom(Date.now());
   const beganMs = performance.now();
   let [steps, sent, next] = [0, 0, 0];
@@ -98,8 +103,8 @@ export async function sendSimulated(
 }
 
 /**
- * The steps to make now, `elapsedMs` after step 0: from `next` on, or from a later one, so that a step is made at most
- * ten seconds after its time. Event times follow from the step, so they keep up with the clock.
+ * Returns the steps to make now, `elapsedMs` after step 0: from `next` on, or from a later one, so that no step is made
+ * more than ten seconds late. Event times follow from the step, so they keep up with the clock.
  */
 export function dueSteps({
   next,
