@@ -1,6 +1,6 @@
-// Makes one file of the compiled program: `node cli/bundle.js`. Run once for each state of the sources; `tideline up`
-// and the image do so. Roles and commands that start later load that file (bundled.js), and those of a program without
-// it load its modules one by one.
+// Bundles the compiled program into one file: `node cli/bundle.js`. `tideline up` and the image run this once for each
+// state of the sources. Roles and commands that start later load that file (bundled.js). Without it they load the
+// program's modules one by one.
 import {
   closeSync,
   existsSync,
@@ -21,7 +21,7 @@ import { bundleFolder, isCodeKept, keepCode, loadBundle } from "./bundled.js";
 import { compiledProgram } from "./compiled.js";
 import { ownModule } from "./own-modules.js";
 
-/** Packages that load native parts, or files beside their own, by names that only they know. */
+/** Packages that load native parts, or files beside their own, under names that a bundler cannot see. */
 const EXTERNAL = [
   "@duckdb/node-bindings*",
   "@node-rs/crc32",
@@ -32,7 +32,7 @@ const EXTERNAL = [
   "webpack",
 ];
 
-/** What roles and commands load. The code of these modules is kept as V8 compiled it. */
+/** The modules that roles and commands load. The code that V8 compiles for them is stored. */
 const LOADED = /^(cli\/.*|[a-z-]+\/main|activities\/worker\/.*|store\/definitions\/definitions)\.ts$/;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -47,19 +47,19 @@ async function bundle(folder, files) {
     renameSync(scratch, folder);
   } catch (error) {
     rmSync(scratch, { recursive: true, force: true });
-    // Another process may have been quicker.
+    // Another process may have been faster.
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
   }
 }
 
-/** Has a file on the disk before its folder gets the name that others look for. */
+/** Writes a file through to the disk, before its folder gets the name under which other processes find it. */
 function writtenThrough(file) {
   const opened = openSync(file, "r");
   fsyncSync(opened);
   closeSync(opened);
 }
 
-/** The source files of a compiled program, as paths from its root. */
+/** Returns the source files of a compiled program, as paths from its root. */
 function sourcesOf(folder) {
   return readdirSync(folder, { recursive: true })
     .filter((file) => existsSync(join(root, file.replace(/\.js$/, ".ts"))) && file.endsWith(".js"))
@@ -68,8 +68,8 @@ function sourcesOf(folder) {
 }
 
 /**
- * A definition imports modules of the program by their files. It gets those that run, whose names are what the compiled
- * file exports.
+ * Writes a file for a module of the program that a definition may import by its path. It exports the loaded module,
+ * under the names that the compiled file exports.
  */
 function writeStandIn(source, folder) {
   const file = source.replace(/\.ts$/, ".js");
@@ -114,7 +114,7 @@ function setup(builder) {
   builder.onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => ({ contents: packaged(path), loader: "js" }));
 }
 
-/** A module as if it ran where it lies. */
+/** Returns the text of a module, changed so that it finds its own path as before. */
 function inPlace(path) {
   const text = readFileSync(path, "utf8");
   const url = JSON.stringify(pathToFileURL(path).href);
@@ -129,7 +129,10 @@ function inPlace(path) {
   return lines.join("") + text;
 }
 
-/** A file of a package as if it ran where it lies. The map names the file without lines, which would make it large. */
+/**
+ * Returns the text of a package's file, changed so that it finds its own path as before. Its source map names the file
+ * without lines, because a map with lines would be large.
+ */
 function packaged(path) {
   const text = inPlace(path).replace(/\brequire\.resolve\((["'])([^"']+)\1\)/g, (call, _, name) => {
     try {
@@ -151,7 +154,7 @@ function packaged(path) {
   );
 }
 
-/** Says that all of a file is the first line of `source`. */
+/** Returns a source map that maps a whole file to the first line of `source`. */
 function mapTo(source) {
   const map = JSON.stringify({ version: 3, sources: [source], names: [], mappings: "AAAA" });
   return `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString("base64")}`;
@@ -161,12 +164,12 @@ const compiled = await compiledProgram(root);
 if (compiled === null) throw new Error("the program cannot be compiled, or there is no place to keep it");
 const target = bundleFolder(compiled);
 const sources = sourcesOf(compiled);
-// One that is not whole is in the way.
+// An incomplete bundle would block the new one.
 if (existsSync(target) && loadBundle(root, target) === null) rmSync(target, { recursive: true, force: true });
 if (!existsSync(target)) await bundle(target, sources);
 if (!isCodeKept(target)) {
   const loaded = sources.filter((file) => LOADED.test(file));
   await keepCode(root, target, loaded);
 }
-// Loading the modules may have begun something.
+// Loading the modules may have started timers or connections.
 process.exit();

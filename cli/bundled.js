@@ -1,5 +1,5 @@
-// The compiled program as one file, its packages included, with the code that V8 made of it the last time: loading a
-// thousand files costs a role more processor time than all else that it does to start. (bundle.js makes it.)
+// The compiled program as one file with its packages, and the code that V8 compiled for it earlier. Loading a thousand
+// single files costs a role more processor time than everything else at its start. (bundle.js makes the file.)
 import { isAscii } from "node:buffer";
 import { existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,19 +9,19 @@ import { constants, Script } from "node:vm";
 
 const PROGRAM = "program.cjs";
 const FIRST = "cli/tideline.ts";
-/** Where the files that stand for the program's modules find these (bundle.js). */
+/** The place where the files of bundle.js that stand for the program's modules find the loaded modules. */
 const SHARED = Symbol.for("tideline.modules");
 
-/** Where the bundle of a compiled program lies. */
+/** Returns the folder of a compiled program's bundle. */
 export const bundleFolder = (folder) => join(folder, "bundle");
 
-/** What V8 keeps of one version is of no use to another. */
+/** V8's code depends on the version of Node, so the file is named by it. */
 const codeFile = (folder) => join(folder, `${process.version}-${process.arch}.code`);
 
 /**
- * Loads what lies in the folder of a bundle of the program in `root`. Returns its folder, as Node names it, and its
- * modules: for the path of each source file what loads it. Returns null when there is none, or it is not whole: a
- * machine that lost power may have a part of it.
+ * Loads the bundle of the program in `root`. Returns its folder, as Node names it, and its modules: by the path of each
+ * source file, a function that loads it. Returns null if there is no bundle, or an incomplete one, which a machine that
+ * lost power may have.
  */
 export function loadBundle(root, folder) {
   if (!existsSync(join(folder, PROGRAM))) return null;
@@ -37,14 +37,14 @@ export function loadBundle(root, folder) {
   return { folder: real, modules };
 }
 
-/** Whether this version of Node has kept what it compiled of a bundle. */
+/** Whether there is stored code of a bundle for this version of Node. */
 export const isCodeKept = (folder) => existsSync(codeFile(folder));
 
-/** Keeps what V8 has compiled of the bundle once the modules with these paths are loaded. */
+/** Stores V8's code of the bundle after the modules with these paths were loaded. */
 export async function keepCode(root, folder, paths) {
   const { script, modules } = start(root, folder);
   for (const path of paths) await modules[path]();
-  // Whole, or not there.
+  // The rename makes the file appear complete, or not at all.
   const scratch = `${codeFile(folder)}.${process.pid}`;
   writeFileSync(scratch, script.createCachedData());
   renameSync(scratch, codeFile(folder));
@@ -55,12 +55,12 @@ function start(root, folder) {
   const kept = codeFile(folder);
   const head = "(function (exports, require) {";
   const bytes = readFileSync(file);
-  // V8 takes less time and memory for one byte a character. esbuild escapes others, but not in tagged templates and
-  // regular expressions.
+  // V8 takes less time and memory for text with one byte a character. esbuild escapes other characters, but not in
+  // tagged templates and regular expressions.
   const text = `${head}${bytes.toString(isAscii(bytes) ? "latin1" : "utf8")}\n})`;
   const script = new Script(text, {
     filename: pathToFileURL(file).href,
-    // Places are those of the file, and of its map.
+    // Positions then are those of the file, and of its source map.
     columnOffset: -head.length,
     cachedData: existsSync(kept) ? readFileSync(kept) : undefined,
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -7,14 +7,14 @@ import { build } from "esbuild";
 import { ownModule } from "./own-modules.js";
 
 /**
- * A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may
- * still load parts of it.
+ * A compiled program of other sources is deleted if nothing has started from it for this long. A process that did start
+ * from it may still load parts of it.
  */
 const UNUSED_MS = 7 * 86_400_000;
 
 /**
- * Compiles `files` of the program in `root` into `folder`, which is there when all of it is. Files that are not valid
- * TypeScript are left out. Throws when `folder` cannot be written.
+ * Compiles `files` of the program in `root` into `folder`. The folder only appears when all of it is written. Files
+ * that are not valid TypeScript are left out. Throws when `folder` cannot be written.
  */
 export async function compile(root, files, folder) {
   const scratch = `${folder}.${process.pid}`;
@@ -25,7 +25,7 @@ export async function compile(root, files, folder) {
     renameSync(scratch, folder);
   } catch (error) {
     rmSync(scratch, { recursive: true, force: true });
-    // Another process may have been quicker.
+    // Another process may have been faster.
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
   }
 }
@@ -50,7 +50,7 @@ const optionsFor = (folder, root, files) => ({
   entryPoints: files,
   outbase: root,
   outdir: folder,
-  // Not into one file: this is how imports get other names.
+  // Not for one bundle, but because only this option lets a plugin rename imports.
   bundle: true,
   format: "esm",
   platform: "node",
@@ -71,8 +71,8 @@ function setUp(builder, root) {
     const from = relative(resolveDir, join(root, ownModule(path).replace(/\.ts$/, ".js")));
     return { path: from.startsWith(".") ? from : `./${from}`, external: true };
   });
-  // Node reads a CommonJS module's text for the names of its exports before it runs it for an `import`. A `require`
-  // does not, and returns the same module.
+  // For an `import` of a CommonJS module, Node parses its text for the names of its exports before it runs it. A
+  // `require` does not, and returns the same module.
   const packageFile = join(root, "package.json");
   builder.onResolve({ filter: /^[@a-z]/ }, ({ path, kind }) =>
     kind !== "entry-point" && isCommonJs(path, packageFile) ? { path, namespace: "required" } : undefined,
@@ -83,7 +83,7 @@ function setUp(builder, root) {
       `${JSON.stringify(packageFile)})(${JSON.stringify(path)});`,
     loader: "js",
   }));
-  // Files that lie beside a source file are found as if it ran itself.
+  // With this URL a module finds the files beside its source file.
   builder.onLoad({ filter: /\.ts$/ }, ({ path }) => ({
     contents: `const sourceUrl = ${JSON.stringify(pathToFileURL(path).href)};${readFileSync(path, "utf8")}`,
     loader: "ts",
@@ -102,7 +102,7 @@ function isCommonJs(specifier, packageFile) {
   }
 }
 
-/** The nearest package.json. Throws when there is none. */
+/** Returns the nearest package.json. Throws if there is none. */
 function packageOf(folder) {
   const file = join(folder, "package.json");
   if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));

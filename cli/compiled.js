@@ -1,5 +1,6 @@
-// The program as JavaScript, compiled once for each state of its sources: a role starts in less than half of the time
-// that it takes to strip types file by file. (It runs before anything strips types, so it is plain JavaScript.)
+// The program as JavaScript, compiled once for each state of its sources. A role starts in less than half of the time
+// that it takes to strip types file by file. (This is plain JavaScript, because it runs before anything can strip
+// types.)
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 /** Folders of the repository that are not part of the program. */
 const LEFT_OUT = new Set(["bench", "deploy", "docs", "faults", "node_modules", "test"]);
 const DAY_MS = 86_400_000;
-/** What decides how sources are compiled. */
+/** The files that decide how sources are compiled. */
 const COMPILER = [
   "package.json",
   "package-lock.json",
@@ -29,7 +30,7 @@ function sourcesIn(root, folder = "") {
   });
 }
 
-/** A name for the contents of the sources. */
+/** Returns a hash of the contents of the sources. */
 function fingerprint(root, files) {
   const hash = createHash("sha256").update(root);
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
@@ -37,8 +38,8 @@ function fingerprint(root, files) {
 }
 
 /**
- * The same, kept under what the file system says of the sources: reading all of them would take longer than the rest of
- * a short command. The time of the last change of a file cannot be set back.
+ * As `fingerprint`, but cached by the sizes and times of the source files: reading all of them would take longer than
+ * the rest of a short command. The time of a file's last change cannot be set back.
  */
 function keptFingerprint(root, files) {
   const hash = createHash("sha256").update(root);
@@ -59,7 +60,7 @@ function keptFingerprint(root, files) {
     mkdirSync(kept, { recursive: true });
     writeFileSync(file, found);
   } catch {
-    // There is no place for it.
+    // The cache cannot be written.
   }
   return found;
 }
@@ -71,14 +72,14 @@ function noteUse(folder) {
   try {
     utimesSync(folder, now / 1_000, now / 1_000);
   } catch {
-    // Somebody else's, who has to keep it.
+    // The file belongs to another user, who then has to keep the program.
   }
 }
 
 /**
- * Compiles the program in `root` (the folder that holds package.json, with a slash at its end), unless that has been
- * done, and returns the folder with one .js file for each .ts file of the program. Returns null when there is no place
- * to keep it, or it cannot be compiled.
+ * Compiles the program in `root` (the folder of package.json, with a slash at its end), unless that has been done.
+ * Returns the folder with one .js file for each .ts file of the program; null if there is no place to store it, or it
+ * cannot be compiled.
  */
 export async function compiledProgram(root) {
   try {
@@ -96,7 +97,7 @@ export async function compiledProgram(root) {
   }
 }
 
-/** Returns the URL of what a source file was compiled to; null for a file that is not part of the program. */
+/** Returns the URL of the compiled file for a source file; null for a file that is not part of the program. */
 export function compiledUrl({ root, folder }, sourceUrl) {
   if (!sourceUrl.startsWith(pathToFileURL(root).href)) return null;
   const file = join(folder, fileURLToPath(sourceUrl).slice(root.length).replace(/\.ts$/, ".js"));

@@ -1,9 +1,9 @@
-// How definitions are loaded, wherever their files lie. (A hook of Node's module loader; it runs in a thread of its
-// own, so it is plain JavaScript.)
+// Resolves the imports of definitions, wherever their files are. (This is a hook of Node's module loader. It runs in a
+// thread of its own, so it is plain JavaScript.)
 import { compiledUrl } from "./compiled.js";
 import { ownModule } from "./own-modules.js";
 
-/** The compiled program that runs; null when the sources run as they are. */
+/** The running compiled program; null if the sources run directly. */
 let program = null;
 
 export function initialize(data) {
@@ -11,8 +11,8 @@ export function initialize(data) {
 }
 
 /**
- * What a definition imports as `tideline` is the Tideline that runs it, as it was compiled. And a .ts file is a module,
- * also where no package.json says so.
+ * Resolves `tideline` in a definition to the running Tideline, in its compiled form. Treats a .ts file as a module even
+ * if no package.json says so.
  */
 export async function resolve(specifier, context, next) {
   const own = ownModule(specifier);

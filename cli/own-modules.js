@@ -1,8 +1,8 @@
-// What the program gives to definitions under the name that they import.
+// The modules of the program that definitions can import by name.
 
 /**
- * The source file that `tideline` or `tideline/schemas/<name>` stands for, below the program's root; null for other
- * names. The package itself has another name, because `tideline` in the npm registry is somebody else's.
+ * Returns the source file for `tideline` or `tideline/schemas/<name>`, relative to the program's root; null for other
+ * names. The package itself has another name, because `tideline` in the npm registry belongs to somebody else.
  */
 export function ownModule(specifier) {
   if (specifier === "tideline") return "core/definition/builders.ts";

@@ -1,10 +1,10 @@
-// Stack traces of the compiled program name lines of its sources. The maps are read when a trace is looked at. (Node's
-// own way reads the maps of all files while the program starts, and takes an object for each place of a map: tens of
-// megabytes for the program in one file.)
+// Makes stack traces of the compiled program name lines of its sources. A source map is read when a trace needs it.
+// (Node's own way reads the maps of all files at the start, and makes an object for each position: tens of megabytes
+// for the bundled program.)
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-/** From now on this process's stack traces name the sources of what lies in `folder`. */
+/** From now on, this process's stack traces name the source files of the compiled files in `folder`. */
 export function nameSourceLines(folder) {
   const { href } = pathToFileURL(`${folder}/`);
   const maps = new Map();
@@ -23,7 +23,7 @@ export function nameSourceLines(folder) {
   };
 }
 
-/** Returns null when there is no map. */
+/** Reads a file's source map; returns null if there is none. */
 function readMap(url) {
   try {
     const { sources, mappings } = JSON.parse(readFileSync(new URL(`${url}.map`), "utf8"));
@@ -33,7 +33,7 @@ function readMap(url) {
   }
 }
 
-/** The last place of a map that is not behind this line and column, both from 0; null when there is none. */
+/** Returns the last position of a map that is not after this line and column, both from 0; null if there is none. */
 function placeIn(map, line, column) {
   if (map === null) return null;
   const { sources, places } = map;
@@ -49,7 +49,7 @@ function placeIn(map, line, column) {
   return { source: sources[places[at + 2]], line: places[at + 3], column: places[at + 4] };
 }
 
-/** What a place consists of: line and column, and those of its source behind the source's number. */
+/** The numbers of a position: line, column, the source's number, and line and column in the source. */
 const FIELDS = 5;
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const VALUES = new Uint8Array(128);
@@ -57,9 +57,9 @@ for (let value = 0; value < DIGITS.length; value++) VALUES[DIGITS.charCodeAt(val
 const [COMMA, SEMICOLON] = [",".charCodeAt(0), ";".charCodeAt(0)];
 
 /**
- * The places of a source map (revision 3), `FIELDS` numbers each. In its text each number is the difference to the one
- * before, in digits of 5 bits, the lowest first; the sixth bit says that more follow, and the number's own lowest bit
- * is its sign.
+ * Returns the positions of a source map (revision 3), `FIELDS` numbers each. In the map's text, each number is the
+ * difference from the one before. It is written in digits of 5 bits, the lowest first. The sixth bit says that more
+ * digits follow, and the lowest bit of the number is its sign.
  */
 function placesOf(mappings) {
   const places = [];

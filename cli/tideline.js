@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Tideline is TypeScript. It runs compiled; where that is not possible, and for definitions elsewhere, types are
-// stripped as files are loaded.
+// Starts Tideline, which is written in TypeScript. It runs compiled. If that is not possible, and for definitions in
+// other folders, types are stripped as files are loaded.
 import { realpathSync } from "node:fs";
 import { register as registerHooks } from "node:module";
 import { join, relative } from "node:path";
@@ -12,16 +12,19 @@ import { nameSourceLines } from "./source-lines.js";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const found = await compiledProgram(root);
 const bundle = found === null ? null : loadBundle(root, bundleFolder(found));
-// As Node names a module's URL: without symbolic links.
+// Without symbolic links, as in Node's module URLs.
 const program = found === null ? null : { root, folder: bundle?.folder ?? realpathSync(found) };
 
 let stripping;
-/** From now on Node can load TypeScript. Not before it has to: every file that is loaded later takes longer. */
+/**
+ * Lets Node load TypeScript from now on. Called only when needed, because it slows down the loading of all later files.
+ */
 function stripTypes() {
   stripping ??= import("tsx/esm/api").then(({ register }) => {
     const own = () => registerHooks("./own-imports.js", import.meta.url, { data: program });
-    // Twice, around the hooks of tsx; the last one is asked first. Before tsx, because that would look up `tideline`
-    // in a tsconfig.json of the folder where the command runs; and after it, to tell it that a .ts file is a module.
+    // Registered twice, before and after the hooks of tsx; Node asks the last one first. It has to come before tsx,
+    // because tsx would look up `tideline` in a tsconfig.json of the current folder. It also has to come after tsx, to
+    // tell it that a .ts file is a module.
     own();
     register();
     own();

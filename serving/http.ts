@@ -128,7 +128,7 @@ function refuseAsProblems(app: FastifyInstance, { metrics }: Serving, helper: He
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, refusalOf(notRouted(app, request))));
 }
 
-/** Refuses Host headers that do not name this server, and malformed URLs. */
+/** Refuses Host headers that do not name this server, and URLs that are too long or malformed. */
 function checkAddresses(app: FastifyInstance, isAllowedHost: HostCheck): void {
   const isAllowed = remembered(isAllowedHost);
   app.addHook("onRequest", (request, reply, done) => {
@@ -222,7 +222,7 @@ function sendProblem(
   void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 
-/** Returns the problem of a malformed URL; null if there is none. */
+/** Returns the error for a URL that is too long or malformed; null if it is neither. */
 function urlProblem(request: FastifyRequest): TidelineError | null {
   if (request.url.length > MAX_QUERY_LENGTH)
     return uriTooLong(`the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);

@@ -1,6 +1,6 @@
 /**
- * The page's section of alerts: those that rules have opened and nobody has acknowledged or silenced. The list is asked
- * for when the live stream sends an alert, and now and then, because no event says that a silence began or ended.
+ * The page's section of alerts that rules have opened and nobody has acknowledged or silenced. The list is read when
+ * the live stream sends an alert. It is also read now and then, because no event says that a silence began or ended.
  * Tideline's own alerts are in the section of problems.
  */
 
@@ -11,7 +11,7 @@ import { ask, EventStream } from "./server.js";
 const OPEN = "/alerts?state=open&limit=200";
 const OWN = "/alerts?state=open&limit=1&rule=tideline";
 const MOST_SHOWN = 20;
-/** While alerts come one after the other the list is asked for this often. */
+/** How often the list is read at most while alerts keep coming. */
 const BUSY_MS = 2_000;
 const QUIET_MS = 15_000;
 const LIMIT_MS = 10_000;
@@ -21,9 +21,9 @@ const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 const known = {
   /** The newest open alerts of rules. */
   alerts: [],
-  /** How many are open, of rules. */
+  /** The number of open alerts of rules. */
   found: 0,
-  /** Whether the server said so at the last try. */
+  /** Whether the last request succeeded. */
   isFresh: true,
   /** The id of the alert whose commands are shown. */
   chosen: null,
@@ -31,12 +31,12 @@ const known = {
 let stream = null;
 let next = null;
 let askedAtMs = Number.NEGATIVE_INFINITY;
-/** Raised with each question, and when answers are not wanted any more: a late answer is not shown. */
+/** Increased with each request, and when answers are no longer wanted, so that a late answer is not shown. */
 let asked = 0;
 
 /**
- * Follows the alerts while the page is visible: a browser has few connections for one server. Begins again when called
- * again.
+ * Follows the alerts while the page is visible, because a browser has few connections for one server. A second call
+ * starts again.
  */
 export function followAlerts() {
   unfollow();
@@ -80,7 +80,7 @@ async function read() {
   draw();
 }
 
-/** Without a key for records there is nothing to show, and nothing is asked again until there is another key. */
+/** Without a key for records there is nothing to show. No more requests are made until there is another key. */
 function refused() {
   unfollow();
   known.alerts = [];
@@ -91,7 +91,7 @@ function listen() {
   if (document.hidden || (stream !== null && !stream.closed)) return;
   stream = new EventStream("/alerts/live");
   const changed = () => readAfter(Math.max(0, askedAtMs + BUSY_MS - performance.now()));
-  // What came before the stream was open is not in it.
+  // The stream does not have alerts from before it was open, so the list is read.
   stream.addEventListener("open", changed);
   stream.addEventListener("alert", changed);
 }
@@ -128,7 +128,7 @@ function table(alerts) {
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
 }
 
-/** What can be done about the chosen alert: HTTP changes nothing, so these are commands. */
+/** Returns the commands for the chosen alert. HTTP changes nothing, so they are for a terminal. */
 function commands() {
   const alert = known.alerts.find(({ id }) => id === known.chosen);
   const all = "npx tideline alerts list --state open";

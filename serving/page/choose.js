@@ -1,14 +1,14 @@
-/** What the page shows first, and in which words: without a document, so that tests call it too. */
+/** Decides what the page shows first, and words its texts. Uses no document, so that tests can call it. */
 
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 export const DAY_MS = UNIT_MS.d;
 
-/** A view that has changed so lately moves: versions are published once a minute. */
+/** A view that has changed within this time counts as moving: versions are published once a minute. */
 const MOVES_MS = 120_000;
-/** A view is up to date if the end of the log was seen so lately. */
+/** A view is up to date if the end of the log was seen within this time. */
 const FRESH_MS = 30_000;
 
-/** How much event time is shown: what stands in the URL, and its name. */
+/** The choices of how much event time is shown: the text in the URL, and the name. */
 export const SPANS = [
   ["1d", "the last 24 hours"],
   ["7d", "the last 7 days"],
@@ -17,13 +17,13 @@ export const SPANS = [
   ["all", "everything"],
 ];
 
-/** Milliseconds in `5m`, `1h`, `7d`; null for any other text. */
+/** Returns the milliseconds of `5m`, `1h`, `7d`; null for any other text. */
 export function durationMs(text) {
   const [, amount, unit] = /^(\d+)([smhdw])$/.exec(text) ?? [];
   return amount === undefined ? null : Number(amount) * UNIT_MS[unit];
 }
 
-/** Bucket widths that the grain divides, the grain first. */
+/** Returns the bucket widths that are multiples of the grain, the grain first. */
 export function widths(grain) {
   const grainMs = durationMs(grain);
   const wider = ["1m", "5m", "15m", "1h", "6h", "1d"].filter((width) => {
@@ -33,15 +33,15 @@ export function widths(grain) {
   return [grain, ...wider];
 }
 
-/** The span that shows enough buckets of this width to see something, and not too many. */
+/** Returns the span that shows enough buckets of this width, and not too many. */
 export function spanFor(width) {
   const widthMs = durationMs(width) ?? DAY_MS;
   return widthMs < UNIT_MS.h ? "1d" : widthMs < DAY_MS ? "7d" : "365d";
 }
 
 /**
- * The view to open on: one that moves now, of these the one with the finest buckets; otherwise the one that has changed
- * last. Undefined when there is none.
+ * Returns the view to open on: of the moving views, the one with the finest buckets; otherwise the view that has
+ * changed last. Returns undefined if there are no views.
  */
 export function startingView(views) {
   const rank = ({ changedMs, grain, sessions }) => {
@@ -53,21 +53,23 @@ export function startingView(views) {
   return [...views].sort((a, b) => compare(rank(a), rank(b)))[0];
 }
 
-/** How long: `5 s`, `3 min`, `2 h`, `4 days`. */
+/** Returns a duration as `5 s`, `3 min`, `2 h`, `4 days`. */
 export function age(ms) {
   if (ms < 120_000) return `${Math.round(ms / 1_000)} s`;
   if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
   return ms < 172_800_000 ? `${Math.round(ms / UNIT_MS.h)} h` : `${Math.round(ms / DAY_MS)} days`;
 }
 
-/** When a view's numbers last changed. */
+/** Returns when a view's numbers last changed. */
 export function changedText({ ready, changedMs }) {
   if (!ready) return "nothing published yet";
   if (changedMs === null) return "no events yet";
   return changedMs < 2_000 ? "changed just now" : `changed ${age(changedMs)} ago`;
 }
 
-/** Whether a view holds what the log holds, and if not since when: `good` is false when somebody should look. */
+/**
+ * Returns whether a view is up to date with the log, and if not, since when. `good` is false if somebody should look.
+ */
 export function stateOf({ ready, complete, freshnessMs, problems }) {
   if (!ready) return { good: false, text: "nothing published yet" };
   if (problems !== undefined) return { good: false, text: "does not grow: see above" };
@@ -76,14 +78,14 @@ export function stateOf({ ready, complete, freshnessMs, problems }) {
   return { good: false, text: `as of ${age(freshnessMs)} ago` };
 }
 
-/** A unit to write beside a name; nothing when it is the name. */
+/** Returns the unit to write beside a name; "" if the name is the unit. */
 export function unitOf({ unit, column, measure }) {
   return unit === column || unit === measure ? "" : unit;
 }
 
 /**
- * A value of a dimension for people, a different text for each: "none" where an event has none. A text that could be
- * taken for that, or for a quoted one, is quoted.
+ * Returns a dimension's value for people, different values as different texts: "none" for events without a value. A
+ * text that looks like "none", or like a quoted text, is quoted.
  */
 export function dimensionText(value) {
   if (value === null) return "none";
@@ -92,8 +94,9 @@ export function dimensionText(value) {
 }
 
 /**
- * Rows as lines of a chart, the largest first: one for each value of `group`, or a single one, called `name`, without
- * it. `value` gives a row's number. A line has an id, its name, and points `[epoch ms, number or null]`.
+ * Returns rows as lines of a chart, the largest first: one line for each value of `group`. Without `group`, returns a
+ * single line called `name`. `value` returns a row's number. A line has an id, its name, and points `[epoch ms, number
+ * or null]`.
  */
 export function linesOf(rows, { group, name, value }) {
   const lines = new Map();
@@ -110,7 +113,8 @@ export function linesOf(rows, { group, name, value }) {
 }
 
 /**
- * How many alerts are open, and how many of them of each severity, the worst first, as far as `alerts` has them all.
+ * Returns how many alerts are open, and how many of each severity, the worst first. If `alerts` has only the newest
+ * ones, the text says so.
  */
 export function alertsTitle({ alerts, found, isFresh }) {
   const counts = ["critical", "warning", "info"].flatMap((severity) => {
@@ -122,7 +126,7 @@ export function alertsTitle({ alerts, found, isFresh }) {
   return `${counts.length === 0 ? title : `${title} (${known})`}${isFresh ? "" : ". They cannot be read at present"}`;
 }
 
-/** A text as one word of a command that a shell reads, whatever is in it. */
+/** Returns a text as one word of a shell command, whatever it contains. */
 export function shellWord(text) {
   return /^[\w.][\w.-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,8 +1,8 @@
-/** What the pages build their documents of. Texts become text nodes: nothing of an event is read as HTML. */
+/** Builds the documents of the pages. Texts become text nodes, so that nothing from an event is read as HTML. */
 
 export const element = (id) => document.getElementById(id);
 
-/** An element; `className` and `text` are its class and its text, other properties are attributes. */
+/** Returns an element. `className` and `text` are its class and its text; other properties are attributes. */
 export function make(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   const { className, text, ...attributes } = properties;
@@ -13,7 +13,7 @@ export function make(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Replaces a node's children by `wanted` unless they are the same already: focus and scrolling stay. */
+/** Replaces a node's children by `wanted`, unless they are equal. Focus and scrolling are kept then. */
 export function show(node, ...wanted) {
   const fresh = make("div", {}, ...wanted);
   if (node.innerHTML !== fresh.innerHTML) node.replaceChildren(...fresh.childNodes);

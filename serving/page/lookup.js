@@ -1,6 +1,6 @@
 /**
- * The page at /lookup: the tables, the first rows of one, and of one key its row and the events that made it. What is
- * looked up stands in the URL's fragment, so that a link or a reload leads back to it.
+ * The page at /lookup. It shows the tables, the first rows of one, and for one key its row and the events that made it.
+ * The choice is in the URL's fragment, so that a link or a reload leads back to it.
  */
 
 import { element, make } from "./elements.js";
@@ -12,16 +12,16 @@ const EVENTS = 50;
 const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 let tables = [];
-/** Raised with each question, so that a late answer to an earlier one is not shown. */
+/** Increased with each request, so that a late answer to an earlier one is not shown. */
 let asked = 0;
 
-/** A value as the answer has it: this page asks for numbers as text, which are not rounded. */
+/** Returns a value as in the answer: this page asks for numbers as text, so that they are not rounded. */
 function shown(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** A key as addresses have it: parts with / in between, and / within one of several as %2F. */
+/** Returns a key as in URLs: with / between its parts. In a key of several parts, a / within a part is %2F. */
 function keyText({ key }, row) {
   const parts = key.map((name) => String(row[name]));
   return parts.length === 1 ? parts[0] : parts.map((part) => part.replaceAll(/[%/]/g, encodeURIComponent)).join("/");
@@ -29,7 +29,10 @@ function keyText({ key }, row) {
 
 const linkTo = (table, key) => `#${new URLSearchParams(key === null ? { table } : { table, key })}`;
 
-/** The body of an answer. Throws an Error with the server's words for a refusal; a wanted API key is asked for. */
+/**
+ * Returns the body of an answer. If the server refuses, throws an Error with its message; if it wants an API key, asks
+ * the user for one.
+ */
 async function read(path) {
   const response = await ask(path);
   const body = await response.json();
@@ -100,7 +103,7 @@ function drawEvents({ events }) {
   );
 }
 
-/** A clean page for a question; returns whether an answer is still wanted. */
+/** Clears the page for a request. Returns a function that says whether its answer is still wanted. */
 function begin(name, key) {
   asked += 1;
   const own = asked;

@@ -1,7 +1,7 @@
 /**
- * The page at /: the list of views, and one of them live. It asks only this server: GET /views every two seconds, and
- * the chosen view's server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads
- * back to it.
+ * The page at /. It shows the list of views, and one of them live. It only uses this server: GET /views every two
+ * seconds, and the chosen view's server-sent events. The choice is in the URL's fragment, so that a link or a reload
+ * leads back to it.
  */
 
 import { followAlerts } from "./alerts.js";
@@ -22,7 +22,7 @@ import {
 import { element, make, show } from "./elements.js";
 import { ask, EventStream, useKey } from "./server.js";
 
-/** Of the page's other script. */
+/** Set by the page's other script. */
 const { echarts } = globalThis;
 
 const LIST_MS = 2_000;
@@ -34,11 +34,11 @@ const MAX_POINTS = 20_000;
 const MAX_SESSIONS = 1_000;
 const NO_DIMENSION = "";
 
-/** So few buckets are bars: a line would be a dot, or hide how few there are. */
+/** At most this many buckets are shown as bars: a line would be a dot, or hide how few buckets there are. */
 const MOST_BARS = 24;
 const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-/** Buckets of days are days of UTC. */
+/** Buckets of days are UTC days. */
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 const short = new Intl.DateTimeFormat(undefined, {
   day: "numeric",
@@ -47,10 +47,10 @@ const short = new Intl.DateTimeFormat(undefined, {
   minute: "2-digit",
 });
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
-/** Of numbers below 1, such as shares. */
+/** For numbers below 1, such as shares. */
 const fraction = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
-/** What the page knows; everything that is drawn is drawn from this. */
+/** The page's state. Everything is drawn from it. */
 const known = {
   views: [],
   problems: [],
@@ -60,18 +60,18 @@ const known = {
   answer: null,
   notice: null,
   listAlive: null,
-  /** Why the server wants an API key; null while it does not. */
+  /** The server's reason for wanting an API key; null if it wants none. */
   keyWanted: null,
   streamAlive: null,
 };
 let source = null;
 let nextList = null;
 let chart = null;
-/** Whether the list is to be scrolled to the chosen view when it is drawn. */
+/** Whether the next drawing of the list scrolls to the chosen view. */
 let showChosen = false;
 
 /**
- * A value for people, as their locale writes it: exact decimals with all their places, also where numbers come as text.
+ * Returns a value in the form of the user's locale. Exact decimals have all their places, even if numbers come as text.
  */
 function shown(value, { values, scale } = {}) {
   if (value === null || value === undefined) return "–";
@@ -88,8 +88,8 @@ function formatOf(value, scale) {
 }
 
 /**
- * What can be chosen of a view's measures: one with several values counts as several. A list cannot be drawn, and
- * stands in the table.
+ * Returns the measures that can be chosen; each value of a measure with several values is one. A list cannot be drawn,
+ * and is only in the table.
  */
 function columns(view) {
   return view.measures.flatMap(({ name, parts, ...rest }) =>
@@ -104,14 +104,14 @@ function fieldOf(row, { measure, part }) {
   return part === null ? value : (value?.[part] ?? null);
 }
 
-/** When a bucket begins, as exactly as its width needs. */
+/** Returns when a bucket begins, as exactly as its width needs. */
 function bucketText(bucket) {
   const widthMs = durationMs(known.choice.every);
   const format = widthMs === null || widthMs % 60_000 !== 0 ? instant : widthMs % DAY_MS === 0 ? day : minute;
   return format.format(new Date(bucket));
 }
 
-/** The same where there is little room; which year it is stands in the table. */
+/** As `bucketText`, for places with little space. The year is in the table. */
 function shortText(bucket) {
   const isDays = (durationMs(known.choice.every) ?? 0) % DAY_MS === 0;
   return isDays ? bucketText(bucket) : short.format(new Date(bucket));
@@ -159,7 +159,7 @@ function drawConnection() {
   show(element("key-problem"), known.keyWanted ?? "");
 }
 
-/** What fails, by kind, in words for people who do not run this. */
+/** Texts about problems, by kind, for people who do not operate Tideline. */
 const FAILS = {
   lane: (name) => `Events of ${name} cannot be read`,
   reader: (name) => `Reading ${name} fails`,
@@ -169,7 +169,7 @@ const FAILS = {
   proof: (name) => `Numbers of ${name} are not what the raw log says`,
 };
 
-/** Above everything else: numbers that do not grow look like numbers that do. */
+/** Draws problems above everything else: numbers that have stopped growing look like numbers that grow. */
 function drawProblems() {
   const node = element("problems");
   const items = known.problems.map(({ kind, name, message, hint, since }) =>
@@ -197,7 +197,7 @@ function fillSelect(id, options, value) {
   select.disabled = options.length < 2;
 }
 
-/** A column's name, and its unit in brackets. */
+/** Returns a column's name, with its unit in brackets. */
 function titleOf(column) {
   const unit = unitOf(column);
   return `${column.column}${unit === "" ? "" : ` (${unit})`}`;
@@ -273,7 +273,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** The points of a line, which is interrupted where a bucket is missing; a point that stands alone is a dot. */
+/** Returns the points of a line. The line is interrupted where a bucket is missing, and a single point is a dot. */
 function interrupted(points, widthMs) {
   const sorted = points.sort(([a], [b]) => a - b);
   const follows = (index) => index > 0 && index < sorted.length && sorted[index][0] - sorted[index - 1][0] <= widthMs;
@@ -284,7 +284,7 @@ function interrupted(points, widthMs) {
   });
 }
 
-/** From the first bucket to the end of the last one, and some room for bars and single points. */
+/** Returns the range from the first bucket to the end of the last one, with some space for bars and single points. */
 function timeAxis(lines, widthMs) {
   const times = lines.flatMap(({ points }) => points.map(([time]) => time));
   const [first, last] = [times.reduce((a, b) => Math.min(a, b)), times.reduce((a, b) => Math.max(a, b))];
@@ -339,7 +339,7 @@ function drawChart(view, column) {
         axisPointer: { label: { formatter: ({ value }) => bucketText(value) } },
         valueFormatter: (value) => `${shown(value, column)} ${unit}`.trim(),
       },
-      // Between bars there is nothing to read.
+      // Positions between bars have no value to read.
       xAxis: { type: "time", min, max, minInterval: type === "bar" ? widthMs : 0, ...axis, splitLine: { show: false } },
       yAxis: {
         type: "value",
@@ -390,12 +390,12 @@ function drawTable(view) {
   show(element("table"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
-/** A value in a cell; of a list its first records. */
+/** Returns the text of a table cell; for a list, its first records. */
 function tableText(value, column) {
   if (column.unit === "epoch ms" && value !== null) return instant.format(new Date(Number(value)));
   if (!Array.isArray(value)) return shown(value, column);
   const few = value.slice(0, 3).map((record) =>
-    // An item of a top list is text, whatever its digits.
+    // An item of a top list is text, even if it has only digits.
     Object.entries(record)
       .map(([name, one]) => (name === "item" ? String(one) : shown(one, column)))
       .join(" "),
@@ -423,7 +423,7 @@ function draw() {
 }
 
 let drawing = false;
-/** Draws before the next frame, however much has changed until then. */
+/** Draws before the next frame, once for all changes until then. */
 function redraw() {
   if (drawing) return;
   drawing = true;
@@ -465,19 +465,19 @@ function readFragment() {
   redraw();
 }
 
-/** The question for the chosen rows. */
+/** Returns the query for the chosen rows. */
 function question(view) {
   const { dimension, every } = known.choice;
   const parameters = new URLSearchParams(view.sessions ? {} : { by: dimension, every });
   parameters.set("order", "-bucket");
-  // This page parses JSON as all browsers do, which round numbers beyond 2^53.
+  // Browsers' JSON parsers round numbers beyond 2^53, so numbers are asked for as text.
   parameters.set("numbers", "text");
   return parameters;
 }
 
 /**
- * Where the chosen span begins: null for the last 24 hours, which is what the server answers without `from` and moves
- * with the data. A longer one ends where that ends.
+ * Returns where the chosen span begins. Null means the last 24 hours: without `from` the server answers these, and they
+ * move with the data. A longer span ends where those end.
  */
 async function beginning(view) {
   const { span } = known.choice;
@@ -491,14 +491,14 @@ async function beginning(view) {
   return new Date(Date.parse(window.to) - durationMs(span)).toISOString();
 }
 
-/** Why the server refuses a question that a stream of events was closed for. */
+/** Returns the server's reason for refusing the query of an event stream that was closed. */
 async function refusal(name, parameters) {
   const response = await ask(`/views/${encodeURIComponent(name)}?${parameters}`).catch(() => null);
   const problem = response === null || response.ok ? null : await response.json().catch(() => null);
   return problem?.detail ?? "The server refuses this view's live stream; reload the page.";
 }
 
-/** Follows the chosen view. All measures come at once, so that choosing another one only draws again. */
+/** Follows the chosen view. An answer has all measures, so that choosing another one only draws again. */
 async function listen() {
   source?.close();
   source = null;
@@ -540,7 +540,8 @@ function follow(stream, name, parameters) {
     redraw();
   });
   stream.addEventListener("error", () => {
-    // Closed: the server refused the question, and asking again would not help. Otherwise it connects again by itself.
+    // A closed stream means that the server refused the query, and asking again would not help. An open one connects
+    // again by itself.
     if (!stream.closed) known.streamAlive = false;
     else
       refusal(name, parameters).then((text) => {
@@ -559,7 +560,7 @@ async function readList() {
     known.keyWanted = response.status === 401 || response.status === 403 ? (await response.json()).detail : null;
     if (!response.ok) throw new Error(String(response.status));
     const { views, problems = [], alerts = [] } = await response.json();
-    // What was chosen is followed again.
+    // Follows the chosen view again.
     if (isAdmitted) {
       known.choice = null;
       followAlerts();
@@ -586,7 +587,7 @@ for (const [id, name] of [
   element(id).addEventListener("change", ({ target }) => {
     const { measure, dimension, every, span } = known.choice;
     const parameters = { view: known.name, measure, by: dimension, every, span, [name]: target.value };
-    // Other buckets show another span, unless one was chosen.
+    // Another bucket width also changes the span, unless the user has chosen one.
     if (name === "every" && span === spanFor(every)) parameters.span = spanFor(target.value);
     history.replaceState(null, "", `#${new URLSearchParams(parameters)}`);
     readFragment();

@@ -1,25 +1,25 @@
 /**
- * What the page asks of its server, with the API key that was given to it. The key is in the tab's session storage: it
- * is gone when the tab is closed, and no other site can read it.
+ * The page's requests to its server, with the API key that the user has entered. The key is in the tab's session
+ * storage: it is gone when the tab is closed, and no other site can read it.
  */
 
 const STORED = "tideline-api-key";
 const RECONNECT_MS = 1_000;
 
-/** Keeps a key for everything that is asked from now on, without what no header may have. */
+/** Stores a key for all later requests, without characters that a header must not have. */
 export function useKey(key) {
   sessionStorage.setItem(STORED, key.replace(/[^\x21-\x7e]/g, ""));
 }
 
-/** As `fetch`, of this server. */
+/** As `fetch`, for this server and with the key. */
 export function ask(path, { headers = {}, ...options } = {}) {
   const key = sessionStorage.getItem(STORED);
   return fetch(path, { ...options, headers: key === null ? headers : { ...headers, authorization: `Bearer ${key}` } });
 }
 
 /**
- * Server-sent events, with the key: an EventSource cannot send one. Dispatches `open`, the events of the stream and
- * `error` as an EventSource does. It connects again after a connection was lost, and is `closed` when the server
+ * Server-sent events with the API key, which an EventSource cannot send. Dispatches `open`, the events of the stream
+ * and `error`, like an EventSource. It connects again after a connection was lost, and becomes `closed` when the server
  * refuses.
  */
 export class EventStream extends EventTarget {
