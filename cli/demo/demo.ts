@@ -13,7 +13,7 @@ import type { ShippedSystem } from "./systems.ts";
 const PREFIX = "demo-";
 
 interface DemoFlags {
-  /** The simulated events a second. */
+  /** The rate that is passed to the system's simulation. */
   readonly rate: number;
   /** The URL of a mail server. */
   readonly smtp?: string;

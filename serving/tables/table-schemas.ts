@@ -60,7 +60,7 @@ export const JoinedRow = JoinedStatus.extend({ table, row: AnyRow });
 export const HistoryBody = KeyHistory.extend({ table, key });
 export type HistoryBody = z.infer<typeof HistoryBody>;
 
-/** The answer of GET /replay/:table: `row` is what the log says, `served` what is served at the same position. */
+/** The answer of GET /replay/:table: `row` is computed from the log, and `served` is served at the same position. */
 export const ReplayBody = z.object({
   table,
   key,
