@@ -13,13 +13,12 @@ const offset = z.codec(
   z.custom<Position>((value) => typeof value === "bigint" && value >= 0n),
   { decode: position, encode: String },
 );
-const cut = z.codec(
+/** A cut as documents have it: offsets as text, by partition. */
+export const storedCut = z.codec(
   z.record(z.string().regex(/^\d+$/), offsetText),
   z.custom<Cut>((value) => value instanceof Map),
   { decode: cutFromJson, encode: cutToJson },
 );
-
-export { cut as storedCut };
 
 /** The last record of a log below a position. A log with another record there lost its end and was written again. */
 export const LogMark = z.object({
@@ -127,8 +126,8 @@ export const Manifest = z.object({
   generation: z.string(),
   version: z.int().min(0),
   /** The cut of the version before: what this one was built on. */
-  base: cut,
-  cut,
+  base: storedCut,
+  cut: storedCut,
   /** The state of `[start, cut)` is the merge of these. */
   files: z.array(StateFile),
   /** The ledger of `[start, cut)`. */
@@ -155,7 +154,12 @@ export type StateComponents = z.infer<typeof StateComponents>;
 export const DataFormat = z.object({ format: z.int().min(1) });
 
 /** What a backfill builds on: a version and where its span begins and ends. Made when its first run begins. */
-export const BackfillPin = z.strictObject({ version: z.int().min(0), topicId: z.string(), start: cut, cut });
+export const BackfillPin = z.strictObject({
+  version: z.int().min(0),
+  topicId: z.string(),
+  start: storedCut,
+  cut: storedCut,
+});
 export type BackfillPin = z.infer<typeof BackfillPin>;
 export type BackfillPinJson = z.input<typeof BackfillPin>;
 
@@ -199,14 +203,14 @@ export type ServingRecord = z.infer<typeof ServingRecord>;
  * How many refreshes in a row found that the speed layer had counted the same span, `[the version's cut, to)`,
  * otherwise than the archive.
  */
-export const Unbalanced = z.strictObject({ version: z.int().min(0), to: cut, failures: z.int().min(1) });
+export const Unbalanced = z.strictObject({ version: z.int().min(0), to: storedCut, failures: z.int().min(1) });
 export type Unbalanced = z.infer<typeof Unbalanced>;
 
 /**
  * That a generation's live state was dropped, because it differed from the archive in the span above, to be read again
  * from the log.
  */
-export const LiveReset = z.strictObject({ version: z.int().min(0), to: cut, message: z.string(), atMs: z.int() });
+export const LiveReset = z.strictObject({ version: z.int().min(0), to: storedCut, message: z.string(), atMs: z.int() });
 export type LiveReset = z.infer<typeof LiveReset>;
 
 /** A time: since when a generation is retired, or a view's file is missing. */
@@ -221,7 +225,7 @@ export const ReportPin = z.strictObject({
   toMs: z.int(),
   /** The generations of the views that the numbers come from. */
   views: z.record(z.string(), z.string()),
-  streams: z.record(z.string(), z.strictObject({ topicId: z.string(), start: cut, cut })),
+  streams: z.record(z.string(), z.strictObject({ topicId: z.string(), start: storedCut, cut: storedCut })),
   pinnedAtMs: z.int(),
 });
 export type ReportPin = z.infer<typeof ReportPin>;
@@ -247,7 +251,7 @@ export const Comparison = z.strictObject({
   served: z.string(),
   next: z.string(),
   /** Both were taken at exactly this position. */
-  cut,
+  cut: storedCut,
   /** Dimensions that both have: by these, and by bucket, they were compared. */
   by: z.array(z.string()),
   /** Groups (bucket and shared dimensions) that only one has, and that both have. */
