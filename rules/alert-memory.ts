@@ -1,9 +1,9 @@
-/** This many ids are remembered of a stream: some tens of megabytes. */
+/** The number of ids remembered of one stream. They take some tens of megabytes. */
 const MOST = 100_000;
 
 /**
- * Ids of alerts that were written. A repeat of one of them is not written again; of any other it is, and is a duplicate
- * in the stream of alerts.
+ * The ids of alerts that were written. A repeat of one of them is not written again. A repeat of an id that was
+ * forgotten is written, and is then a duplicate in the stream of alerts.
  */
 export class AlertMemory {
   readonly #ids = new Set<string>();
@@ -17,7 +17,7 @@ export class AlertMemory {
     return this.#ids.has(id);
   }
 
-  /** What was remembered first goes first. */
+  /** Remembers these ids. Above the limit, forgets the oldest ones first. */
   add(ids: Iterable<string>): void {
     for (const id of ids) this.#ids.add(id);
     for (const oldest of this.#ids) {

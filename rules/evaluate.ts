@@ -7,15 +7,15 @@ import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
 
 export interface Evaluation {
-  /** By partition and offset, for each rule. */
+  /** For each rule, ordered by partition and offset. */
   readonly matches: readonly Match[];
-  /** Rules whose SQL fails on one of the events: they have no matches. */
+  /** The rules whose SQL fails on one of the events. They have no matches. */
   readonly failed: ReadonlyMap<Rule, TidelineError>;
 }
 
 /**
- * The matches of all rules among decoded events, found in one pass. When that fails each rule is tried alone, so that
- * an error of one rule does not stop the others. Throws what DuckDB says when no rule is to blame.
+ * Returns the matches of all rules among decoded events, found in one pass. If the pass fails, each rule is evaluated
+ * alone, so that an error of one rule does not stop the others. Throws DuckDB's error if there are no rules.
  */
 export async function evaluate(
   statements: Pick<KeptStatements, "rows">,

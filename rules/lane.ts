@@ -35,26 +35,31 @@ export interface RuleLaneDeps {
   readonly writers: ReadonlyMap<number, Pick<PartitionWriter, "write" | "flush">>;
   readonly memory: AlertMemory;
   readonly metrics: RuleMetrics;
-  /** Where records go that do not decode; null where the speed layer writes them, because a view reads the stream. */
+  /**
+   * Receives the records that do not decode. Null where the speed layer writes them, because a view reads the stream.
+   */
   readonly deadLetters: Pick<DeadLetters, "send"> | null;
-  /** A rule's SQL has failed: the rule has left the lane. */
+  /** Called when a rule's SQL has failed. The rule has left the lane by then. */
   readonly onFailed: (track: RuleTrack, error: TidelineError) => void;
   readonly signal: AbortSignal;
   readonly nowMs: () => number;
 }
 
 /**
- * A fetch loop for rules of one stream that stand close together: fetch from the smallest position, decode once,
- * evaluate all rules in one statement, and write the alerts of each partition with the positions behind them in one
- * transaction. What one rule has read already opens no alert of it again.
+ * A fetch loop for rules of one stream whose positions are close together. It fetches from the smallest position,
+ * decodes once, evaluates all rules in one statement, and writes the alerts of each partition and the new positions in
+ * one transaction. A rule opens no alerts for records that it has already read.
  */
 export class RuleLane {
   readonly #tracks: Set<RuleTrack>;
   readonly #deps: RuleLaneDeps;
   readonly #decoder: Decoder;
-  /** Where the decoder's memory of ids ends: the only position it may decode from without a new warm-up. */
+  /**
+   * The end of the decoder's memory of ids, by partition. Decoding may continue only there; at any other position the
+   * ids have to be reloaded first.
+   */
   readonly #decoded = new Map<number, Position>();
-  /** Where the log of each partition ended when it was last seen. */
+  /** The end of each partition's log when it was last seen. */
   readonly #ends = new Map<number, Position>();
 
   private constructor(deps: RuleLaneDeps, decoder: Decoder, tracks: Iterable<RuleTrack>) {
@@ -67,22 +72,22 @@ export class RuleLane {
     return new RuleLane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
   }
 
-  /** Its rules. */
+  /** The rules that this lane reads for. */
   get tracks(): ReadonlySet<RuleTrack> {
     return this.#tracks;
   }
 
-  /** Takes a rule in, to read from its own positions on. */
+  /** Adds a rule to this lane. The lane reads for it from the rule's own positions on. */
   takeIn(track: RuleTrack): void {
     this.#tracks.add(track);
   }
 
-  /** Gives a rule up: another lane takes it in. */
+  /** Removes a rule from this lane. Another lane adds it. */
   giveUp(track: RuleTrack): void {
     this.#tracks.delete(track);
   }
 
-  /** Its connection is about to be closed. */
+  /** Closes the decoder. Call it before the connection is closed. */
   close(): void {
     this.#decoder.close();
   }
@@ -93,8 +98,8 @@ export class RuleLane {
   }
 
   /**
-   * One round. Returns how many records it has read. Throws what Kafka or DuckDB say, and the transaction's error:
-   * begin again from what is stored then.
+   * Does one round and returns the number of records read. Throws errors of Kafka, DuckDB and the transaction. After an
+   * error the caller begins again at the stored positions.
    */
   async step(): Promise<number> {
     const { log, topic, partitions, writers, signal, nowMs } = this.#deps;
@@ -110,7 +115,7 @@ export class RuleLane {
     const fetched = await log.fetch(topic, wanted, { maxWaitMs: IDLE_WAIT_MS, maxBytes: FETCH_BYTES });
     const batch = fetched.filter(({ from, to }) => to > from);
     if (batch.length > 0) await this.#work(batch);
-    // Also beside records: another partition may have gone quiet.
+    // Needed after a batch too: another partition may have become quiet.
     for (const writer of writers.values()) await writer.flush(nowMs());
     this.#showLag(fetched);
     return batch.reduce((sum, { records }) => sum + records.length, 0);
@@ -120,7 +125,7 @@ export class RuleLane {
     const { stream, onFailed, memory, metrics, deadLetters, nowMs } = this.#deps;
     for (const { partition } of batch) this.#decoded.delete(partition);
     const { relation, rejected } = await this.#decoder.decode(batch);
-    // Before the positions move. A dead letter that is written twice counts once.
+    // Send dead letters before the positions move. A dead letter that is written twice counts once.
     if (rejected.length > 0) await deadLetters?.send(this.#deps, rejected);
     for (const { partition, to } of batch) this.#decoded.set(partition, to);
     const tracks = new Map([...this.#tracks].map((track) => [track.rule, track]));
@@ -136,7 +141,7 @@ export class RuleLane {
       offset >= at(tracks.get(rule)?.positions ?? NONE, partition);
     const opened = openedBy(matches.filter(isAhead), (id) => memory.has(id));
     await Promise.all(batch.map((one) => this.#write(one, opened, [...tracks.values()])));
-    // Only what is committed: a repeat of what was not has to be written.
+    // Remember only committed alerts: a repeat of one that was not committed has to be written.
     memory.add(opened.map(({ id }) => id));
     for (const { rule } of opened) metrics.alerts.inc({ rule });
     const oldestMs = Math.min(...batch.map(({ fetchedAtMs }) => fetchedAtMs));
@@ -166,7 +171,7 @@ export class RuleLane {
     for (const [partition, to] of moved) this.#decoded.set(partition, to);
   }
 
-  /** A partition that gave no answer counts up to where its log ended when it last did. */
+  /** Sets the lag of each rule. A partition that gave no answer counts up to the last known end of its log. */
   #showLag(fetched: readonly FetchedPartition[]): void {
     for (const { partition, stable } of fetched) this.#ends.set(partition, stable);
     for (const { rule, positions } of this.#tracks) {

@@ -19,7 +19,7 @@ import { StreamRules } from "./stream-rules.ts";
 
 export interface RulesOptions extends RoleOptions {
   readonly definitions: Definitions;
-  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  /** The value of TIDELINE_SCHEMA_REGISTRY. Without one, the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
 }
 
@@ -31,7 +31,7 @@ export interface RulesHealth {
     readonly code: string | null;
     readonly message: string | null;
   }[];
-  /** What is stopped, or fails again and again. */
+  /** Everything that is stopped or fails repeatedly. */
   readonly problems: readonly Failure[];
 }
 
@@ -43,7 +43,10 @@ export interface RunningRules {
 
 const NO_RULES: RunningRules = { health: () => ({ rules: [], problems: [] }), close: async () => undefined };
 
-/** Evaluates every rule of `definitions` on this process's share of the partitions. Without rules it opens nothing. */
+/**
+ * Evaluates every rule of `definitions` on this process's share of the partitions. Opens no connections if there are no
+ * rules.
+ */
 export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const { brokers, namespace, definitions, logger } = options;
   const groups = byStream([...(definitions.rules ?? new Map<string, Rule>()).values()]);
@@ -53,7 +56,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const directories = [data.path("archive")];
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories, keepsPlans: true });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
-  // For what fails alone: alerts and positions need no Redis.
+  // Redis only gets the failures: alerts and positions do not need it.
   const redis = openRedis(options.redisUrl, (error) =>
     logger.warn({ error: error.message }, "Redis connection failed"),
   );
@@ -96,7 +99,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   };
 }
 
-/** A partition that cannot be read is a problem, although the others continue. */
+/** Reports a partition that cannot be read as a problem, although the others continue. */
 function watchOf(failures: FailureTracker): FetchWatch {
   const failing = (topic: string, partition: number) =>
     ({ kind: "reader", name: `${topic}/${partition} (rules)`, views: [] }) as const;

@@ -7,14 +7,14 @@ import { partitionOf } from "../store/kafka/produce/partitioner.ts";
 import { TransactionalProducer, type TransactionRecord } from "../store/kafka/produce/transactional.ts";
 import type { LogSource } from "../store/kafka/read/log.ts";
 
-/** Where alerts and positions go. */
+/** The topics that alerts and positions are written to. */
 export interface RuleTopics {
   readonly alerts: string;
   readonly alertPartitions: number;
   readonly positions: string;
 }
 
-/** Throws TOPIC_MISSING. */
+/** Returns the topics of this installation. Throws TOPIC_MISSING. */
 export async function ruleTopics(log: Pick<LogSource, "topic">, namespace: string): Promise<RuleTopics> {
   const name = topicName(namespace, alerts.name);
   const { partitions } = await log.topic(name);
@@ -23,7 +23,7 @@ export async function ruleTopics(log: Pick<LogSource, "topic">, namespace: strin
 
 export interface PartitionWriterOptions {
   readonly brokers: string;
-  /** Of what belongs to the stream in this installation (`topicName`). */
+  /** The name of the stream in this installation (`topicName`). */
   readonly name: string;
   readonly stream: string;
   readonly partition: number;
@@ -31,21 +31,21 @@ export interface PartitionWriterOptions {
 }
 
 /**
- * A position alone, without alerts, is written so often at most: what lies behind it is read again after a crash, and
- * opens the same alerts.
+ * The least time between two writes of a position without alerts. After a crash the records behind the stored position
+ * are read again, and open the same alerts.
  */
 const POSITION_EVERY_MS = 5_000;
 
 /**
- * Alerts that one transaction holds at most, and their bytes: a batch stays below Kafka's default for
- * `max.message.bytes`. An alert alone has fewer: its texts are cut off (`ALERT_TEXT`).
+ * The most alerts, and bytes of alerts, in one transaction. A batch stays below Kafka's default for
+ * `max.message.bytes`. A single alert is always smaller, because its texts are cut off (`ALERT_TEXT`).
  */
 const TRANSACTION = { alerts: 200, bytes: 700_000 };
 
 /**
- * Writes what the rules of a stream find in one partition: alerts, and how far the rules have read, in one transaction.
- * Its transactional id is the partition's, so of several processes that believe they own the partition the last one to
- * open it is the only one that can write.
+ * Writes what the rules of a stream find in one partition: the alerts, and the rules' new positions, in one
+ * transaction. The transactional id belongs to the partition. If several processes believe they own the partition, only
+ * the last one that opened the id can write.
  */
 export class PartitionWriter {
   readonly #options: PartitionWriterOptions;
@@ -61,33 +61,37 @@ export class PartitionWriter {
     this.#producer = producer;
   }
 
-  /** Ends every other writer of the partition. What is stored of it has to be read after that. Throws NOT_READY. */
+  /**
+   * Opens the writer of a partition, which ends every other writer of it. Read the stored positions after that. Throws
+   * NOT_READY.
+   */
   static async open(options: PartitionWriterOptions): Promise<PartitionWriter> {
     const { brokers, name, partition } = options;
     const id = `tideline-rules-${name}-${partition}`;
     return new PartitionWriter(options, await TransactionalProducer.open(brokers, "tideline-rules", id));
   }
 
-  /** Takes over what was stored. Positions of rules that this process does not know stay what they are. */
+  /** Takes over the stored positions. Positions of rules that this process does not know stay unchanged. */
   adopt(stored: ReadonlyMap<string, RulePosition>): void {
     this.#held = stored;
   }
 
-  /** Notes at once where rules begin, so that a crash does not move that. */
+  /** Writes at once the positions at which rules begin, so that a crash does not change them. */
   begin(rules: ReadonlyMap<string, RulePosition>): Promise<void> {
     return this.#serially(() => this.#commit([], new Map([...this.#held, ...rules])));
   }
 
   /**
-   * Resolves when the alerts that rules have opened below `moved`, their next offsets, are committed. Without alerts it
-   * only notes the offsets, unless they were last written some seconds ago. Throws as `TransactionalProducer.commit`.
+   * Writes the alerts that rules have opened below `moved` (the rules' next offsets), and resolves when they are
+   * committed. Without alerts it only remembers the offsets, unless it last wrote them more than some seconds ago.
+   * Throws the errors of `TransactionalProducer.commit`.
    */
   write(opened: readonly OpenedAlert[], moved: ReadonlyMap<string, Position>, nowMs: number): Promise<void> {
     return this.#serially(async () => {
       const held = this.#moved(moved);
       if (opened.length > 0 || nowMs - this.#writtenAtMs >= POSITION_EVERY_MS) {
-        // In pieces that Kafka takes. The positions move with the last piece. After a crash in between, the alerts of
-        // the first pieces are written again, with the same ids.
+        // Write pieces that are small enough for Kafka. The positions move with the last piece. After a crash in
+        // between, the alerts of the first pieces are written again, with the same ids.
         const pieces = piecesOf(this.#recordsOf(opened));
         const last = pieces.pop() ?? [];
         for (const piece of pieces) await this.#commit(piece, this.#held);
@@ -100,12 +104,12 @@ export class PartitionWriter {
     });
   }
 
-  /** Writes positions that were only noted, when it is time. */
+  /** Writes positions that were only remembered, when it is time. */
   flush(nowMs: number): Promise<void> {
     return this.#isDirty ? this.write([], new Map(), nowMs) : Promise.resolve();
   }
 
-  /** Writes what was only noted, unless an earlier write has failed. */
+  /** Writes positions that were only remembered, unless an earlier write has failed. */
   async close(): Promise<void> {
     await this.#serially(async () => {
       if (this.#isDirty) await this.#commit([], this.#held);
@@ -150,7 +154,7 @@ export class PartitionWriter {
 
 export type AlertRecord = TransactionRecord & { readonly value: Buffer };
 
-/** Records in their order, in pieces within `TRANSACTION`; no piece is empty. */
+/** Splits records, in order, into pieces within `TRANSACTION`. No piece is empty. */
 export function piecesOf(records: readonly AlertRecord[]): AlertRecord[][] {
   const pieces: AlertRecord[][] = [];
   let bytes = 0;

@@ -8,9 +8,9 @@ import { PartitionWriter, ruleTopics } from "./partition-writer.ts";
 const READ_LIMIT_MS = 60_000;
 
 /**
- * Has a rule begin again at the log's start or end, in every partition. The processes that evaluate the stream's rules
- * are interrupted for some seconds: they continue with what is stored then. Alerts that were opened already are
- * duplicates when they are opened again. Throws TOPIC_MISSING and NOT_READY.
+ * Makes a rule begin again at the log's start or end, in every partition. This interrupts the processes that evaluate
+ * the stream's rules for some seconds; they continue from the stored positions. If an alert is opened a second time, it
+ * is a duplicate. Throws TOPIC_MISSING and NOT_READY.
  */
 export async function restartRule(
   { brokers, namespace, log }: { brokers: string; namespace: string; log: LogReader },

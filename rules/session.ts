@@ -24,29 +24,29 @@ export interface SessionDeps {
   readonly rules: readonly Rule[];
   readonly brokers: string;
   readonly pool: DuckPool;
-  /** Its log is not used for fetches that wait. */
+  /** Its log reader must not be used for fetches that wait. */
   readonly dedup: DedupSources & { readonly log: LogReader };
   readonly memory: AlertMemory;
   readonly metrics: RuleMetrics;
-  /** Where records go that do not decode; null where the speed layer writes them. */
+  /** Receives the records that do not decode. Null where the speed layer writes them. */
   readonly deadLetters: Pick<DeadLetters, "send"> | null;
   readonly logger: Logger;
-  /** What became of a rule: null when it continues. */
+  /** Called with a rule's error, or with null when the rule continues. */
   readonly onRule: (rule: Rule, error: TidelineError | null) => void;
-  /** The session gets on. */
+  /** Called after each step of a lane that succeeded. */
   readonly onStep: () => void;
-  /** Told which partitions cannot be read, and which can again. */
+  /** Told about each partition that cannot be read, and when it can be read again. */
   readonly watch: FetchWatch;
 }
 
 /** A rule that is further behind the others than this reads in a lane of its own. */
 const FAR_BEHIND_OFFSETS = 200_000n;
-/** How long a rule whose SQL failed waits before it looks at the same events again. */
+/** How long a rule whose SQL failed waits before it reads the same events again. */
 const STOPPED_FOR_MS = 30_000;
 const LINGER_MS = 100;
 /** A micro-batch of this many records means that the log is ahead: the next one is read at once. */
 const FULL_BATCH_RECORDS = 5_000;
-/** Partitions without a leader are left out. It is looked for them again after this long. */
+/** Partitions without a leader are left out. The session looks for them again after this long. */
 const LEADERLESS_FOR_MS = 10_000;
 
 interface OpenLane {
@@ -55,16 +55,16 @@ interface OpenLane {
   readonly duck: Duck;
 }
 
-/** The rules of a stream on some of its partitions, from the moment when this process owns them until that changes. */
+/** The rules of a stream on some of its partitions. A session lasts until the partitions of this process change. */
 export class RuleSession {
   readonly #deps: SessionDeps;
   readonly #info: TopicInfo;
   readonly #writers: ReadonlyMap<number, PartitionWriter>;
   readonly #failed = new AbortController();
-  /** The session ends: it failed, or it is wanted no more. */
+  /** Aborted when the session failed or is no longer wanted. */
   readonly #signal: AbortSignal;
   readonly #lanes = new Set<Promise<void>>();
-  /** Rules that reach the others continue in their lane. */
+  /** The lane of the rules that are not far behind. A rule that has caught up joins it. */
   #main: RuleLane | null = null;
 
   private constructor(
@@ -81,8 +81,8 @@ export class RuleSession {
   }
 
   /**
-   * Works on `partitions` until `stopping` is aborted. Throws when something fails: what was committed is known, and a
-   * new session begins there. Throws at once TOPIC_MISSING and NOT_READY.
+   * Works on `partitions` until `stopping` is aborted. Throws when something fails; a new session then begins at the
+   * committed positions. Throws TOPIC_MISSING and NOT_READY at once.
    */
   static async run(deps: SessionDeps, partitions: readonly number[], stopping: AbortSignal): Promise<void> {
     const { dedup, topic, stream, brokers, namespace } = deps;
@@ -100,9 +100,9 @@ export class RuleSession {
         writers.set(partition, await PartitionWriter.open(options));
       });
       for (const one of await Promise.allSettled(opened)) if (one.status === "rejected") throw one.reason;
-      // Only now: no other process can change them any more.
+      // Read the positions only now: no other process can change them any more.
       const stored = await readRulePositions(dedup.log, topics.positions, stopping);
-      // After the positions: who owned a partition before may have read on until now.
+      // Read the bounds after the positions: the previous owner of a partition may have read on until now.
       const bounds = await dedup.log.bounds(topic, readable);
       const tracks = await session.#begin([...stored.values()], bounds);
       await session.#work(tracks);
@@ -111,7 +111,7 @@ export class RuleSession {
     }
   }
 
-  /** The rules that can continue, each where it stands. New ones are noted with the position at which they begin. */
+  /** Returns the rules that can continue, each with its positions. Writes the first positions of new rules. */
   async #begin(all: readonly RulePositions[], bounds: LogBounds): Promise<RuleTrack[]> {
     const { stream, rules, onRule } = this.#deps;
     const stored = all.filter((one) => one.stream === stream.name);
@@ -149,7 +149,7 @@ export class RuleSession {
     this.#main = main.lane;
     this.#start(main);
     for (const track of tracks.filter(isFar)) this.#startAlone(track);
-    // Lanes may start others.
+    // A lane may start another lane.
     while (this.#lanes.size > 0) await Promise.all(this.#lanes);
     if (this.#failed.signal.aborted) throw this.#failed.signal.reason;
   }
@@ -187,7 +187,7 @@ export class RuleSession {
     return { lane, log, duck };
   }
 
-  /** Has a rule read in a lane of its own, after a while. */
+  /** Starts a lane of its own for a rule, after a while. */
   #startAlone(track: RuleTrack, afterMs = 0): void {
     this.#add(async () => {
       await this.#pause(afterMs);
@@ -199,7 +199,7 @@ export class RuleSession {
     this.#add(() => this.#run(open));
   }
 
-  /** Runs something until it ends or fails; a failure ends the session. */
+  /** Runs work until it ends or fails. A failure ends the session. */
   #add(work: () => Promise<void>): void {
     const done = work()
       .catch((error: unknown) => this.#failed.abort(error))
@@ -214,7 +214,8 @@ export class RuleSession {
         for (const { rule } of lane.tracks) this.#deps.onRule(rule, null);
         this.#deps.onStep();
         this.#regroup(lane);
-        // While records trickle in, a pause makes few micro-batches of many: an alert may wait that long.
+        // While few records come, pause, so that a few larger micro-batches replace many small ones. An alert may wait
+        // that long.
         if (records > 0 && records < FULL_BATCH_RECORDS) await this.#pause(LINGER_MS);
       }
     } finally {
@@ -228,7 +229,7 @@ export class RuleSession {
     await pause(durationMs, { signal: this.#signal });
   }
 
-  /** Moves the rules of another lane to the main one once they have read all that it has. */
+  /** Moves the rules of another lane to the main lane once they have read as far as it has. */
   #regroup(lane: RuleLane): void {
     const main = this.#main;
     if (main === null || lane === main || !cutReached(lane.front, main.front)) return;

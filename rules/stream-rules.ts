@@ -11,7 +11,10 @@ export interface StreamRulesDeps extends Omit<SessionDeps, "onRule" | "onStep"> 
 }
 
 const RETRY_MS = { first: 200, last: 5_000 };
-/** Who was pushed out waits until his membership says what is his. */
+/**
+ * A process that lost its partitions to another one waits this long, until the consumer group has assigned partitions
+ * again.
+ */
 const FENCED_FOR_MS = 5_000;
 
 /** The rules of one stream in this process: its share of the partitions, and a session on them. */
@@ -21,14 +24,14 @@ export class StreamRules {
   readonly #stopping = new AbortController();
   /** Ends the session when partitions change hands. */
   #changed = new AbortController();
-  /** What keeps a rule from continuing. */
+  /** The error that keeps a rule from continuing, by rule. */
   readonly #errors = new Map<Rule, TidelineError>();
   #running: Promise<void> = Promise.resolve();
 
   constructor(deps: StreamRulesDeps) {
     this.#deps = deps;
     const { brokers, topic, logger, failures, stream } = deps;
-    // Not the lane's: a heartbeat says nothing of whether the rules get on.
+    // Counted apart from the lane's failures: a heartbeat does not show that the rules make progress.
     const group = { kind: "reader", name: `${stream.name} (rules, group)`, views: [] } as const;
     this.#membership = new Membership({
       brokers,
@@ -60,7 +63,7 @@ export class StreamRules {
     return this.#errors.get(rule) ?? null;
   }
 
-  /** Begins in the background: a Kafka that does not answer holds up nobody else. */
+  /** Begins in the background, so that a Kafka that does not answer delays nobody else. */
   start(): void {
     this.#running = this.#run();
   }
@@ -102,7 +105,7 @@ export class StreamRules {
     }
   }
 
-  /** Other processes have all partitions now: they say how far the rules are, and what keeps one from going on. */
+  /** Clears the state of the rules. Other processes have all partitions now, and report the rules' lag and errors. */
   #letGo(): void {
     const { rules, metrics, failures } = this.#deps;
     const { onRule } = this.#sessionDeps(() => undefined);
