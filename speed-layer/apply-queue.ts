@@ -4,15 +4,16 @@ import type { Clock } from "./clock.ts";
 export type Write = () => Promise<unknown>;
 
 /**
- * What a lane has sent to Redis and has no reply to yet.
+ * The writes that a lane has sent to Redis and has no reply to yet.
  *
- * - What may overlap: the writes of one batch, one for each view, run at the same time, while the lane computes the
- *   next batch. A write of that begins when all writes of the batch before have ended, so Redis gets the batches of a
- *   view in the order of the log.
- * - What is bounded: the writes of one batch are on their way, and one more batch waits in `push`.
- * - An error is thrown by `push` and `settle`, by each call until `abandon`. Nothing is sent in between.
+ * - Overlap: the writes of one batch, one for each view, run at the same time, while the lane computes the next batch. A
+ *   write of the next batch begins when all writes of the batch before have ended, so Redis gets the batches of a view
+ *   in the order of the log.
+ * - Bound: the writes of one batch are on their way, and one more batch waits in `push`.
+ * - Errors: after a write has failed, each call of `push` and `settle` throws its error until `abandon` is called.
+ *   Nothing is sent in between.
  * - `abandon` forgets errors, not writes: Redis may still take what was sent before. The next `push` and the next
- *   `settle` wait until that has ended, so no write from before runs beside one from afterwards.
+ *   `settle` wait until those writes have ended, so no earlier write runs beside a later one.
  */
 export class ApplyQueue {
   readonly #clock: Pick<Clock, "nowMs">;
@@ -23,14 +24,17 @@ export class ApplyQueue {
     this.#clock = clock;
   }
 
-  /** How many batches Redis has taken, or refused with a named reply. Abandoned ones too: they were sent. */
+  /**
+   * The number of batches that Redis has applied or refused with a named reply. Abandoned batches count too: they were
+   * sent.
+   */
   get confirmed(): number {
     return this.#confirmed;
   }
 
   /**
-   * Begins the writes of one batch, each as soon as `writes` has it, and does not wait for their end. Returns how long
-   * it waited for the batch before, in milliseconds. Throws the error of an earlier write, and what `writes` throws.
+   * Begins the writes of one batch, each as soon as `writes` yields it, and does not wait for their end. Returns how
+   * many milliseconds it waited for the batch before. Throws the error of an earlier write, and errors of `writes`.
    */
   async push(writes: AsyncIterable<Write>): Promise<number> {
     const before = this.#underWay;
@@ -49,7 +53,9 @@ export class ApplyQueue {
     return waitedMs;
   }
 
-  /** Begins one more write when all that was sent has ended, if none of it failed. The next batch waits for it too. */
+  /**
+   * Begins one more write when everything that was sent has ended without an error. The next batch waits for it too.
+   */
   afterwards(write: Write): void {
     this.#hold(this.#underWay.then(write));
   }
@@ -59,7 +65,7 @@ export class ApplyQueue {
     await this.#underWay;
   }
 
-  /** Errors of what is on its way are nobody's any more: everything is looked up again. */
+  /** Forgets the errors of the writes under way. The caller reads all state from Redis again. */
   abandon(): void {
     this.#hold(this.#underWay.catch(() => undefined));
   }

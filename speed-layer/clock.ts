@@ -1,16 +1,19 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * Time as a lane knows it, in milliseconds from any beginning. It decides when something is tried again, and never what
- * is counted.
+ * The time that a lane uses, in milliseconds from an arbitrary beginning. It decides when something is tried again, and
+ * never what is counted.
  */
 export interface Clock {
   nowMs(): number;
-  /** Ends early when `signal` is aborted. */
+  /** Waits this long, or until `signal` is aborted. */
   wait(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Not the wall clock: that can be set, and a view that stopped while it was ahead would stand still for as long. */
+/**
+ * A clock that is never set. The wall clock can be set back, and a view that was stopped before that would stay
+ * stopped for that long.
+ */
 export const STEADY_CLOCK: Clock = {
   nowMs: () => performance.now(),
   // It rejects only when the signal is aborted.

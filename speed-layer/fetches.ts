@@ -6,21 +6,21 @@ import type { Clock } from "./clock.ts";
 /** How long a fetch waits for the first record. */
 export const IDLE_WAIT_MS = 250;
 
-/** How a process paces itself. */
+/** The sizes of a process's fetches and the distance at which lanes part. */
 export interface Pacing {
   /**
-   * A micro-batch is at most this many bytes, or twice as many if its records are wide, and one more is fetched while
-   * it is worked on: the bound of this process's memory.
+   * The most bytes of a micro-batch; twice as many if its records are wide. One more batch is fetched while one is
+   * worked on. Together they bound the memory of this process.
    */
   readonly batchBytes: number;
-  /** With fewer records than this in a full batch they are wide. */
+  /** A full batch with fewer records than this has wide records. */
   readonly batchRecords: number;
   /**
-   * A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next
-   * one is fetched at once.
+   * A batch with this many records means that more of the log is waiting. The next batch is fetched at once, because
+   * waiting for more records gains nothing.
    */
   readonly fullBatchRecords: number;
-  /** A view this many offsets behind the front gets a lane of its own. */
+  /** A view this many offsets behind the front reads in a lane of its own. */
   readonly farBehindOffsets: bigint;
 }
 
@@ -39,22 +39,22 @@ export interface FetchesDeps {
   readonly scan: (batch: readonly FetchedPartition[]) => Promise<ScannedBatch>;
 }
 
-/** What a fetch gave, scanned. */
+/** The result of a fetch, scanned. */
 export interface Fetched {
-  /** Partitions that had something. */
+  /** Partitions that had records. */
   readonly batch: readonly FetchedPartition[];
   readonly scanned: ScannedBatch;
-  /** Partitions that had nothing. */
+  /** Partitions that had no records. */
   readonly quiet: readonly FetchedPartition[];
 }
 
 /**
- * The fetches of a lane. One may be made ahead, while a full batch is worked on, and never a second one beside it: what
- * is of no use any more is waited for before the next fetch begins.
+ * The fetches of a lane. One fetch may be made ahead, while a full batch is worked on, but never two at once: if a
+ * fetch made ahead is no longer needed, the next one waits until it has ended.
  */
 export class Fetches {
   readonly #deps: FetchesDeps;
-  /** The fetch that was made ahead; without positions it is of no use any more. */
+  /** The fetch that was made ahead. Its positions are null if it is no longer needed. */
   #ahead: { readonly positions: Cut | null; readonly fetched: Promise<Fetched> } | null = null;
   #last: FetchSize = { bytes: 0, records: 0 };
 
@@ -62,7 +62,10 @@ export class Fetches {
     this.#deps = deps;
   }
 
-  /** Fetches from these positions, unless that was done ahead. `before` is the batch that was worked on last. */
+  /**
+   * Returns the records after these positions, from the fetch made ahead if it began there. `before` is the batch that
+   * was worked on last.
+   */
   async from(positions: Cut, before: BatchPace): Promise<Fetched> {
     const ahead = this.#ahead;
     if (ahead !== null && ahead.positions !== null && samePositions(ahead.positions, positions)) {
@@ -76,7 +79,7 @@ export class Fetches {
     return this.#fetch(positions);
   }
 
-  /** Begins to fetch from these positions: the batch before is still worked on. */
+  /** Begins to fetch from these positions while the batch before is still worked on. */
   begin(positions: Cut): void {
     const fetched = this.#fetch(positions);
     // Avoid an unhandled rejection: the error is seen where the promise is awaited.
@@ -84,7 +87,7 @@ export class Fetches {
     this.#ahead = { positions, fetched };
   }
 
-  /** What was fetched ahead is of no use any more. */
+  /** Marks the fetch made ahead as no longer needed. */
   forget(): void {
     if (this.#ahead !== null) this.#ahead = { ...this.#ahead, positions: null };
   }
@@ -106,16 +109,16 @@ export class Fetches {
   }
 }
 
-/** A fetch: how many bytes were asked for, and how many records came. */
+/** The bytes that a fetch asked for, and the records that came. */
 export interface FetchSize {
   readonly bytes: number;
   readonly records: number;
 }
 
 /**
- * How many bytes to fetch next: `batchBytes`, or up to twice as many if the last fetch was full and had fewer than
- * `batchRecords` records. A batch costs something beside its records, whatever their size, and undeclared fields leave
- * little of them.
+ * Returns how many bytes to fetch next: `batchBytes`, or up to twice as many if the last fetch was full and had fewer
+ * than `batchRecords` records. Each batch has a fixed cost, so a batch should have many records. Little is left of wide
+ * records once their undeclared fields are skipped.
  */
 export function fetchBytes(
   { bytes, records }: FetchSize,
@@ -126,11 +129,11 @@ export function fetchBytes(
   return Math.min(Math.max(wanted, batchBytes), 2 * batchBytes);
 }
 
-/** Waiting longer would be felt. */
+/** People would notice a longer wait. */
 const MAX_LINGER_MS = 40;
 /**
- * A lane that gets events all the time rests this many times as long as it works: a batch costs nearly the same with
- * one event as with fifty.
+ * A lane that gets events all the time rests this many times as long as it works. A batch with one event costs nearly
+ * as much as one with fifty.
  */
 const REST = 3;
 
@@ -140,7 +143,10 @@ export interface BatchPace {
   readonly processingMs: number;
 }
 
-/** How long to let records gather before the next fetch. Idle or behind (the batch was full): not at all. */
+/**
+ * Returns how long to let records gather before the next fetch. It is 0 for a lane that is idle or that is behind (its
+ * last batch was full).
+ */
 function lingerMs({ records, processingMs }: BatchPace, fullBatchRecords: number): number {
   return records === 0 || records >= fullBatchRecords ? 0 : Math.min(MAX_LINGER_MS, REST * processingMs);
 }

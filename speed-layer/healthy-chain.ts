@@ -12,22 +12,22 @@ import type { SpeedMetrics } from "./metrics.ts";
 export interface ChainDeps {
   readonly definition: Definition;
   readonly chain: Chain;
-  /** The newest manifest, begun if there is none. */
+  /** Returns the newest manifest, and creates the first one if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
 
-/** A chain, and of each partition the last record that is in it, where it is known. */
+/** A chain, and the last record in it of each partition, where that record is known. */
 export interface HealthyChain {
   readonly chain: ChainState;
   readonly marks: ReadonlyMap<number, Mark>;
 }
 
 /**
- * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both
- * are compared with the log first: a chain of a log that is gone stays where it is, so that every attach finds the
- * same difference. Throws LOG_TRUNCATED for such a log.
+ * Returns a chain that tiles from the newest manifest's cut. If there is none, begins a new chain at that cut. First
+ * compares the marks of chain and manifest with the log. If the log was replaced, throws LOG_TRUNCATED and leaves the
+ * chain in place, so that every later attach finds the same difference.
  */
 export async function healthyChain(
   { definition, chain: redis, newestManifest, metrics, logger }: ChainDeps,
@@ -38,8 +38,8 @@ export async function healthyChain(
   const view = definition.view.name;
   for (let named: number | null = null; ; ) {
     const manifest = await newestManifest();
-    // Redis named this version before the directory was read, and the directory does not have it: it was restored
-    // from a backup.
+    // Redis named this version before the directory was read, and the directory does not have it. So the directory was
+    // restored from a backup.
     const missing = named !== null && named > manifest.version ? named : null;
     named = await redis.pointer();
     const { cut } = manifest;
@@ -60,12 +60,12 @@ export async function healthyChain(
       missing,
     });
     metrics.reseeds.inc({ view });
-    // Not counted here: a loop that does not end is a step of the lane that does not.
+    // Not counted as a failure: if this loop does not end, the lane's step does not end either, and that is counted.
     logger.warn({ view, cut: cutToJson(cut), done }, "no chain from the newest cut: reseed");
   }
 }
 
-/** Of what is known by partition, that of these partitions. */
+/** The entries of these partitions. */
 export function only<T>(partitions: readonly number[], all: ReadonlyMap<number, T>): (readonly [number, T])[] {
   return [...all].filter(([partition]) => partitions.includes(partition));
 }

@@ -4,7 +4,7 @@ import type { Lane } from "./lane.ts";
 import type { ViewTrack } from "./view-track.ts";
 import type { ViewWatch } from "./view-watch.ts";
 
-/** A step waits for Kafka, DuckDB and Redis. One that takes so long waits for something that does not come. */
+/** A step that takes longer than this is stalled: Kafka, DuckDB or Redis does not reply. */
 const STALLED_AFTER_MS = 120_000;
 
 const HINT =
@@ -13,19 +13,20 @@ const HINT =
 
 export interface LaneWatchDeps {
   readonly failures: FailureCounter;
-  /** How the lane is called: its stream, or its stream and the view that it reads alone. */
+  /** The lane's name in failures: its stream, with the view if the lane reads one view alone. */
   readonly name: string;
   readonly views: ViewWatch;
   readonly nowMs: () => number;
 }
 
 /**
- * Sees whether a lane gets on. A step that returns is not a sign of it: what it sent to Redis fails in a later step. So
- * a lane has got on when Redis has taken a batch since the last failure, or when nothing was left to do.
+ * Decides whether a lane makes progress. A step that returns does not prove it, because a write to Redis may fail in a
+ * later step. A lane makes progress when Redis has taken a batch since the last failure, or when nothing was left to
+ * do.
  */
 export class LaneWatch {
   readonly #deps: LaneWatchDeps;
-  /** How many batches Redis had taken when it failed last; null: it has not failed since it last got on. */
+  /** The number of batches that Redis had taken at the lane's last failure. Null if it has made progress since. */
   #failedAt: number | null = null;
   #stepSinceMs: number | null = null;
 
@@ -37,7 +38,7 @@ export class LaneWatch {
     this.#stepSinceMs = this.#deps.nowMs();
   }
 
-  /** A step took `records` and did not fail. Returns whether the lane gets on. */
+  /** Call it after a step that took `records` and did not fail. Returns whether the lane makes progress. */
   returned(lane: Lane, records: number): boolean {
     this.#stepSinceMs = null;
     this.#deps.views.observe(lane, records === 0);
@@ -55,7 +56,7 @@ export class LaneWatch {
     this.#deps.failures.failed(this.#lane(lane.tracks), error);
   }
 
-  /** Counts a step that does not end. To be called from time to time. */
+  /** Counts a step that does not end. Call it from time to time. */
   checkStalled(lane: Lane): void {
     const sinceMs = this.#stepSinceMs;
     if (sinceMs === null || this.#deps.nowMs() - sinceMs < STALLED_AFTER_MS) return;
@@ -71,7 +72,7 @@ export class LaneWatch {
     );
   }
 
-  /** The lane has no views any more, or the process ends. */
+  /** Call it when the lane has no views any more, or the process ends. */
   ended(): void {
     this.#deps.failures.succeeded(this.#lane([]));
   }

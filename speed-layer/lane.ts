@@ -15,7 +15,7 @@ import type { SpeedMetrics } from "./metrics.ts";
 import { BatchReader } from "./states/batch-states.ts";
 import type { ViewTrack } from "./view-track.ts";
 
-/** While the log is quiet, how often to see whether Redis still has our chains. */
+/** How often to check, while the log is quiet, that Redis still has the chains of this lane's views. */
 const CHECK_EVERY_MS = 1_000;
 
 export interface LaneDeps {
@@ -24,7 +24,7 @@ export interface LaneDeps {
   readonly log: LogSource;
   readonly duck: Duck;
   readonly deadLetters: Pick<DeadLetters, "send">;
-  /** Where the ids of the dedup window are read after a seek. */
+  /** The sources of the dedup window's ids, for the reload after a seek. */
   readonly dedup: DedupSources;
   readonly pacing: Pacing;
   /** Moves a view out of this lane into a lane of its own. */
@@ -35,23 +35,24 @@ export interface LaneDeps {
 }
 
 /**
- * While other partitions have records, how often Redis is told that a partition has nothing new. An idle fetch waits
- * longer.
+ * How often Redis is told that a partition has no new records while other partitions have some. A fetch without any
+ * records waits longer than this.
  */
 const TOUCH_EVERY_MS = 200;
-/** How often it is looked whether a partition without a leader has one again. */
+/** How often to check whether a partition without a leader has one again. */
 const LEADERLESS_FOR_MS = 5_000;
 /**
- * A settlement publishes all views of a stream within seconds. To attach one is some twenty questions to Redis, Kafka
- * and the disk, one after the other, and the lane reads nothing until then.
+ * The most views attached at the same time. A settlement publishes all views of a stream within seconds, and attaching
+ * one view takes about twenty requests to Redis, Kafka and the disk, one after the other. The lane reads nothing until
+ * all are attached.
  */
 const ATTACHED_AT_ONCE = 32;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
 
 /**
- * A fetch loop over one topic for views that stand close together: fetch from the smallest position, decode once, apply
- * to each view what lies after its own position. Views that are far behind have a lane of their own, so that they never
- * hold back live ones.
+ * A fetch loop over one topic for views whose positions are close together. It fetches from the smallest position,
+ * decodes once, and applies to each view the records after the view's own position. A view that is far behind has a
+ * lane of its own, so that it never delays the others.
  */
 export class Lane {
   readonly #deps: LaneDeps;
@@ -59,22 +60,22 @@ export class Lane {
   readonly #reader: BatchReader;
   readonly #tracks: Set<ViewTrack>;
   readonly #fetches: Fetches;
-  /** What is on its way to Redis. */
+  /** Batches that were sent to Redis and have no reply yet. */
   readonly #applying: ApplyQueue;
   /**
-   * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up.
-   * Removed before the memory changes and set when the change is complete, so that a failure in between leads to a
-   * warm-up.
+   * The end of the decoder's memory of ids, by partition. Decoding may continue only there; at any other position the
+   * ids have to be reloaded first. An entry is removed before the memory changes and set when the change is complete,
+   * so that a failure in between leads to a reload.
    */
   readonly #decoded = new Map<number, Position>();
-  /** Views that were stopped, until they are live beside the others or have a lane of their own. */
+  /** Views that were stopped, until they are live in this lane or have a lane of their own. */
   readonly #returning = new Set<ViewTrack>();
   #info: TopicInfo | null = null;
-  /** Partitions without a leader, when it was last looked: they are left out until one is found. */
+  /** Partitions that had no leader at the last check. They are left out until one is found. */
   #leaderless: { readonly partitions: readonly number[]; readonly untilMs: number } = { partitions: [], untilMs: 0 };
   #checkedAtMs = 0;
   readonly #touchedAtMs = new Map<number, number>();
-  /** How far fetching was behind at the last fetch, in offsets, by partition. */
+  /** How far fetching was behind the log at the last fetch, in offsets, by partition. */
   readonly #lags = new Map<number, number>();
   #lastBatch = NO_BATCH;
 
@@ -93,68 +94,74 @@ export class Lane {
     return new Lane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
   }
 
-  /** Its views. */
+  /** The views that this lane reads for. */
   get tracks(): ReadonlySet<ViewTrack> {
     return this.#tracks;
   }
 
-  /** Takes a view in, to read from its own position on. */
+  /** Adds a view to this lane. The lane reads for it from the view's own position on. */
   takeIn(track: ViewTrack): void {
     this.#tracks.add(track);
   }
 
-  /** Gives a view up: another lane takes it in, or nobody reads for it any more. */
+  /** Removes a view from this lane: another lane adds it, or its generation was retired. */
   giveUp(track: ViewTrack): void {
     this.#tracks.delete(track);
     this.#returning.delete(track);
   }
 
   /**
-   * How many batches Redis has applied, or refused with a named reply. If it does not grow between two failures, the
-   * lane makes no progress.
+   * The number of batches that Redis has applied or refused with a named reply. If it does not grow between two
+   * failures, the lane makes no progress.
    */
   get confirmed(): number {
     return this.#applying.confirmed;
   }
 
-  /** How far fetching is behind the log, in offsets, by partition: also of partitions that it has read before. */
+  /**
+   * How far fetching is behind the log, in offsets, by partition. It also has partitions that another process reads
+   * now.
+   */
   get lags(): ReadonlyMap<number, number> {
     return this.#lags;
   }
 
-  /** The furthest position that any of its views has reached, per partition. */
+  /** The furthest position that any view of this lane has reached, by partition. */
   get front(): Cut {
     return farthest(...this.#live().map(({ positions }) => positions));
   }
 
-  /** Whether it may take a view in without reading again what its own live views have read. */
+  /** Whether this lane may add a view without reading again what its live views have read. */
   mayTakeIn(track: ViewTrack): boolean {
     if (this.#tracks.size === 0) return true;
     const others = this.#live();
     return others.length > 0 && !isBehind(track, others);
   }
 
-  /** Drops what was fetched ahead and looks everything up again: after an error, or when partitions changed hands. */
+  /**
+   * Drops the fetch made ahead and detaches all views. Call it after an error, and when partitions have moved to or
+   * from this process.
+   */
   reset(): void {
     this.#fetches.forget();
     this.#applying.abandon();
     for (const track of this.#tracks) track.detach();
   }
 
-  /** Its connection is about to be closed. */
+  /** Closes the decoder. Call it before the connection is closed. */
   close(): void {
     this.#decoder.close();
   }
 
-  /** Waits for what is on its way to Redis: before the process ends. */
+  /** Waits for everything that was sent to Redis. Call it before the process ends. */
   async drain(): Promise<void> {
     await this.#applying.settle().catch(() => undefined);
     await this.#fetches.drop();
   }
 
   /**
-   * One round: attach what is detached, fetch, decode, apply. Returns how many records it took. 0: Redis has answered
-   * for everything that was sent before.
+   * Does one round: attaches detached views, fetches, decodes, applies. Returns the number of records it took. 0 means
+   * also that Redis has replied to everything that was sent before.
    */
   async step(assigned: readonly number[]): Promise<number> {
     const { stream, clock, metrics, pacing } = this.#deps;
@@ -183,7 +190,7 @@ export class Lane {
     }
     const next = new Map(wanted);
     for (const { partition, to } of batch) next.set(partition, to);
-    // What is fetched before the work on a small batch is not as fresh as what is fetched after it.
+    // Fetch ahead only for a full batch. After a small one, a later fetch brings newer records.
     if (scanned.rows.length >= pacing.fullBatchRecords) this.#fetches.begin(next);
     return this.#work(batch, scanned);
   }
@@ -212,7 +219,7 @@ export class Lane {
   }
 
   /**
-   * What the batch adds to each view, as soon as it is known: it is on its way to Redis while the next view's is
+   * Yields the write of each view as soon as it is computed, so that it is on its way to Redis while the next view's is
    * computed.
    */
   async *#writes(fetched: readonly FetchedPartition[], decoded: DecodedBatch): AsyncGenerator<Write> {
@@ -224,7 +231,7 @@ export class Lane {
     }
   }
 
-  /** Of partitions that have nothing new, those for which that was not noted a moment ago. */
+  /** Returns the quiet partitions that Redis has not been told about in the last `TOUCH_EVERY_MS`. */
   #untouched(quiet: readonly FetchedPartition[]): FetchedPartition[] {
     const nowMs = this.#deps.clock.nowMs();
     const due = quiet.filter(
@@ -235,15 +242,15 @@ export class Lane {
   }
 
   /**
-   * Notes that these partitions have nothing new, once Redis has answered for what was sent: their last records may be
-   * on their way. The batch of other partitions is worked on at the same time.
+   * Tells Redis that these partitions have no new records, once it has replied to everything that was sent: their last
+   * records may be among it. Other partitions' batches are worked on at the same time.
    */
   #touchWhenApplied(quiet: readonly FetchedPartition[]): void {
     if (quiet.length === 0) return;
     this.#applying.afterwards(() => Promise.all([...this.#tracks].map((track) => track.touch(quiet))));
   }
 
-  /** Of these partitions, those that are not known to have no leader. */
+  /** Returns these partitions without those that are known to have no leader. */
   async #readable(partitions: readonly number[]): Promise<readonly number[]> {
     if (this.#leaderless.partitions.length === 0) return partitions;
     const { log, topic, clock } = this.#deps;
@@ -255,7 +262,7 @@ export class Lane {
     this.#leaderless = { partitions, untilMs: this.#deps.clock.nowMs() + LEADERLESS_FOR_MS };
   }
 
-  /** Attaches the views that have to be. Returns those of `asked` that have a leader. */
+  /** Attaches the views that need it. Returns the partitions of `asked` that have a leader. */
   async #attach(asked: readonly number[]): Promise<readonly number[]> {
     const { log, topic, clock } = this.#deps;
     const waiting = [...this.#tracks].filter((track) => track.waits(asked, clock.nowMs()));
@@ -275,9 +282,9 @@ export class Lane {
   }
 
   /**
-   * A view that was stopped, or waits for room, looks at the log again from where it stopped. If that is behind the
-   * others it does so in a lane of its own: it may well stop again at the same record, and the others would be read
-   * again each time.
+   * Moves a returning view to a lane of its own if it is behind the others. Such a view was stopped or waited for room,
+   * and reads again from its old position. It may stop at the same record again, and then the others would read the
+   * same records again each time.
    */
   async #separate(): Promise<void> {
     const others = this.#live().filter((track) => !this.#returning.has(track));
@@ -287,10 +294,7 @@ export class Lane {
     }
   }
 
-  /**
-   * Step 3 of the speed layer (docs/internals/speed-layer.md): after every seek the decoder reloads the ids before the
-   * new position.
-   */
+  /** Reloads the event ids before each new position: step 3 of the speed layer (docs/internals/speed-layer.md). */
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
@@ -311,8 +315,7 @@ export class Lane {
     this.#checkedAtMs = nowMs;
     const live = this.#live();
     for (const track of live) await track.check();
-    // A chain is seldom lost alone: those that were still there when they were looked at are looked at again, so that
-    // all continue together.
+    // A chain is seldom lost alone. Check the views again that seemed well, so that all continue together.
     if (this.#live().length < live.length) for (const track of this.#live()) await track.check();
   }
 
@@ -321,7 +324,7 @@ export class Lane {
   }
 }
 
-/** Does some work for all items, `size` at a time. Throws the first error once the group that has it is done. */
+/** Does some work for all items, `size` at a time. Throws the first error, after the rest of its group has ended. */
 async function inGroups<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
   for (let first = 0; first < items.length; first += size) {
     const outcomes = await Promise.allSettled(items.slice(first, first + size).map(work));

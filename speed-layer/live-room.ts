@@ -5,14 +5,14 @@ import { closedOf } from "../store/redis/chain-state.ts";
 
 export interface LiveRoomDeps {
   readonly chain: Chain;
-  /** The newest manifest, begun if there is none. */
+  /** Returns the newest manifest, and creates the first one if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
 }
 
 /**
- * Deletes the segments in Redis whose content is in the newest version. Without need they stay until versions have
- * followed; a reader of the version before that still needs one begins its read again (invariant 8). Returns how many
- * cells Redis has that are in no version yet.
+ * Deletes the segments in Redis that the newest version already contains. When room is not needed, they stay until
+ * later versions have followed. A reader of the version before that still needs one begins its read again (invariant
+ * 8). Returns the number of cells in Redis that are in no version yet.
  */
 export async function makeRoom({ chain: redis, newestManifest }: LiveRoomDeps): Promise<number> {
   const { cut } = await newestManifest();

@@ -29,13 +29,16 @@ import { ViewTrack } from "./view-track.ts";
 
 export interface SpeedOptions extends RoleOptions {
   readonly definitions: Definitions;
-  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  /** The value of TIDELINE_SCHEMA_REGISTRY. Without one, the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
   readonly pacing?: Pacing;
 }
 
 export interface SpeedHealth {
-  /** Every view is either live or stopped by a named error, which restarting this process would not cure. */
+  /**
+   * True if every view is either live or stopped by a named error. A restart of this process would not clear such an
+   * error.
+   */
   readonly ready: boolean;
   readonly streams: readonly { readonly stream: string; readonly partitions: readonly number[] }[];
   readonly views: readonly {
@@ -45,7 +48,7 @@ export interface SpeedHealth {
     readonly code: string | null;
     readonly message: string | null;
   }[];
-  /** What is stopped, or fails again and again. */
+  /** Everything that is stopped or fails repeatedly. */
   readonly problems: readonly Failure[];
 }
 
@@ -56,23 +59,20 @@ export interface SpeedLayer {
 }
 
 /**
- * A first version is made by the batch layer when the archive is longer than this: the log would be read by way of
- * Redis otherwise.
+ * If the archive is longer than this, the batch layer makes a view's first version. Otherwise the speed layer reads the
+ * log itself.
  */
 const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
-/** How often to see whether Redis may evict keys by now. */
+/** How often to check whether Redis may evict keys. */
 const GUARD_EVERY_MS = 10_000;
-/**
- * When the process ends, what is under way waits for Redis and Kafka this long. A batch that Redis takes unseen does no
- * harm.
- */
+/** How long the process waits for Redis and Kafka when it ends. If Redis takes a batch after that, no harm is done. */
 const LAST_BATCH_MS = 5_000;
-/** What this process does beside its lanes, as its failures are called. */
+/** The names of this process's failures outside its lanes. */
 const REDIS = { kind: "reader", name: "redis", views: [] } as const;
 const RETIRED = { kind: "reader", name: "retired generations", views: [] } as const;
 
-/** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
+/** Starts the speed layer for every view of `definitions`. `health` returns how far the views are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
   const stores = await openStores(options);
   const { failures, generations } = stores;
@@ -95,7 +95,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   };
 }
 
-/** Where data is stored, and the clients that read and write it. */
+/** The stores of data, and the clients that read and write it. */
 interface Stores {
   readonly data: DataDirectory;
   readonly archive: Archive;
@@ -130,7 +130,7 @@ async function openStores(options: SpeedOptions): Promise<Stores> {
   };
 }
 
-/** The last to be closed: failures are told to Redis. */
+/** Closes the stores. Failures first, because they are cleared in Redis. */
 async function closeStores({ failures, redis, deadLetters, log, pool }: Stores): Promise<void> {
   await failures.close();
   redis.disconnect();
@@ -138,22 +138,24 @@ async function closeStores({ failures, redis, deadLetters, log, pool }: Stores):
   pool.close();
 }
 
-/** Every generation that is kept up to date: of the definitions in files, and those that are still served. */
+/**
+ * Returns every generation that is kept up to date: those of the definitions in files, and those that are still served.
+ */
 async function livingDefinitions(generations: Generations, definitions: Definitions): Promise<Definition[]> {
   await generations.register(definitions, "speed-layer");
   const stored = (await generations.all(definitions)).map(({ definition }) => definition);
-  // State of another release may mean something else: nothing is added to it.
+  // Nothing is added to state of another release: its components may mean something else.
   return stored.filter(({ frozen }) => !frozen);
 }
 
-/** What consumers and tracks are made of. */
+/** The dependencies of consumers and tracks. */
 interface Parts {
   readonly options: SpeedOptions;
   readonly stores: Stores;
   readonly metrics: SpeedMetrics;
 }
 
-/** A consumer for each contract of a stream, with the tracks of the views that are decoded by it. */
+/** Returns one consumer for each contract of a stream, with the tracks of the views that are decoded by it. */
 function consumersOf(living: readonly Definition[], parts: Parts): StreamConsumer[] {
   const { brokers, namespace, pacing = PACING, logger } = parts.options;
   const { archive, data, log, schemas, pool, deadLetters, failures } = parts.stores;
@@ -201,7 +203,7 @@ function trackOf(definition: Definition, topic: string, { options, stores, metri
   });
 }
 
-/** Removes generations that are retired, as long as the timer that it returns runs. */
+/** Removes retired generations at an interval. Returns the timer. */
 function watchRetired(
   consumers: readonly StreamConsumer[],
   { failures, generations }: Stores,
@@ -216,19 +218,22 @@ function watchRetired(
   }, RETIRED_EVERY_MS);
 }
 
-/** Stops the views when Redis may evict keys, as long as the timer that it returns runs. */
+/** Stops the views when Redis may evict keys. Checks at an interval, and returns the timer. */
 function watchEviction(consumers: readonly StreamConsumer[], redis: TidelineRedis): NodeJS.Timeout {
   return setInterval(() => {
     requireNoEviction(redis).catch((error: unknown) => {
       if (!isTidelineError(error)) return; // Redis is away: every apply says so
-      // One that this has stopped looks for itself, and says so once.
+      // A view that has this error already attaches again by itself, and logs the error once.
       for (const { tracks } of consumers)
         for (const track of tracks) if (track.error?.code !== error.code) track.stop(error, STEADY_CLOCK.nowMs());
     });
   }, GUARD_EVERY_MS);
 }
 
-/** Stops the consumers when the batches under way are finished. Late ones are hurried: Redis is disconnected. */
+/**
+ * Stops the consumers when the batches under way are finished. After `LAST_BATCH_MS` it disconnects Redis and Kafka, so
+ * that late batches end.
+ */
 async function stop(consumers: readonly StreamConsumer[], redis: TidelineRedis): Promise<void> {
   const late = setTimeout(() => {
     endRedis(redis);
@@ -238,7 +243,7 @@ async function stop(consumers: readonly StreamConsumer[], redis: TidelineRedis):
   clearTimeout(late);
 }
 
-/** Definitions that are decoded alike: of one stream under one revision of its contract. */
+/** Groups definitions that are decoded alike: of one stream under one revision of its contract. */
 function byContract(definitions: readonly Definition[]): Map<string, Definition[]> {
   const groups = new Map<string, Definition[]>();
   for (const definition of definitions) {
@@ -249,13 +254,13 @@ function byContract(definitions: readonly Definition[]): Map<string, Definition[
   return groups;
 }
 
-/** A stream's name; with the revision of its contract where this process reads it under several. */
+/** Returns a stream's name, with the revision of its contract if this process reads the stream under several. */
 function contractName(groups: readonly (readonly Definition[])[], { name, revision }: Stream): string {
   const alike = groups.filter(([first]) => first?.view.stream.name === name);
   return alike.length > 1 ? `${name} r${revision}` : name;
 }
 
-/** A view's name, or its generation's where this process has several of the view. */
+/** Returns a function that names a view: by its name, or by its generation if this process has several of the view. */
 function namesOf(living: readonly Definition[]): (track: ViewTrack) => string {
   const once = new Set<string>();
   const more = new Set<string>();
@@ -269,14 +274,15 @@ async function removeRetired(consumers: readonly StreamConsumer[], generations: 
       if ((await generations.retiredAtMs(track.generation)) !== null) consumer.remove(track);
 }
 
-/** Which views are stopped, and how far the partitions are behind: a stream that is read under two contracts once. */
+/** Returns the stopped views, and the lag of each partition. */
 function stateOf(consumers: readonly StreamConsumer[]): Omit<SpeedState, "problems"> {
   const stopped = consumers
     .flatMap(({ tracks }) => [...tracks])
     .flatMap(({ name, error }) => (error === null ? [] : [{ view: name, code: error.code }]));
   const lags = consumers
     .flatMap(({ stream, lags }) => [...lags].map(([partition, offsets]) => ({ stream, partition, offsets })))
-    // The larger one of two with the same labels comes last, and stays.
+    // A stream that is read under two contracts has two lags with the same labels. The larger one comes last, and the
+    // metric keeps it.
     .sort((a, b) => a.offsets - b.offsets);
   return { stopped, lags };
 }

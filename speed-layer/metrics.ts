@@ -13,7 +13,7 @@ export interface SpeedMetrics {
   readonly compactions: Counter<"view">;
 }
 
-/** What holds at the moment of a scrape. A gauge that is set when something happens would keep what is over. */
+/** The values at the moment of a scrape. A gauge that is set by events would keep a value that is no longer true. */
 export interface SpeedState {
   readonly problems: readonly Failure[];
   readonly stopped: readonly { readonly view: string; readonly code: string }[];
@@ -22,7 +22,7 @@ export interface SpeedState {
 
 const NOTHING: SpeedState = { problems: [], stopped: [], lags: [] };
 
-/** `state` is asked at every scrape. */
+/** Registers the metrics. `state` is called at every scrape. */
 export function speedMetrics(registry: Registry, state: () => SpeedState = () => NOTHING): SpeedMetrics {
   const registers = [registry];
   const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];

@@ -4,14 +4,15 @@ import type { Failing, FailureCounter } from "../store/redis/failure-tracker.ts"
 
 export interface PartitionWatchDeps {
   readonly failures: FailureCounter;
-  /** How the lane is called that reads the partitions. */
+  /** The name of the lane that reads the partitions. */
   readonly lane: string;
-  /** Generations whose answers stand still when a partition cannot be read. */
+  /** Returns the generations whose answers stand still when a partition cannot be read. */
   readonly generations: () => string[];
 }
 
 /**
- * Counts the failures of partitions that cannot be read while the others of their lane can: their lane does not fail.
+ * Counts the failures of partitions that cannot be read while other partitions of their lane can. The lane itself does
+ * not fail then.
  */
 export class PartitionWatch implements FetchWatch {
   readonly #deps: PartitionWatchDeps;
@@ -25,8 +26,8 @@ export class PartitionWatch implements FetchWatch {
     const { failures, lane, generations } = this.#deps;
     const failing: Failing = { kind: "lane", name: `${lane} (partition ${partition})`, views: generations() };
     this.#failing.set(partition, failing);
-    // An error with a code was looked into already: it is a problem at once. Only a leader may be missing for a moment,
-    // while another one is elected.
+    // An error with a code is final, so it is a problem at once. LOG_UNREADABLE is the exception: a leader may be
+    // missing for a moment, while another one is elected.
     if (isTidelineError(error) && error.code !== "LOG_UNREADABLE") failures.stopped(failing, error);
     else failures.failed(failing, error);
   }
@@ -38,7 +39,7 @@ export class PartitionWatch implements FetchWatch {
     this.#deps.failures.succeeded(failing);
   }
 
-  /** Forgets all of them: the partitions may be read by another process now. */
+  /** Clears all failures: another process may read the partitions now. */
   clear(): void {
     for (const failing of this.#failing.values()) this.#deps.failures.succeeded(failing);
     this.#failing.clear();

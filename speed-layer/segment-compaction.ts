@@ -11,7 +11,7 @@ export interface SegmentCompactionDeps {
   readonly logger: Logger;
 }
 
-/** Merges the segments of a view that were closed for size, beside the work that continues. */
+/** Compacts the segments of a view that were sealed for size, while the other work continues. */
 export class SegmentCompaction {
   readonly #deps: SegmentCompactionDeps;
   #isUnderWay = false;
@@ -20,7 +20,7 @@ export class SegmentCompaction {
     this.#deps = deps;
   }
 
-  /** Begins to merge when enough segments have piled up, unless that is under way; does not wait for its end. */
+  /** Begins a compaction when there are enough segments, unless one is under way. Does not wait for its end. */
   async whenDue(): Promise<void> {
     const { chain, definition, metrics, logger } = this.#deps;
     const { view } = definition;
@@ -32,7 +32,7 @@ export class SegmentCompaction {
       .then((compacted) => {
         if (compacted) metrics.compactions.inc({ view: view.name });
       })
-      // Not counted: a view whose segments stay apart continues, and tries again with the next segment that is closed.
+      // Logged and not counted as a failure: the view continues, and tries again with the next sealed segment.
       .catch((error: unknown) =>
         logger.warn({ view: view.name, error: (error as Error).message }, "segments not compacted"),
       )

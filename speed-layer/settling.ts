@@ -1,4 +1,4 @@
-/** A view's live cells after a batch, and what the log still holds for it. */
+/** A view's live cells after a batch, and how much of the log is still to be read for it. */
 export interface LiveCells {
   /** In Redis now. */
   readonly cells: number;
@@ -6,21 +6,23 @@ export interface LiveCells {
   readonly maxCells: number;
   /** How many the batch added. */
   readonly added: number;
-  /** How many offsets the batch has. */
+  /** The number of offsets in the batch. */
   readonly taken: number;
-  /** How many offsets of the log lie behind the batch. */
+  /** The number of offsets in the log after the batch. */
   readonly left: number;
 }
 
 /**
- * While a view catches up, this much of `maxCells` may be expected at the log's end before the batch layer is asked.
+ * While a view catches up, the batch layer is asked only if more than this part of `maxCells` is expected at the log's
+ * end.
  */
 const EXPECTED_AT_MOST = 0.9;
 
 /**
- * Whether the batch layer should publish the view now, to make room in Redis. Below half of `maxCells` it need not.
- * Above, a view that is at the log's end is published at once. A view that catches up is published when the rest of the
- * log would not fit, if it adds cells as the last batch did: a refresh beside it takes time from it.
+ * Returns whether the batch layer should publish the view now, to make room in Redis. With at most half of `maxCells`
+ * in use, it need not. With more, a view at the log's end is published at once. A view that catches up is published
+ * only if the rest of the log would not fit, assuming that it adds cells as the last batch did: a refresh takes
+ * processor time from it.
  */
 export function needsSettlement({ cells, maxCells, added, taken, left }: LiveCells): boolean {
   if (cells <= maxCells / 2) return false;

@@ -18,9 +18,9 @@ export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck" | "mov
   readonly brokers: string;
   readonly pool: DuckPool;
   readonly failures: FailureCounter;
-  /** How its failures are called: the stream, and the revision where this process reads it under several. */
+  /** The name of its failures: the stream, with the revision if this process reads the stream under several. */
   readonly name: string;
-  /** How a view is called among those of this process. */
+  /** Returns the name of a view among those of this process. */
   readonly nameOf: (track: ViewTrack) => string;
   readonly logger: Logger;
 }
@@ -37,7 +37,7 @@ interface RunningLane extends OpenLane {
   readonly done: Promise<void>;
 }
 
-/** One topic in this process: its share of the partitions, and the lanes that read them. */
+/** One topic in this process: this process's share of the partitions, and the lanes that read them. */
 export class StreamConsumer {
   readonly #deps: StreamConsumerDeps;
   readonly #tracks: Set<ViewTrack>;
@@ -47,17 +47,17 @@ export class StreamConsumer {
   readonly #views: ViewWatch;
   #main: Lane | null = null;
   #started: Promise<void> = Promise.resolve();
-  /** What the process reads with until it has joined the group. */
+  /** The reader that is used until the process has joined the group. */
   #joining: LogReader | null = null;
 
   constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
     this.#deps = deps;
-    // Every lane that pauses listens to it, and each view that was stopped has a lane: as many as there are views.
+    // Every waiting lane listens to this signal, and there may be as many lanes as views.
     setMaxListeners(0, this.#stopping.signal);
     this.#tracks = new Set(tracks);
     this.#views = new ViewWatch(deps.failures, deps.nameOf);
     const { brokers, topic, stream, failures, name, logger } = deps;
-    // Processes that know different contracts of a stream read it apart from each other.
+    // Processes that know different revisions of the contract read the stream in groups of their own.
     const groupId = `tideline-speed-${topic}-r${stream.revision}`;
     const failing = { kind: "lane", name: `${name} (group)`, views: this.#generations() } as const;
     this.#membership = new Membership({
@@ -78,7 +78,7 @@ export class StreamConsumer {
     return this.#tracks;
   }
 
-  /** Lets go of a view whose generation was retired. */
+  /** Removes a view whose generation was retired. */
   remove(track: ViewTrack): void {
     this.#tracks.delete(track);
     for (const { lane } of this.#lanes) lane.giveUp(track);
@@ -90,7 +90,10 @@ export class StreamConsumer {
     return this.#membership.partitions;
   }
 
-  /** How far fetching is behind in each partition of this process, in offsets: of several lanes the last one. */
+  /**
+   * How far fetching is behind in each partition of this process, in offsets. If several lanes read a partition, the
+   * one that is farthest behind.
+   */
   get lags(): ReadonlyMap<number, number> {
     const lags = new Map<number, number>();
     for (const { lane } of this.#lanes)
@@ -99,7 +102,7 @@ export class StreamConsumer {
     return lags;
   }
 
-  /** Begins in the background: a topic that is not there, or a Kafka that does not answer, holds up nobody else. */
+  /** Begins in the background, so that a missing topic, or a Kafka that does not answer, delays nobody else. */
   start(): void {
     this.#started = this.#begin().catch((error: unknown) => this.#couldNot("begin", error));
   }
@@ -108,18 +111,18 @@ export class StreamConsumer {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#started;
-    // A step under way may start another one.
+    // A step under way may start another lane.
     while (this.#lanes.size > 0) await Promise.all([...this.#lanes].map(({ done }) => done));
     await this.#membership.leave();
   }
 
-  /** Ends what still waits for Kafka after `stop`: it may not answer for half a minute. */
+  /** Ends the calls to Kafka that `stop` still waits for. Otherwise they may take half a minute. */
   async hurry(): Promise<void> {
     const logs = [...this.#lanes].map(({ log }) => log);
     await Promise.all([...logs, this.#joining].map((log) => log?.close()));
   }
 
-  /** Counts steps that do not end; to be called from time to time. */
+  /** Counts steps that do not end. Call it from time to time. */
   checkStalled(): void {
     for (const { lane, watch } of this.#lanes) watch.checkStalled(lane);
   }
@@ -161,7 +164,7 @@ export class StreamConsumer {
     }
   }
 
-  /** A lane without views, not started: for all views, or for one alone. */
+  /** Opens a lane without views and does not start it. The lane is for all views, or for `alone`. */
   async #open(alone: ViewTrack | null): Promise<OpenLane> {
     const { brokers, topic, pool, failures, name, clock } = this.#deps;
     const own = alone === null ? name : `${name} (${this.#views.nameOf(alone)})`;
@@ -182,7 +185,7 @@ export class StreamConsumer {
   #start(open: OpenLane): void {
     const done = Promise.resolve()
       .then(() => this.#run(running))
-      // Nobody waits for a lane that ends before the process does.
+      // Log the error here: nobody waits for a lane that ends before the process does.
       .catch((error: unknown) => this.#couldNot("close a lane", error))
       .finally(() => this.#lanes.delete(running));
     const running: RunningLane = { ...open, done };
@@ -194,7 +197,7 @@ export class StreamConsumer {
     logger.error({ topic, error: (error as Error).message }, `could not ${what}`);
   }
 
-  /** Gives a view of `from` a lane of its own. When none can be opened the view stays where it is. */
+  /** Moves a view of `from` to a lane of its own. If none can be opened, the view stays where it is. */
   async #moveOut(track: ViewTrack, from: Lane): Promise<void> {
     const own = await this.#open(track);
     from.giveUp(track);
@@ -204,8 +207,8 @@ export class StreamConsumer {
   }
 
   /**
-   * Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up
-   * again.
+   * Runs a lane until it has no views or the process stops. After an error of a server, the lane waits, detaches its
+   * views and attaches them again.
    */
   async #run(running: RunningLane): Promise<void> {
     const { lane, watch, partitions, log, duck } = running;
@@ -240,8 +243,8 @@ export class StreamConsumer {
   }
 
   /**
-   * Moves views between lanes: out of the main lane when far behind it, back when the main lane need not read anything
-   * again for them.
+   * Moves views between lanes: out of the main lane when they are far behind it, and back when the main lane need not
+   * read anything again for them.
    */
   async #regroup(lane: Lane): Promise<void> {
     const main = this.#main;
@@ -261,7 +264,7 @@ export class StreamConsumer {
     }
     for (const track of [...lane.tracks]) {
       if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
-      // What is on its way to Redis may still put its position back.
+      // A reply of Redis may still put the view's position back.
       await lane.drain();
       if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
       lane.giveUp(track);
@@ -270,7 +273,7 @@ export class StreamConsumer {
     }
   }
 
-  /** Ends early when the process stops. */
+  /** Waits this long, or until the process stops. */
   async #pause(durationMs: number): Promise<void> {
     await this.#deps.clock.wait(durationMs, this.#stopping.signal);
   }

@@ -6,8 +6,8 @@ import { type ApplyReply, refusal } from "../store/redis/chain-state.ts";
 import { type LiveCells, needsSettlement } from "./settling.ts";
 
 /**
- * One view on its way through one topic, as a state machine without I/O, clock and randomness: `transition` takes a
- * state and an event, and returns the next state and what has to be done. `view-track.ts` does it.
+ * One view that reads one topic, as a state machine without I/O, clock and randomness: `transition` takes a state and an
+ * event, and returns the next state and what has to be done. `view-track.ts` does it.
  *
  *   detached --attached--> live --chain-lost--> detached
  *     |  |                   |
@@ -16,8 +16,8 @@ import { type LiveCells, needsSettlement } from "./settling.ts";
  *                            |
  *                            +--- no-room: its live cells reach the limit ---> settling
  *
- * From `building`, `settling` and `stopped` a view is attached again after a while. Settling: the batch layer is asked
- * to publish, which makes room; a view for which that takes too long is stopped.
+ * From `building`, `settling` and `stopped` a view is attached again after a while. While a view is `settling`, the batch
+ * layer is asked to publish, which makes room. A view that waits for room too long is stopped.
  */
 export type Phase =
   | { readonly kind: "detached" | "live" }
@@ -26,23 +26,23 @@ export type Phase =
 
 export interface TrackState {
   readonly phase: Phase;
-  /** Up to where each partition was prepared; Redis may not have replied to all of that yet. */
+  /** The end of the batches prepared so far, by partition. Redis may not have replied to all of them yet. */
   readonly positions: Cut;
-  /** By partition, the last record before the position, where it is known. */
+  /** The last record before the position, by partition, where it is known. */
   readonly marks: ReadonlyMap<number, Mark>;
-  /** The version that the chain named at the last attach. */
+  /** The version that the chain named when the view was attached. */
   readonly pointer: number;
   /**
-   * Whether a reply named another version since: one was published. The view is attached again before the next fetch,
-   * when Redis has replied to everything that was sent. Until then it stays live: a batch that is decoded already is
-   * applied, by equality of positions, and need not be read a second time.
+   * True if a reply has named another version since then, because one was published. The view is attached again before
+   * the next fetch, when Redis has replied to everything that was sent. Until then it stays live: a batch that is
+   * decoded already is still applied, by equality of positions, and need not be read a second time.
    */
   readonly moved: boolean;
-  /** Since when the batch layer is waited for to build the first version; null: never was. */
+  /** Since when the view has waited for the batch layer to build the first version. Null if it has not. */
   readonly buildingSinceMs: number | null;
-  /** Partitions with a batch for which there was no room. */
+  /** Partitions with a batch that did not fit. */
   readonly refused: ReadonlySet<number>;
-  /** Since when some partition was refused; null when none is. */
+  /** Since when any partition has been refused. Null if none is. */
   readonly settlingSinceMs: number | null;
   /** Cells in Redis, as of its last reply. */
   readonly cells: number;
@@ -65,7 +65,7 @@ export const DETACHED: TrackState = {
 };
 
 export type TrackEvent =
-  /** An attach begins; this process has these partitions. */
+  /** An attach begins. This process has these partitions. */
   | { readonly kind: "attaching"; readonly partitions: readonly number[] }
   /** There is no version yet, and the archive holds much of the log that the view has not seen. */
   | { readonly kind: "archive-ahead"; readonly nowMs: number }
@@ -76,19 +76,19 @@ export type TrackEvent =
       readonly marks: ReadonlyMap<number, Mark>;
       readonly pointer: number;
     }
-  /** How far Redis was found to be, for a batch that is prepared at these positions. */
+  /** The positions and marks found in Redis, for a batch that was prepared at `positions`. */
   | { readonly kind: "reached"; readonly reached: ReadonlyMap<number, Reached>; readonly positions: Cut }
   /** A batch is ready to be sent. */
   | { readonly kind: "prepared"; readonly ends: readonly PreparedEnd[] }
-  /** Redis applied what was sent of these partitions. */
+  /** Redis applied what was sent for these partitions. */
   | { readonly kind: "applied"; readonly partitions: readonly number[]; readonly pointer: number }
-  /** Redis applied nothing, because it has other positions: these. */
+  /** Redis applied nothing, because its stored positions are different: `stored`. */
   | { readonly kind: "put-back"; readonly stored: Cut }
-  /** Redis lost the chain, or may have. */
+  /** Redis lost the chain, or may have lost it. */
   | { readonly kind: "chain-lost" }
   /**
-   * Redis applied nothing, because the view would have too many cells. `alone`: the batch would have by itself, so that
-   * no room is enough. The next refresh reads it from the archive, and puts the cut behind it.
+   * Redis applied nothing, because the view would have too many cells. `alone`: the batch by itself has too many, so
+   * making room does not help. The next refresh reads the batch from the archive, and puts the cut behind it.
    */
   | {
       readonly kind: "no-room";
@@ -99,7 +99,7 @@ export type TrackEvent =
     }
   /** Redis replied to all of a batch. */
   | { readonly kind: "counted"; readonly live: Omit<LiveCells, "added">; readonly nowMs: number }
-  /** What a version has already left Redis; `live.cells` are in no version yet. */
+  /** Segments that a version contains have left Redis. The cells in `live.cells` are in no version yet. */
   | { readonly kind: "room-made"; readonly live: LiveCells; readonly nowMs: number }
   | { readonly kind: "stopped"; readonly error: TidelineError; readonly nowMs: number };
 
@@ -110,32 +110,34 @@ export interface PreparedEnd {
 }
 
 export type TrackEffect =
-  /** What a version has may leave Redis; `room-made` follows. */
+  /** Delete the segments that a version contains. The event `room-made` follows. */
   { readonly kind: "make-room"; readonly live: LiveCells; readonly nowMs: number } | { readonly kind: "ask-to-settle" };
 
 export interface Transition {
   readonly state: TrackState;
-  /** What has to be done; null: nothing. */
+  /** The one thing that has to be done. Null if there is none. */
   readonly effect: TrackEffect | null;
 }
 
 /**
- * A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the
- * whole patience.
+ * While the batch layer builds a view, the view checks again after `BUILDING_FOR_MS`. After `BUILDING_PATIENCE_MS` it
+ * reads the log itself.
  */
 const BUILDING_FOR_MS = 1_000;
 const BUILDING_PATIENCE_MS = 120_000;
 /**
- * A view whose live cells reached the limit tries again after this long, and is stopped when nothing was published for
- * the whole patience.
+ * A view whose live cells reached the limit tries again after `SETTLING_FOR_MS`. If no version was published within
+ * `SETTLING_PATIENCE_MS`, the view is stopped.
  */
 const SETTLING_FOR_MS = 2_000;
 const SETTLING_PATIENCE_MS = 180_000;
-/** How often the batch layer is asked to publish a view at most. */
+/** The least time between two requests to the batch layer to publish a view. */
 const ASK_EVERY_MS = 5_000;
-/** How often a view with many live cells looks for room at most. */
+/** The least time between two checks for room in a view with many live cells. */
 const LOOK_FOR_ROOM_MS = 1_000;
-/** A stopped view reads the log again after this long: nothing has to be restarted once the log is repaired. */
+/**
+ * How long a stopped view waits before it reads the log again. Nothing has to be restarted once the log is repaired.
+ */
 const STOPPED_FOR_MS = 30_000;
 
 /** Whether a view has to be attached before it can go on with these partitions. */
@@ -144,12 +146,12 @@ export function mustAttach({ phase, moved, positions }: TrackState, partitions: 
   return phase.kind === "detached" || moved || partitions.some((partition) => !positions.has(partition));
 }
 
-/** Whether a view without a version goes on waiting for the batch layer, which may not be running. */
+/** Whether a view without a version continues to wait for the batch layer, which may not be running. */
 export function waitsForBuild({ buildingSinceMs }: TrackState, nowMs: number): boolean {
   return buildingSinceMs !== null && nowMs - buildingSinceMs < BUILDING_PATIENCE_MS;
 }
 
-/** The event that a reply of Redis to what was sent of these partitions is for the view of this name. */
+/** Returns the event for a reply of Redis to what was sent for these partitions. `view` is the view's name. */
 export function eventOf(reply: ApplyReply, view: string, partitions: readonly number[], nowMs: number): TrackEvent {
   switch (reply.kind) {
     case "ok":
@@ -165,11 +167,11 @@ export function eventOf(reply: ApplyReply, view: string, partitions: readonly nu
   }
 }
 
-/** The state after an event, and what has to be done. */
+/** Returns the state after an event, and what has to be done. */
 export function transition(state: TrackState, event: TrackEvent): Transition {
   switch (event.kind) {
     case "attaching":
-      // Other processes have the other partitions now, and find out themselves whether there is room.
+      // Other processes have the other partitions now. They find out by themselves whether there is room.
       return just(
         withRefused(
           state,
@@ -226,7 +228,7 @@ function stopped(state: TrackState, error: TidelineError, nowMs: number): TrackS
 }
 
 function noRoom(state: TrackState, event: Extract<TrackEvent, { kind: "no-room" }>): Transition {
-  // A batch that was sent before it was stopped.
+  // This batch was sent before the view was stopped.
   if (state.phase.kind === "stopped") return just(state);
   const { partitions, alone, error, nowMs } = event;
   const settlingSinceMs = state.settlingSinceMs ?? nowMs;
@@ -241,13 +243,13 @@ function askToSettle(state: TrackState, nowMs: number): Transition {
   return { state: { ...state, askedToSettleAtMs: nowMs }, effect: { kind: "ask-to-settle" } };
 }
 
-/** Of these partitions a batch is still refused. */
+/** Returns the state with these refused partitions. If there are none, the view waits for room no more. */
 function withRefused(state: TrackState, refused: readonly number[]): TrackState {
   const settlingSinceMs = refused.length === 0 ? null : state.settlingSinceMs;
   return { ...state, refused: new Set(refused), settlingSinceMs };
 }
 
-/** Takes the marks at the positions of the batch, if those are still the view's. */
+/** Takes the marks found in Redis, if the batch's positions are still the view's. */
 function withReached(state: TrackState, { reached, positions }: Extract<TrackEvent, { kind: "reached" }>): TrackState {
   const marks = new Map(state.marks);
   for (const [partition, { position, mark }] of reached) {

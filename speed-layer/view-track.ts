@@ -31,21 +31,23 @@ import {
 } from "./track-state.ts";
 
 /**
- * An open segment that costs a reader more than this is sealed: as many plain cells, which Redis reads in about 5 ms.
+ * The most work of reading an open segment before it is sealed. The unit is one plain cell; Redis reads this many in
+ * about 5 ms.
  */
 const SEAL_AT_WORK = 5_000;
 export interface TrackDeps {
   readonly definition: Definition;
   readonly chain: Chain;
-  /** The newest manifest, begun if there is none. */
+  /** Returns the newest manifest, and creates the first one if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
   /**
-   * Whether a first version is better made from the archive, which holds much of the log that the view has not seen.
+   * Whether the batch layer should make the first version, because the archive has much of the log that the view has
+   * not read.
    */
   readonly longArchive: (manifest: Manifest) => Promise<boolean>;
-  /** Where the archive of the view's stream ends, for a topic of this id. */
+  /** Returns the ends of the archive of the view's stream, by partition, for the topic with this id. */
   readonly archiveTails: (topicId: string) => Promise<ReadonlyMap<number, ArchiveTail>>;
-  /** Throws REDIS_EVICTS when Redis may delete what is applied. */
+  /** Throws REDIS_EVICTS when Redis may evict keys of the live state. */
   readonly requireRedis: () => Promise<void>;
   /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
   readonly askToSettle: () => Promise<void>;
@@ -53,10 +55,12 @@ export interface TrackDeps {
   readonly logger: Logger;
 }
 
-/** Where a view is attached: its log, and the partitions that this process has. */
+/** The log that a view is attached to, and the partitions that this process has. */
 export interface AttachSource {
   readonly log: LogSource;
-  /** The same log for the comparisons of this attach, which views that are attached together share (`readOnce`). */
+  /**
+   * The same log, for the comparisons of this attach. Views that are attached together share the reads (`readOnce`).
+   */
   readonly reads: ComparedLog["log"];
   readonly topic: string;
   readonly info: TopicInfo;
@@ -64,15 +68,15 @@ export interface AttachSource {
   readonly partitions: readonly number[];
 }
 
-/** A batch as a lane gives it to its views. */
+/** A batch, as a lane passes it to its views. */
 export interface LaneBatch extends BatchStates {
   readonly fetched: readonly FetchedPartition[];
   readonly topicId: string;
 }
 
 /**
- * When a batch was prepared, how many offsets of the view's it has, and how many of the log were behind it when it was
- * fetched.
+ * When a batch was prepared, how many of its offsets are new to the view, and how many offsets of the log were after it
+ * when it was fetched.
  */
 interface Extent {
   readonly nowMs: number;
@@ -80,7 +84,7 @@ interface Extent {
   readonly left: number;
 }
 
-/** One view on its way through one topic: does what its states and transitions (`track-state.ts`) call for. */
+/** One view that reads one topic. It does the work that its state machine (`track-state.ts`) asks for. */
 export class ViewTrack {
   readonly #deps: TrackDeps;
   readonly #compaction: SegmentCompaction;
@@ -92,7 +96,7 @@ export class ViewTrack {
     this.#compaction = new SegmentCompaction(deps);
   }
 
-  /** For people: its view's name. */
+  /** Its view's name, for logs and messages. */
   get name(): string {
     return this.#deps.definition.view.name;
   }
@@ -109,7 +113,7 @@ export class ViewTrack {
     return this.#state.phase.kind;
   }
 
-  /** The error that stopped it. */
+  /** The error that stopped the view. Null while it is not stopped. */
   get error(): TidelineError | null {
     const { phase } = this.#state;
     return phase.kind === "stopped" ? phase.error : null;
@@ -119,24 +123,25 @@ export class ViewTrack {
     return this.#state.positions;
   }
 
-  /** Whether it has to be attached before it can go on with these partitions. */
+  /** Whether the view has to be attached before it can read these partitions. */
   waits(partitions: readonly number[], nowMs: number): boolean {
     return mustAttach(this.#state, partitions, nowMs);
   }
 
-  /** Forgets what it knows of Redis: the next `attach` asks again. */
+  /** Forgets the state read from Redis. The next `attach` reads it again. */
   detach(): void {
     this.#move({ kind: "chain-lost" });
   }
 
-  /** Stops this view, and it alone, with a named error (invariant 10). */
+  /** Stops this view, and no other, with a named error (invariant 10). */
   stop(error: TidelineError, nowMs: number): void {
     this.#move({ kind: "stopped", error, nowMs });
   }
 
   /**
-   * Steps 1 and 2 of the speed layer (docs/internals/speed-layer.md): newest manifest and chain; reseed when they do
-   * not tile; positions; is it still our log? A view for which it is another log is stopped.
+   * Steps 1 and 2 of the speed layer (docs/internals/speed-layer.md): reads the newest manifest and the chain, begins a
+   * new chain if they do not tile, takes the chain's positions, and compares the log with the last records that were
+   * read. If the log is another one, the view is stopped.
    */
   async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {
@@ -172,9 +177,9 @@ export class ViewTrack {
   }
 
   /**
-   * Whether the batch layer has to publish before this view can read the log: where the log below an accepted
-   * continuation is not what was archived; and for a first version, though not for ever, because the batch layer may
-   * not be running.
+   * Whether the batch layer has to publish a version before this view can read the log. It has to where the log below
+   * an accepted continuation is not what was archived. It should for a first version, but the view waits only for a
+   * while, because the batch layer may not be running.
    */
   async #leavesToBatch(tails: ReadonlyMap<number, ArchiveTail>, nowMs: number): Promise<boolean> {
     const manifest = await this.#deps.newestManifest();
@@ -185,8 +190,9 @@ export class ViewTrack {
   }
 
   /**
-   * Whether Redis still has the chain that this track follows, tiling from the newest manifest. Called while the log is
-   * quiet. When manifest or chain cannot be read the next attach says why, and stops this view alone.
+   * Checks that Redis still has the chain that this view follows, and that it tiles from the newest manifest. Detaches
+   * the view otherwise. Called while the log is quiet. If the manifest or the chain cannot be read, the next attach
+   * reports the error, and stops this view alone.
    */
   async check(): Promise<void> {
     await this.#check().catch((error: unknown) => {
@@ -207,7 +213,10 @@ export class ViewTrack {
     else if (!tilesOf((await this.#deps.newestManifest()).cut, chain).ok) this.detach();
   }
 
-  /** The log had nothing after our positions in these partitions: notes it in Redis, for the freshness of answers. */
+  /**
+   * Writes to Redis that the log had no records after the view's positions in these partitions, for the freshness of
+   * answers.
+   */
   async touch(quiet: readonly FetchedPartition[]): Promise<void> {
     const { phase, positions } = this.#state;
     const ours = quiet.filter(({ partition, to, stable }) => positions.get(partition) === to && to >= stable);
@@ -216,11 +225,12 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4 of the speed layer (docs/internals/speed-layer.md), first half: the states of a decoded batch. Returns how
-   * to apply them, or null when there is nothing to apply. Positions move on at once, so that the next batch can be
-   * worked on while Redis takes this one; should Redis refuse, its answer puts them right ("A refused apply" there).
+   * Step 4 of the speed layer (docs/internals/speed-layer.md), first half: computes the states of a decoded batch.
+   * Returns a function that applies them, or null if there is nothing to apply. The positions move on at once, so that
+   * the next batch can be worked on while Redis applies this one. If Redis refuses, its reply puts the positions back
+   * ("A refused apply" on that page).
    *
-   * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied
+   * Such a reply may come at any moment, so this function uses only the positions at its beginning: a batch applied
    * from a position must hold every record from there on.
    */
   async prepare(batch: LaneBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
@@ -252,9 +262,9 @@ export class ViewTrack {
   }
 
   /**
-   * Whether a batch continues what was applied. Records that replace lost ones have a later leader epoch, so it is
-   * enough to compare the log when the epoch has changed. Returns the marks at the positions of the batch, wherever the
-   * view may be by then: that is where Redis takes it or not. Throws LOG_TRUNCATED.
+   * Checks that a batch continues the log that was applied. Records that replace lost ones have a later leader epoch,
+   * so the log is compared only when the epoch has changed. Returns the marks at `positions`, even if the view has
+   * moved since: Redis compares the batch with these positions. Throws LOG_TRUNCATED.
    */
   async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<ReadonlyMap<number, Mark>> {
     const compared = this.#compared;
@@ -269,14 +279,18 @@ export class ViewTrack {
     for (const { partition, leaderEpoch } of mine) {
       const mark = marks.get(partition);
       if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
-      // Those of the last attach may be days old, and the log deleted up to a later offset since.
+      // Read the bounds again: those of the last attach may be days old, and Kafka may have deleted more of the log
+      // since.
       const bounds = await compared.log.bounds(compared.topic, [partition]);
       await requireReached({ ...compared, bounds }, [[partition, { position: at(positions, partition), mark }]]);
     }
     return marks;
   }
 
-  /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
+  /**
+   * Returns the states that the batch adds, by partition. Throws if the view's SQL fails, for example on overflow in an
+   * expression.
+   */
   async #applications(
     batch: LaneBatch,
     mine: readonly FetchedPartition[],
@@ -306,8 +320,8 @@ export class ViewTrack {
 
   /**
    * Step 4 of the speed layer (docs/internals/speed-layer.md), second half. A small batch is one atomic apply per
-   * partition; one with more cells than a script may touch goes in parts, all its partitions together. Throws
-   * APPLY_REFUSED when Redis calls the batch malformed.
+   * partition. A batch with more cells than a script may touch is applied in parts, all its partitions together. Throws
+   * APPLY_REFUSED when Redis reports that the batch is malformed.
    */
   async #apply(applications: readonly Application[], { nowMs, taken, left }: Extent): Promise<void> {
     const { chain, definition, metrics } = this.#deps;
@@ -342,13 +356,13 @@ export class ViewTrack {
     );
   }
 
-  /** Takes the state that an event leads to, and does what has to be done. */
+  /** Moves to the state after an event, and does what has to be done. */
   async #handle(event: TrackEvent): Promise<void> {
     const effect = this.#move(event);
     if (effect !== null) await this.#run(effect);
   }
 
-  /** Takes the state that an event leads to, and returns what has to be done. */
+  /** Moves to the state after an event, and returns what has to be done. */
   #move(event: TrackEvent): TrackEffect | null {
     const { phase: before } = this.#state;
     const { state, effect } = transition(this.#state, event);
@@ -366,7 +380,7 @@ export class ViewTrack {
   }
 }
 
-/** Whether a script refused its arguments. Other errors are of Redis itself: full, loading, away. */
+/** Whether a script refused its arguments. Other errors come from Redis itself: it is full, loading or unreachable. */
 function isMalformed(error: unknown): boolean {
   return (error as Error).message.startsWith("ERR tideline");
 }
@@ -380,7 +394,7 @@ function refused(view: string, cause: unknown): TidelineError {
   );
 }
 
-/** How many offsets of a batch lie at or behind `positions`. */
+/** Returns how many offsets of a batch are at or after `positions`. */
 function offsets(fetched: readonly FetchedPartition[], positions: Cut): number {
   return fetched.reduce((sum, { partition, to }) => sum + Number(to - at(positions, partition)), 0);
 }

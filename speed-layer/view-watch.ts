@@ -5,22 +5,24 @@ import type { ViewTrack } from "./view-track.ts";
 
 interface StoppedView {
   readonly error: TidelineError;
-  /** The lane in which it was first seen live again, and how many batches Redis had taken of that lane by then. */
+  /**
+   * The lane in which the view was first seen live again, and how many batches of that lane Redis had taken by then.
+   */
   readonly liveIn: Lane | null;
   readonly confirmed: number;
 }
 
 /**
- * Tells which views of a stream are stopped, whichever lane reads for them. A view that attaches again may be stopped
- * by the next batch: it is told to continue when it is live and Redis has taken a batch since, or when nothing was left
- * to do.
+ * Reports the stopped views of a stream, whichever lane reads for them. A view that attaches again may be stopped by
+ * the next batch. So it counts as resumed only when it is live and Redis has taken a batch since, or when nothing was
+ * left to do.
  */
 export class ViewWatch {
   readonly #failures: FailureCounter;
   readonly #nameOf: (track: ViewTrack) => string;
   readonly #stopped = new Map<ViewTrack, StoppedView>();
 
-  /** `nameOf`: how a view is called among those of this process. */
+  /** `nameOf` returns the name of a view among those of this process. */
   constructor(failures: FailureCounter, nameOf: (track: ViewTrack) => string) {
     this.#failures = failures;
     this.#nameOf = nameOf;
@@ -30,7 +32,7 @@ export class ViewWatch {
     return this.#nameOf(track);
   }
 
-  /** Called after each step of a lane. `idle`: the step had nothing to do, and nothing is on its way to Redis. */
+  /** Call it after each step of a lane. `idle`: the step had nothing to do, and nothing is on its way to Redis. */
   observe(lane: Lane, idle: boolean): void {
     for (const track of lane.tracks) {
       const { error, phase } = track;
@@ -46,7 +48,7 @@ export class ViewWatch {
     }
   }
 
-  /** It continues, or nobody follows it any more. */
+  /** Clears a view's failure: the view continues, or its generation was retired. */
   resumed(track: ViewTrack): void {
     if (this.#stopped.delete(track)) this.#failures.succeeded({ kind: "view", name: this.#nameOf(track) });
   }

@@ -4,23 +4,25 @@ import type { DecodedBatch } from "../../store/decode/decoded-batch.ts";
 import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
 import { type Chunks, mergedSingles, type PartitionStates, statesByPartition } from "./deltas.ts";
 
-/** What a decoded batch adds, for any of the views that read it. */
+/** The states of a decoded batch, for any of the views that read it. */
 export interface BatchStates {
   readonly decoded: DecodedBatch;
-  /** The states that a view makes of some of its events, by partition. Fails where the view's SQL does. */
+  /**
+   * Returns the states that a view makes of some of the batch's events, by partition. Throws if the view's SQL fails.
+   */
   states(view: View, events: string): Promise<ReadonlyMap<number, PartitionStates>>;
 }
 
 /**
- * After a shared statement failed, this many small batches are read without one. If the SQL of one view was the reason,
- * that view stops, and the others share a statement at once.
+ * The number of small batches that are read without a shared statement after one failed. If the SQL of one view was the
+ * reason, that view stops, and the others share a statement again at once.
  */
 const BATCHES_ALONE = 500;
 
 /**
- * Reads the batches of one lane for its views. Views of a small batch share one statement: with twenty views, twenty
- * statements would be most of the lane's work. Should it fail, `onFailure` is told, and each view has its own statement
- * for this batch, so that an error in the SQL of one view stops no other.
+ * Reads the batches of one lane for its views. The views of a small batch share one statement, because with twenty
+ * views twenty statements would be most of the lane's work. If the shared statement fails, `onFailure` is called and
+ * each view uses its own statement for this batch, so that an error in one view's SQL stops no other view.
  */
 export class BatchReader {
   readonly #statements: KeptStatements;
@@ -34,7 +36,10 @@ export class BatchReader {
     this.#onFailure = onFailure;
   }
 
-  /** `views` are those that may ask. One that is not among them gets the same answer by a statement of its own. */
+  /**
+   * Returns the states of a batch. `views` are those that share a statement; any other view gets the same states by a
+   * statement of its own.
+   */
   read(views: readonly View[], decoded: DecodedBatch): BatchStates {
     const statements = this.#statements;
     const { size } = decoded;
@@ -58,7 +63,7 @@ export class BatchReader {
     return { decoded, states };
   }
 
-  /** Null: there is nothing to share. */
+  /** Returns the shared statement, or null if there is nothing to share. */
   #sharedBy(views: readonly View[]): SharedSingles | null {
     if (views.length < 2) return null;
     const held = this.#shared;
@@ -70,7 +75,7 @@ export class BatchReader {
   }
 }
 
-/** Of the rows of a shared statement, those that a view counts, in the columns of its `singlesSql`. */
+/** Yields the rows of a shared statement that one view counts, in the columns of its `singlesSql`. */
 function* ownChunks(chunks: Chunks, { counted, columns }: SharedColumns): Chunks {
   for (const chunk of chunks) {
     const own = columns.map((column) => chunk[column] ?? []);
@@ -79,7 +84,9 @@ function* ownChunks(chunks: Chunks, { counted, columns }: SharedColumns): Chunks
   }
 }
 
-/** A function of a text that is called once for each text; who asks again gets the same promise. */
+/**
+ * Returns a function that calls `ask` once for each text. A second call with the same text returns the same promise.
+ */
 function oncePerText<T>(ask: (text: string) => Promise<T>): (text: string) => Promise<T> {
   const asked = new Map<string, Promise<T>>();
   return (text) => {

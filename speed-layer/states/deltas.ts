@@ -18,8 +18,8 @@ import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
 import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "../../store/redis/chain-state.ts";
 
 /**
- * The states that a view makes of a relation of decoded events, by partition. DuckDB groups the events of a large
- * batch. Those of a small one are merged here, which costs less. The states are the same.
+ * Returns the states that a view makes of a relation of decoded events, by partition. DuckDB groups the events of a
+ * large batch. The events of a small one are merged in this file, which costs less. The states are the same.
  */
 export function statesByPartition(
   statements: KeptStatements,
@@ -73,7 +73,7 @@ async function statesOfCells(
   return gathered.partitions;
 }
 
-/** A view's ledger: what is valid and not counted was filtered. */
+/** Returns a view's ledger. A valid record that is not counted was filtered. */
 export function ledgerOf(batch: BatchLedger | undefined, counted: number): Ledger {
   const { records, duplicates, rejects } = batch ?? { records: 0, duplicates: 0, rejects: 0 };
   return { records, duplicates, rejects, counted, filtered: records - duplicates - rejects - counted };
@@ -82,7 +82,7 @@ export function ledgerOf(batch: BatchLedger | undefined, counted: number): Ledge
 /** The rows of a statement, in chunks of columns. */
 export type Chunks = Iterable<readonly (readonly DuckDBValue[])[]>;
 
-/** As `statesByPartition`, from a row for each event, merged here: for small batches. */
+/** Returns the same as `statesByPartition`. Reads a row for each event and merges the rows here. For small batches. */
 async function statesOfSingles(
   statements: KeptStatements,
   view: View,
@@ -96,7 +96,10 @@ async function statesOfSingles(
   return gathered.partitions;
 }
 
-/** The states of the rows of a view's `singlesSql`. With `each` the events are still to be counted. */
+/**
+ * Returns the merged states of the rows of a view's `singlesSql`. With `each`, the caller still has to count the
+ * events.
+ */
 export function mergedSingles(view: View, chunks: Chunks): Gathering {
   const gathered = new Gathering(Object.keys(view.by).length);
   const merging = new Merging();
@@ -127,10 +130,13 @@ interface Placed {
   readonly column: number;
 }
 
-/** Of each view that was asked for: a small batch is worth no more than a look-up. */
+/** The columns of each view that was read: for a small batch, computing them again would cost too much. */
 const placedOf = new WeakMap<View, readonly Placed[]>();
 
-/** Each component with the place of its value among the columns behind the dimensions; its item stands before it. */
+/**
+ * Returns each component with the index of its value among the columns after the dimensions. An item is one column
+ * before its value.
+ */
 function placed(view: View): readonly Placed[] {
   const known = placedOf.get(view);
   if (known !== undefined) return known;
@@ -143,7 +149,7 @@ function placed(view: View): readonly Placed[] {
   return made;
 }
 
-/** The cells of deltas, by field, until each is written once. */
+/** Merges the cells of deltas, by field, so that each cell is written once. */
 class Merging {
   readonly #values = new Map<Building, Map<string, { merge: NamedComponent["merge"]; value: StateValue }>>();
   readonly #hashes = new Map<Building, Map<string, Set<bigint>>>();
@@ -171,27 +177,27 @@ class Merging {
   }
 }
 
-/** Throws where DuckDB's cast to BIGINT would. */
+/** Returns the value. Throws if DuckDB's cast to BIGINT would. */
 function stored(value: StateValue): StateValue {
   if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value)
     throw new RangeError(`a sum of ${value} is out of the range of 64 bits`);
   return value;
 }
 
-/** What a batch adds to one bucket, while it is gathered. */
+/** The states of one bucket, while they are gathered. */
 interface Building {
   readonly values: BucketDelta["values"][number][];
   readonly rows: { readonly columns: readonly RowColumn[]; readonly rows: GroupRow[] };
   readonly sketches: BucketDelta["sketches"][number][];
 }
 
-/** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
+/** The states that a batch adds in one partition: deltas by bucket, and the number of events that they count. */
 export interface PartitionStates {
   readonly deltas: readonly BucketDelta[];
   readonly counted: number;
 }
 
-/** Rows (partition, bucket, dimensions, state) of several statements, gathered by partition and bucket. */
+/** Gathers rows (partition, bucket, dimensions, state) of several statements by partition and bucket. */
 class Gathering {
   readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
   readonly #buckets = new Map<number, Map<number, Building>>();
@@ -199,13 +205,13 @@ class Gathering {
   readonly #columns: readonly RowColumn[];
   readonly #keys: GroupTree<GroupKey> = { next: null, held: null };
 
-  /** `columns`: what the rows of a group have; none where it has cells alone. */
+  /** `columns`: the columns of a group's row. Empty if the groups have cells and no rows. */
   constructor(dimensions: number, columns: readonly RowColumn[] = []) {
     this.#dimensions = dimensions;
     this.#columns = columns;
   }
 
-  /** Where each row of a chunk belongs; `key` stands for its group. */
+  /** Yields the partition, delta and group key that each row of a chunk belongs to. */
   *cells(chunk: readonly (readonly DuckDBValue[])[]) {
     const [partitions = [], buckets = []] = chunk;
     const dimensions = chunk.slice(2, 2 + this.#dimensions);
@@ -218,7 +224,7 @@ class Gathering {
     }
   }
 
-  /** A row's value in a column that is neither bucket nor dimension. */
+  /** Returns a row's value in the column with this index after the dimensions. */
   after(chunk: readonly (readonly DuckDBValue[])[], index: number, row: number): DuckDBValue {
     return chunk[2 + this.#dimensions + index]?.[row] ?? null;
   }
@@ -245,10 +251,10 @@ class Gathering {
   }
 }
 
-/** Eight little-endian bytes each, as PFADD gets them. */
+/** Packs each hash as eight little-endian bytes, as PFADD gets them. */
 function packHashes(hashes: readonly bigint[]): Buffer {
   const packed = Buffer.allocUnsafe(hashes.length * 8);
-  // A seventh of what `writeBigUInt64LE` costs, and a micro-batch may have a hash for each of its events.
+  // DataView takes a seventh of the time of `writeBigUInt64LE`, and a micro-batch may have a hash for each event.
   const view = new DataView(packed.buffer, packed.byteOffset);
   hashes.forEach((hash, index) => {
     view.setBigUint64(index * 8, hash, true);
