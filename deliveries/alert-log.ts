@@ -20,13 +20,13 @@ export interface AlertLogDeps {
   readonly delivery: Delivery;
   readonly brokers: string;
   readonly topics: { readonly alerts: string; readonly positions: string; readonly undelivered: string };
-  /** Its own: fetches wait. */
+  /** A reader of this delivery alone, because its fetches wait. */
   readonly log: LogReader;
   readonly duck: Duck;
   readonly dedup: DedupSources;
 }
 
-/** An alert for the delivery, as the log has it. */
+/** An alert for the delivery, with its place in the log. */
 export interface FoundAlert {
   readonly event: AlertEvent;
   readonly partition: number;
@@ -35,12 +35,12 @@ export interface FoundAlert {
 }
 
 const FETCH_BYTES = 1024 * 1024;
-/** A position that moved without an alert for the delivery is written this often at most. */
+/** The least time between two writes of a position that moved without an alert for the delivery. */
 const POSITION_EVERY_MS = 5_000;
 
 /**
- * The alerts that a delivery reads of some partitions, and how far it is. Of several processes that read the same
- * partition the last one to open it is the only one that can note a position.
+ * The alerts that a delivery reads of some partitions, and its positions. If several processes read the same partition,
+ * only the last one to open it can write a position.
  */
 export class AlertLog {
   readonly #deps: AlertLogDeps;
@@ -48,7 +48,7 @@ export class AlertLog {
   readonly #topicId: string;
   readonly #producers: ReadonlyMap<number, TransactionalProducer>;
   readonly #held = new Map<number, RulePosition>();
-  /** The positions that Kafka has. */
+  /** The positions that are stored in Kafka. */
   readonly #written = new Map<number, Position>();
   #flushedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -65,8 +65,8 @@ export class AlertLog {
   }
 
   /**
-   * Ends what other processes do with the partitions, reads the positions, and gives the log to `work`. Throws
-   * LOG_TRUNCATED, and what Kafka or DuckDB say.
+   * Ends other processes' writers of the partitions, reads the positions, and passes the log to `work`. Throws
+   * LOG_TRUNCATED, and errors of Kafka and DuckDB.
    */
   static async use(
     deps: AlertLogDeps,
@@ -100,7 +100,7 @@ export class AlertLog {
     return new Map([...this.#held].map(([partition, { next }]) => [partition, next]));
   }
 
-  /** One fetch of each partition that `from` names: those that have something. */
+  /** Does one fetch of the partitions in `from`. Returns the partitions that had records. */
   async fetch(from: Cut, maxWaitMs: number): Promise<FetchedPartition[]> {
     const limits = { maxWaitMs, maxBytes: FETCH_BYTES };
     const fetched = await this.#deps.log.fetch(this.#deps.topics.alerts, from, limits);
@@ -108,8 +108,8 @@ export class AlertLog {
   }
 
   /**
-   * The alerts of fetched records that are for this delivery: that decode, are not duplicates, and were written at the
-   * right time. Records have to come in the order of the log, each once.
+   * Returns the alerts for this delivery among fetched records: records that decode, are not duplicates, and were
+   * written in the interval that the delivery takes. Pass the records in the order of the log, each once.
    */
   async alertsIn(batch: readonly FetchedPartition[]): Promise<FoundAlert[]> {
     if (batch.length === 0) return [];
@@ -123,7 +123,7 @@ export class AlertLog {
     );
   }
 
-  /** The alerts from the positions up to `to`. */
+  /** Returns the alerts from the positions up to `to`. */
   async alertsUpTo(to: Cut, signal: AbortSignal): Promise<FoundAlert[]> {
     const { log, topics } = this.#deps;
     const found: FoundAlert[] = [];
@@ -137,24 +137,27 @@ export class AlertLog {
     return found;
   }
 
-  /** Passes by what is not for this delivery: `flush`, or the next `commit` of the partition, writes that. */
+  /**
+   * Moves the position past events that are not for this delivery. `flush`, or the next `commit` of the partition,
+   * writes it.
+   */
   pass(partition: number, next: Position): void {
     const held = this.#held.get(partition);
     if (held !== undefined) this.#held.set(partition, { ...held, next });
   }
 
-  /** Writes the positions that were only passed, every few seconds, so that others see how far the delivery is. */
+  /** Writes the positions moved by `pass`, every few seconds, so that other processes see the delivery's progress. */
   async flush(nowMs: number): Promise<void> {
     if (nowMs - this.#flushedAtMs < POSITION_EVERY_MS) return;
     this.#flushedAtMs = nowMs;
-    // Each by the producer of its own partition: another process may own some of them by now.
+    // Write each position with its own partition's producer: another process may own some of the partitions by now.
     for (const [partition, next] of this.positions)
       if (next !== this.#written.get(partition)) await this.commit(new Map([[partition, next]]), []);
   }
 
   /**
-   * Writes how far the delivery is, with `records`, in one transaction. `seal`: that of groups; null deletes it, absent
-   * leaves it.
+   * Writes the positions, `records` and the groups' seal in one transaction. `seal`: null deletes the stored one,
+   * absent leaves it.
    */
   async commit(moved: Cut, records: readonly TransactionRecord[], seal?: GroupSeal | null): Promise<void> {
     const { delivery, topics } = this.#deps;
@@ -168,7 +171,7 @@ export class AlertLog {
       return { topic: topics.positions, partition: 0, key: positionsKey(stored), value: positionsText(stored) };
     });
     const sealed: TransactionRecord[] = seal === undefined ? [] : [this.#sealRecord(seal)];
-    // Any of them does: one process has them all, or none.
+    // Any producer will do: when several partitions move together, one process has all of them or none.
     const [first] = [...(moved.size > 0 ? moved.keys() : this.#producers.keys())];
     await this.#producers.get(first ?? -1)?.commit([...records, ...positions, ...sealed]);
     for (const [partition, held] of next) {
@@ -177,7 +180,10 @@ export class AlertLog {
     }
   }
 
-  /** The seal of groups that are being handed over; null for none, and for one of a topic that was made again. */
+  /**
+   * Returns the seal of groups that are being handed over. Null if there is none, or if it belongs to a topic that was
+   * deleted and created again.
+   */
   async seal(signal: AbortSignal): Promise<GroupSeal | null> {
     const { delivery, topics, log } = this.#deps;
     const seal = sealFrom(await readPositionRecord(log, topics.positions, sealKey(delivery.name), signal));
@@ -217,7 +223,7 @@ export class AlertLog {
     }
   }
 
-  /** Offsets of the events that decode and are not duplicates, by partition. */
+  /** Returns the offsets of the events that decode and are not duplicates, by partition. */
   async #validOffsets({ relation }: DecodedBatch): Promise<Map<number, Set<bigint>>> {
     const found = new Map<number, Set<bigint>>();
     const asked = `SELECT _partition, _offset FROM ${relation} WHERE ${VALID}`;
@@ -230,8 +236,9 @@ export class AlertLog {
 }
 
 /**
- * Where a delivery continues. Alerts that Kafka has deleted, or that went with their topic, cannot be handed over any
- * more: it continues with the first that there is. Throws LOG_TRUNCATED when the log ends before the position.
+ * Returns the position at which a delivery continues. Alerts that Kafka has deleted, or that were lost with their
+ * topic, cannot be handed over any more, so it continues at the first that is there. Throws LOG_TRUNCATED when the log
+ * ends before the position.
  */
 function heldIn(
   { name }: Delivery,

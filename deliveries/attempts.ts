@@ -13,11 +13,14 @@ import {
 import { maskOf } from "../core/secrets.ts";
 import { Refused, type Sender, type Sent } from "./sender.ts";
 
-/** How a delivery paces itself, in milliseconds. */
+/** The waiting times of a delivery, in milliseconds. */
 export interface Pace {
-  /** Until the first of three retries. Each later one waits twice as long; chance shortens each by up to a half. */
+  /**
+   * The wait before the first of three retries. Each later wait is twice as long, and each is shortened at random by up
+   * to a half.
+   */
   readonly firstRetryMs: number;
-  /** How long nothing is tried when half of ten calls failed. */
+  /** How long nothing is tried after half of ten calls have failed. */
   readonly breakMs: number;
 }
 
@@ -25,12 +28,12 @@ export const PACE: Pace = { firstRetryMs: 1_000, breakMs: 30_000 };
 
 const RETRIES = 3;
 const CALLS = 10;
-/** With this many failures among them nothing is tried for a while. */
+/** The number of failures among the last `CALLS` calls after which nothing is tried for a while. */
 const MOST_FAILURES = CALLS / 2;
-/** How often it is looked whether calls may be tried again. */
+/** How often to check whether calls may be tried again. */
 const LOOK_MS = 250;
 
-/** Tries to hand alerts over: each four times at most, and nothing while the receiver fails too often. */
+/** Tries to hand alerts over. Tries each at most four times, and none while the receiver fails too often. */
 export class Attempts {
   readonly #send: Sender;
   readonly #breaker;
@@ -42,7 +45,7 @@ export class Attempts {
     const mayPass = handleWhen((error) => !(error instanceof Refused));
     this.#breaker = circuitBreaker(mayPass, {
       halfOpenAfter: breakMs,
-      // It breaks above its threshold, which is a share of the calls.
+      // The breaker opens above its threshold, a share of the calls, so half a call less than the number.
       breaker: new CountBreaker({ threshold: (MOST_FAILURES - 0.5) / CALLS, size: CALLS }),
     });
     const again = retry(
@@ -59,16 +62,16 @@ export class Attempts {
     this.#policy = wrap(again, this.#breaker);
   }
 
-  /** Whether nothing is tried now, because the receiver has failed too often. */
+  /** Whether nothing is tried at present, because the receiver has failed too often. */
   get isBroken(): boolean {
     return this.#breaker.state === CircuitState.Open;
   }
 
   /**
-   * Resolves with null when the message was taken, else with why it was not. `messageNow` is called before each try,
-   * because an alert may be silenced while the receiver fails; null: there is nothing to send any more. Waits while
-   * nothing is tried, for ever if need be: `onBroken` is told so once, with what the receiver said last. Throws the
-   * signal's reason when it is aborted.
+   * Hands a message over. Returns null when the receiver took it, otherwise the reason why not. Calls `messageNow`
+   * before each try, because an alert may be silenced while the receiver fails; if it returns null, nothing is sent.
+   * While nothing may be tried, waits without limit, and calls `onBroken` once with the receiver's last reply. Throws
+   * the signal's reason when the signal is aborted.
    */
   async deliver(
     messageNow: () => Sent | null,
@@ -88,7 +91,7 @@ export class Attempts {
     }
   }
 
-  /** Closes what the sender keeps open. */
+  /** Closes the connections that the sender keeps open. */
   async close(): Promise<void> {
     await this.#send.close?.();
   }
@@ -104,7 +107,7 @@ export class Attempts {
   }
 }
 
-/** What an error says, and what is behind it: `fetch` says only that it failed. */
+/** Returns the text of an error and of its cause: `fetch` says only that it failed. */
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
   const code = (cause as { code?: unknown } | undefined)?.code;

@@ -4,17 +4,17 @@ import { AlertLog, type AlertLogDeps, type FoundAlert } from "./alert-log.ts";
 import { type HandOverDeps, handOver } from "./hand-over.ts";
 
 interface DeliverEachDeps extends AlertLogDeps, HandOverDeps {
-  /** Resolves when `states` has what the log has now of a partition of the alerts. */
+  /** Resolves when `states` has read all events that a partition of the alerts has at the time of the call. */
   readonly caughtUp: (partition: number, signal: AbortSignal) => Promise<void>;
 }
 
 const WAIT_MS = 500;
 
 /**
- * One delivery on some partitions of the alerts. An alert is handed over, and then how far the delivery is, with the
- * dead letter if there is one, is written in one transaction. A process that is killed in between hands the alert over
- * again, with the same id. Works until `signal` is aborted; throws what fails in Kafka or DuckDB: begin again from what
- * is stored then.
+ * Runs one delivery on some partitions of the alerts. For each alert: hands it over, then writes the position, and the
+ * dead letter if there is one, in one transaction. A process that is killed in between hands the alert over again, with
+ * the same id. Works until `signal` is aborted. Throws errors of Kafka and DuckDB; the caller begins again at the
+ * stored positions.
  */
 export async function deliverEach(
   deps: DeliverEachDeps,
@@ -38,7 +38,10 @@ export async function deliverEach(
   });
 }
 
-/** Resolves when an alert may be handed over: an escalation waits, and then has to know who has acknowledged what. */
+/**
+ * Waits until an alert may be handed over. An escalation waits for its delay, and then until all acknowledgements up to
+ * now are known.
+ */
 async function isTime(
   { delivery, caughtUp, nowMs }: DeliverEachDeps,
   { partition, writtenAtMs }: FoundAlert,

@@ -12,10 +12,11 @@ const WAIT_MS = 500;
 const MOST_ALERTS = 1_000;
 
 /**
- * A delivery that groups alerts, on all partitions. A period begins with an alert and lasts `withinMs`. When it is
- * over, a seal notes how far it reaches, and then its groups are handed over one after the other, each noted. A process
- * that begins again finds the seal, reads the same alerts, and sends what was not noted, with the same ids. Works until
- * `signal` is aborted; throws what fails in Kafka or DuckDB: begin again from what is stored then.
+ * Runs a delivery that groups alerts, on all partitions. A period begins with an alert and lasts `withinMs`. When it is
+ * over, a seal stores the positions up to which it reaches. Then its groups are handed over one after the other, and
+ * each is noted in the seal. A process that begins again finds the seal, reads the same alerts, and sends the groups
+ * that are not noted, with the same ids. Works until `signal` is aborted. Throws errors of Kafka and DuckDB; the caller
+ * begins again at the stored positions.
  */
 export async function deliverGroups(
   deps: DeliverGroupsDeps,
@@ -41,7 +42,7 @@ interface Period {
   readonly alerts: readonly FoundAlert[];
 }
 
-/** The alerts of the next period, when it is over; null when the signal is aborted before. */
+/** Returns the alerts of the next period when it is over. Returns null if the signal is aborted before. */
 async function gather(
   { nowMs }: DeliverGroupsDeps,
   log: AlertLog,
@@ -61,7 +62,7 @@ async function gather(
     }
     for (const { partition, to: next } of batch) {
       to.set(partition, next);
-      // What is not for this delivery need not be read again.
+      // Records without alerts for this delivery need not be read again.
       if (alerts.length === 0) log.pass(partition, next);
     }
     await log.flush(nowMs());
@@ -69,7 +70,7 @@ async function gather(
   return null;
 }
 
-/** Hands the groups of a sealed period over, and moves the positions behind it. `alerts`: null to read them again. */
+/** Hands over the groups of a sealed period, and moves the positions to its end. `alerts`: null reads them again. */
 async function send(
   deps: DeliverGroupsDeps,
   log: AlertLog,

@@ -13,19 +13,19 @@ export interface HandOverDeps {
   /** The topic of alerts that could not be handed over. */
   readonly undelivered: string;
   readonly attempts: Attempts;
-  /** Which rules are silenced, and which alerts somebody looks after. */
+  /** The silenced rules and the acknowledged alerts. */
   readonly states: () => AlertStates;
   readonly metrics: DeliveryMetrics;
   readonly onDone: (failure: string | null) => void;
-  /** The receiver fails so often that nothing is tried for a while, and the alerts wait. */
+  /** Called when the receiver fails so often that nothing is tried for a while, and alerts wait. */
   readonly onBroken: (reason: string) => void;
   readonly nowMs: () => number;
 }
 
 /**
- * Sends alerts to a receiver. Each try sends a message (`messageOf`) of the alerts that are still to be told: those
- * that were silenced or acknowledged since are left out, and nothing is sent when none is left. Returns a dead
- * letter for each alert that the receiver did not take. Throws the signal's reason when it is aborted.
+ * Sends alerts to a receiver. Each try sends a new message (`messageOf`) without the alerts that were silenced or
+ * acknowledged since. If no alert is left, nothing is sent. Returns a dead letter for each alert that the receiver did
+ * not take. Throws the signal's reason when the signal is aborted.
  */
 export async function handOver(
   deps: HandOverDeps,
@@ -49,7 +49,7 @@ export async function handOver(
   return reason === null ? [] : open.map(({ event }) => deadLetter(delivery, undelivered, event, reason));
 }
 
-/** Those that are neither silenced nor acknowledged now. */
+/** Returns the alerts that are neither silenced nor acknowledged now. */
 function openOf({ states, nowMs }: HandOverDeps, alerts: readonly FoundAlert[]) {
   const [known, now] = [states(), nowMs()];
   return alerts.flatMap(({ event, writtenAtMs }) => {

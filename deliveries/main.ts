@@ -37,9 +37,9 @@ export interface DeliveriesOptions extends RoleOptions {
 }
 
 export interface RunningDeliveries {
-  /** What fails again and again. */
+  /** Returns the failures that repeat. */
   problems(): readonly Failure[];
-  /** Ends what is under way: an alert that was not taken yet is handed over later. */
+  /** Stops the deliveries. An alert that was not taken yet is handed over later. */
   close(): Promise<void>;
 }
 
@@ -47,16 +47,16 @@ const NO_DELIVERIES: RunningDeliveries = { problems: () => [], close: async () =
 const RETRY_MS = { first: 200, last: 5_000 };
 const WAIT_MS = 1_000;
 const NO_STATES = new AlertStates(0);
-/** Of a delivery that groups alerts: the process that has this partition reads all of them. */
+/** A delivery that groups alerts reads all partitions in the process that has this one. */
 const GROUPING_PARTITION = 0;
 const LOOK_EVERY_MS = 50;
 
-/** What fails while its heartbeats do. */
+/** The name of the group's failures, which are failed heartbeats. */
 const GROUP = { kind: "reader", name: "deliveries (group)", views: [] } as const;
 
 /**
- * Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it
- * opens nothing.
+ * Hands alerts over by every delivery of `definitions`. Each works on its own; none waits for another. Opens no
+ * connections if there are no deliveries.
  */
 export async function startDeliveries(options: DeliveriesOptions): Promise<RunningDeliveries> {
   const defined = [...(options.definitions.deliveries ?? new Map<string, Delivery>()).values()];
@@ -80,7 +80,7 @@ class Deliveries {
   #changed = new AbortController();
   readonly #metrics: DeliveryMetrics;
   #running: Promise<unknown> = Promise.resolve();
-  /** Which rules are silenced, and which alerts somebody looks after. */
+  /** The silenced rules and the acknowledged alerts. */
   #feed: AlertFeed | null = null;
 
   private constructor(options: DeliveriesOptions, deliveries: readonly Delivery[], pool: DuckPool) {
@@ -129,7 +129,7 @@ class Deliveries {
     this.#pool.close();
   }
 
-  /** Joins the group, then runs each delivery on the partitions that are this process's. */
+  /** Joins the group, then runs each delivery on this process's partitions. */
   async #run(): Promise<void> {
     await this.#again("deliveries", this.#stopping.signal, async () => {
       await this.#log.topic(topicName(this.#options.namespace, alerts.name));
@@ -137,7 +137,7 @@ class Deliveries {
     });
     const { brokers, namespace } = this.#options;
     const log = new LogReader({ brokers, clientId: "tideline-deliveries-states" });
-    // Before anything is handed over: it has to be known which rules are silenced.
+    // Before anything is handed over, the silenced rules have to be known.
     await this.#again("deliveries", this.#stopping.signal, async () => {
       this.#feed = await AlertFeed.open(log, namespace, { from: await this.#escalated() });
     });
@@ -157,8 +157,8 @@ class Deliveries {
   }
 
   /**
-   * The least position of an escalation in each partition: what was acknowledged behind it has to be known, however
-   * many alerts came since. One that is new begins at the log's end or start.
+   * Returns the least position of an escalation in each partition. All acknowledgements after it have to be known,
+   * however many alerts followed. A new escalation begins at the log's end or start.
    */
   async #escalated(): Promise<Cut> {
     const escalations = this.#deliveries.filter(({ delayMs }) => delayMs > 0);
@@ -184,8 +184,8 @@ class Deliveries {
   }
 
   /**
-   * The partitions that a delivery reads here, each list by itself. An escalation waits for an alert of one partition
-   * while those of the others continue.
+   * Returns the lists of partitions that a delivery reads in this process. An escalation has one list for each
+   * partition, so that an alert of one partition that waits does not delay the others.
    */
   async #shares({ name, group, delayMs }: Delivery, signal: AbortSignal): Promise<(readonly number[])[]> {
     const { partitions } = this.#membership;
@@ -229,7 +229,7 @@ class Deliveries {
     }
   }
 
-  /** Resolves when the states have what a partition of the alerts has now. */
+  /** Resolves when the states have read all events that a partition of the alerts has at the time of the call. */
   async #caughtUp(partition: number, signal: AbortSignal): Promise<void> {
     const { stable } = await this.#log.bounds(topicName(this.#options.namespace, alerts.name), [partition]);
     while (!signal.aborted && this.#feed?.hasReached(partition, at(stable, partition)) !== true)
@@ -251,12 +251,12 @@ class Deliveries {
     this.#options.logger.warn({ delivery: name, reason }, "alert not delivered");
   }
 
-  /** Alerts wait for their receiver: that is a problem at once, because nothing else would tell of it. */
+  /** Reports that alerts wait for their receiver. It is a problem at once, because nothing else would show it. */
   #broke({ name }: Delivery, reason: string): void {
     this.failures.stopped({ kind: "delivery", name, views: [] }, undelivered(name, reason));
   }
 
-  /** Does something until it succeeds once or `signal` is aborted; each failure is counted, and waits longer. */
+  /** Does some work until it succeeds once or `signal` is aborted. Counts each failure, and waits longer after each. */
   async #again(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
     const failing = { kind: "reader", name: `${name} (deliveries)`, views: [] } as const;
     for (let failures = 0; !signal.aborted; failures++) {

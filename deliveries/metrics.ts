@@ -5,7 +5,10 @@ export interface DeliveryMetrics {
   readonly alerts: Counter<"delivery" | "outcome">;
 }
 
-/** `broken` is asked at every scrape: each delivery, and whether it waits because its receiver fails too often. */
+/**
+ * Registers the metrics. `broken` is called at every scrape. It returns each delivery, and whether it waits because its
+ * receiver fails too often.
+ */
 export function deliveryMetrics(registry: Registry, broken: () => ReadonlyMap<string, boolean>): DeliveryMetrics {
   const registers = [registry];
   new Gauge({

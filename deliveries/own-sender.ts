@@ -1,8 +1,8 @@
 import type { SendAlert, SendOptions, ShownAlert } from "../core/definition/shown-alert.ts";
 
 /**
- * Calls a function of a delivery's file with the alerts of a message. It is not waited for once the signal is aborted,
- * whether it looks at it or not. Throws what the function throws, and the signal's reason.
+ * Calls a function of a delivery's file with the alerts of a message. When the signal is aborted, stops waiting for the
+ * function, which need not observe the signal. Throws the error of the function, or the signal's reason.
  */
 export async function callOwn(
   send: SendAlert,
@@ -19,7 +19,7 @@ export async function callOwn(
     const call = (async () => send(alerts[0], { signal, id, alerts }))();
     await Promise.race([call, ended]);
   } catch (error) {
-    // Anything may be thrown.
+    // The function may throw any value.
     throw error instanceof Error ? error : new Error(String(error));
   } finally {
     signal.removeEventListener("abort", stop);

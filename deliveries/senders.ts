@@ -9,9 +9,9 @@ import { messageId, Refused, type Sender, type SenderOptions, type Sent } from "
 import { topicSender } from "./topic-sender.ts";
 
 const TIMEOUT_MS = 10_000;
-/** A message for people has this many alerts at most, and says how many more there are. */
+/** The most alerts in a message for people. The message says how many more there are. */
 const MOST_LINES = 50;
-/** Of the 4xx answers those that pass: the server is busy, or the request came at the wrong time. */
+/** The 4xx status codes after which a retry may help: the server is busy, or the request came at the wrong time. */
 const PASSING = new Set([408, 425, 429]);
 
 export function senderOf(channel: Channel, options: SenderOptions): Sender {
@@ -32,12 +32,12 @@ export function senderOf(channel: Channel, options: SenderOptions): Sender {
   }
 }
 
-/** The alerts of a message; the first one stands for it. */
+/** Returns the alerts of a message. Where only one can be shown, the first stands for all. */
 function alertsOf(sent: Sent): readonly [ShownAlert, ...ShownAlert[]] {
   return "alerts" in sent ? sent.alerts : [sent];
 }
 
-/** What webhooks and topics are given, as JSON. */
+/** Returns the JSON that webhooks and topics get. */
 function bodyOf(sent: Sent): string {
   const [{ openedAt, clearedAt }] = alertsOf(sent);
   const type = "alerts" in sent ? "alerts.opened" : clearedAt === null ? "alert.opened" : "alert.cleared";
@@ -50,8 +50,8 @@ interface Request {
 }
 
 /**
- * A request as Standard Webhooks has it: its id is the same whenever the alert is sent, so that a receiver can tell a
- * repeat. The signature is the HMAC of id, time and body.
+ * Returns a request as Standard Webhooks defines it. Its id is the same each time the alert is sent, so that a receiver
+ * recognises a repeat. The signature is the HMAC of id, time and body.
  */
 function webhookRequest(sent: Sent, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
   const body = bodyOf(sent);
@@ -63,7 +63,7 @@ function webhookRequest(sent: Sent, secret: string | null, { delivery, nowMs }: 
   return { body, headers: { ...headers, "webhook-signature": `v1,${signature}` } };
 }
 
-/** `whsec_` and base64, as Standard Webhooks writes secrets; any other text is taken as it is. */
+/** Returns the bytes of a secret: `whsec_` and base64, as Standard Webhooks writes secrets, or else the text itself. */
 function secretBytes(secret: string): Buffer {
   return secret.startsWith("whsec_") ? Buffer.from(secret.slice("whsec_".length), "base64") : Buffer.from(secret);
 }
@@ -84,7 +84,7 @@ async function post(url: string, { body, headers }: Request, signal: AbortSignal
   throw new Error(answer);
 }
 
-/** One line for people. */
+/** Returns one line for people. */
 function lineOf({ severity, rule, key, says, at, id, clearedAt }: ShownAlert): string {
   const word = clearedAt === null ? (severity ?? "alert") : "cleared";
   return (
@@ -93,7 +93,7 @@ function lineOf({ severity, rule, key, says, at, id, clearedAt }: ShownAlert): s
   );
 }
 
-/** A line for each alert, below a heading where there are several. */
+/** Returns a line for each alert, below a heading if there are several. */
 function textOf(sent: Sent): string {
   const alerts = alertsOf(sent);
   if (!("alerts" in sent) || alerts.length === 1) return lineOf(alerts[0]);
@@ -106,7 +106,7 @@ function headingOf({ by, value, alerts }: ShownGroup): string {
   return `${alerts.length} alerts of ${by === "rule" ? "" : "severity "}${value ?? "none"}`;
 }
 
-/** The subject and the text of a mail. */
+/** Returns the subject and the text of a mail. */
 function mailOf(sent: Sent): { readonly subject: string; readonly text: string } {
   const alerts = alertsOf(sent);
   if ("alerts" in sent && alerts.length > 1) {
@@ -134,15 +134,15 @@ async function sendMail(
   try {
     await transport.sendMail({
       ...{ from: mail.from, to, subject: oneLine(subject), text },
-      // The same whenever it is sent: mailboxes keep one.
+      // The id is the same each time, so that mailboxes keep one copy.
       messageId: `<${delivery}.${messageId(sent)}@tideline>`,
       ...(messageId(sent) === sent.id ? {} : { inReplyTo: `<${delivery}.${sent.id}@tideline>` }),
     });
   } catch (error) {
     const { responseCode = 0, code } = error as Error & { readonly responseCode?: number; readonly code?: string };
-    // Codes from 500 on are for ever, and those from 400 on pass (RFC 5321, 4.2.1): servers that do not know a sender
-    // refuse the first attempt (RFC 6647). Without a code it is an address or a login that cannot be right. Not the
-    // server's own words: they may hold a password.
+    // Codes from 500 on are final, and those from 400 on pass (RFC 5321, 4.2.1): servers that do not know a sender
+    // refuse the first attempt (RFC 6647). An error without a code is an address or a login that cannot be right. The
+    // server's own words are left out: they may contain a password.
     const isWrong = responseCode === 0 && (code === "EAUTH" || code === "EENVELOPE");
     if (responseCode >= 500 || isWrong)
       throw new Refused(`the mail server refuses it (${responseCode === 0 ? code : responseCode})`);
@@ -153,7 +153,7 @@ async function sendMail(
   }
 }
 
-/** The text of a mail. One of Tideline's own alerts has no record that could be explained. */
+/** Returns the text of a mail. One of Tideline's own alerts has no record that could be explained. */
 function mailLines(alert: ShownAlert): string[] {
   const { rule, says, at, id, source, condition, clearedAt } = alert;
   return [
@@ -170,7 +170,7 @@ function mailLines(alert: ShownAlert): string[] {
   ];
 }
 
-/** A header has one line, whatever an event's text holds. */
+/** Returns a text on one line, as a header needs it, whatever an event's text contains. */
 function oneLine(text: string): string {
   return text.replaceAll(/\p{Cc}+/gu, " ");
 }

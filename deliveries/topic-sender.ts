@@ -3,8 +3,9 @@ import { type EventProducer, openProducer } from "../store/kafka/produce/produce
 import { messageId, Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
 
 /**
- * Writes alerts to a topic: the key is the alert's or the group's id, and the header `idempotency-key` is the same
- * whenever it is written again. It keeps a producer, and opens another one after a failure.
+ * Returns a sender that writes alerts to a topic. The key is the id of the alert or the group, and the header
+ * `idempotency-key` is the same each time it is written. The sender keeps a producer, and opens another one after a
+ * failure.
  */
 export function topicSender(
   topic: string,
@@ -31,5 +32,5 @@ export function topicSender(
   return Object.assign(send, { close: end });
 }
 
-/** Kafka may be away for so long before an attempt counts as failed. */
+/** How long Kafka may be unreachable before an attempt counts as failed. */
 const DELIVERY_MS = 10_000;
