@@ -13,11 +13,14 @@ export interface AlertLagsOptions {
   readonly log: LogReader;
   readonly namespace: string;
   readonly definitions: Definitions;
-  /** Positions are written only from time to time. What the log has got since then does not count as lag. */
+  /**
+   * The age of positions that are still current, in milliseconds. Positions are written only from time to time, so
+   * records that came since then do not count as lag.
+   */
   readonly positionsMs: number;
 }
 
-/** Where logs ended at a check, by stream. */
+/** The ends of the streams' logs at a check, by stream. */
 interface Ends {
   readonly atMs: number;
   readonly ends: ReadonlyMap<string, Cut>;
@@ -25,11 +28,11 @@ interface Ends {
 
 const FETCH_BYTES = 1024 * 1024;
 
-/** How far rules and deliveries are behind, by the positions that they write. */
+/** The lags of rules and deliveries, computed from the positions that they write. */
 export class AlertLags {
   readonly #options: AlertLagsOptions;
   readonly #topics: { readonly alerts: string; readonly positions: string };
-  /** The newest positions of each partition of each stream, and of each delivery, as far as `#next` of their topic. */
+  /** The newest positions of each partition of each stream, and of each delivery, read up to `#next` of their topic. */
   #stored = new Map<string, RulePositions>();
   #next = new Map<number, Position>();
   #topicId: string | null = null;
@@ -44,8 +47,8 @@ export class AlertLags {
   }
 
   /**
-   * Returns the lag of each rule and delivery that has begun. `ends`: where the logs of streams end now. Throws what
-   * Kafka says.
+   * Returns the lag of each rule and delivery that has begun. `ends`: the current ends of the streams' logs. Throws
+   * errors of Kafka.
    */
   async measure(ends: ReadonlyMap<string, Cut>, nowMs: number): Promise<ReaderLag[]> {
     const { definitions, positionsMs } = this.#options;
@@ -62,7 +65,7 @@ export class AlertLags {
     }
   }
 
-  /** Reads what was written since the last check. */
+  /** Reads the positions that were written since the last check. */
   async #read(): Promise<void> {
     const { log } = this.#options;
     const topic = this.#topics.positions;
@@ -100,7 +103,7 @@ export class AlertLags {
     const end = ends.get(alerts.name) ?? new Map<number, Position>();
     const found: ReaderLag[] = [];
     for (const { name, delayMs, group } of [...(definitions.deliveries?.values() ?? [])].flatMap(withEscalation)) {
-      // An alert waits for its escalation, or for its group to be complete: that is not a lag.
+      // An alert that waits for its escalation, or for its group to be complete, is not a lag.
       const dueMs = nowMs - positionsMs - delayMs - (group?.withinMs ?? 0);
       const due = await log.positionsAt(this.#topics.alerts, dueMs, [...end.keys()]);
       const dueEnd = new Map([...end].map(([partition, stable]) => [partition, due.get(partition) ?? stable]));
@@ -110,7 +113,7 @@ export class AlertLags {
     return found;
   }
 
-  /** How many offsets below `end` a rule or delivery has not read; null before it has begun. */
+  /** Returns how many offsets below `end` a rule or delivery has not read. Null before it has begun. */
   #behind(stream: string, name: string, end: Cut): bigint | null {
     const next = [...this.#stored.values()].flatMap((one) => {
       const held = one.stream === stream ? one.rules.get(name) : undefined;

@@ -8,13 +8,13 @@ import { LogReader } from "../store/kafka/read/log.ts";
 import { within } from "../store/time-limit.ts";
 
 const NO_STATES = new AlertStates(0);
-/** How long a write may take: the journal holds what could not be written. */
+/** The longest time of a write, in milliseconds. The journal keeps what could not be written. */
 const WRITE = { silenceMs: 5_000, deliveryMs: 10_000 } as const;
 const READ_WAIT_MS = 50;
-/** Nobody is told later because it takes long to find out who silenced what. */
+/** The longest time of a read, so that slow silences and acknowledgements do not delay a message. */
 const READ_LIMIT_MS = 3_000;
 
-/** The stream of alerts as a watcher uses it: it appends own alerts, and reads who silenced or acknowledged what. */
+/** The stream of alerts for a watcher: it appends own alerts, and reads silences and acknowledgements. */
 export class AlertStream {
   readonly #brokers: string;
   readonly #namespace: string;
@@ -27,12 +27,12 @@ export class AlertStream {
     this.#namespace = namespace;
   }
 
-  /** As the stream was when it was last read. */
+  /** The states at the last read of the stream. */
   get states(): AlertStates {
     return this.#states;
   }
 
-  /** Reads what is new in the stream. Throws what Kafka says. */
+  /** Reads the new events of the stream. Throws errors of Kafka. */
   async read(): Promise<void> {
     try {
       this.#reading ??= await within(READ_LIMIT_MS, () => this.#open());
@@ -45,7 +45,7 @@ export class AlertStream {
     }
   }
 
-  /** Writes the events of messages, in their order. Throws what Kafka says; then some of them may be written. */
+  /** Writes the events of messages, in order. Throws errors of Kafka; some of the events may be written then. */
   async append(messages: readonly OpenMessage[]): Promise<void> {
     try {
       this.#producer ??= await openProducer({ brokers: this.#brokers, ...WRITE });

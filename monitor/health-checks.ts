@@ -39,7 +39,7 @@ export interface HealthChecksOptions {
   readonly data: DataDirectory;
   readonly definitions: Definitions;
   readonly limitsOf: (stream: string) => LagLimits;
-  /** TIDELINE_RETENTION_WARN_HOURS. */
+  /** The value of TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
   /** As in `MonitorPace`. */
   readonly positionsMs: number;
@@ -47,23 +47,23 @@ export interface HealthChecksOptions {
   readonly logger: Logger;
 }
 
-/** What a check has found, and whether Kafka answered. */
+/** The result of a check, and whether Kafka answered. */
 export interface Found extends CheckResult {
   readonly isKafkaThere: boolean;
 }
 
-/** A server that does not answer for so long is away. */
+/** A server that does not answer within this time is away. */
 const ANSWER_MS = 4_000;
-/** Definitions that are served change when one is adopted. */
+/** How often the served generations are read again: they change when a definition is adopted. */
 const GENERATIONS_EVERY_MS = 30_000;
 const RETENTION_EVERY_MS = 5 * 60_000;
-/** Roles that are missed when they were killed. Commands leave notes too. */
+/** The roles that a check misses when they were killed. Commands write notes too, but end by themselves. */
 const ROLES = new Set(["speed", "worker", "serve"]);
 
-/** What is checked by itself. `lag` is of views, `reader-lag` of rules and deliveries. */
+/** The parts of a check that succeed or fail alone. `lag` is of views, `reader-lag` of rules and deliveries. */
 type Part = "logs" | "failures" | "lag" | "reader-lag" | "retention";
 
-/** What Kafka says of a stream: where its log ends, or that it has no such topic. */
+/** A stream and the end of its log. Null if it has no topic. */
 type End = { readonly stream: string; readonly end: Cut | null };
 
 /** Checks the installation: servers, lag, retention, roles, and what the roles say fails. */
@@ -79,18 +79,18 @@ export class HealthChecks {
   readonly #alertLags: AlertLags;
   #served: readonly Definition[] = [];
   #servedAtMs = Number.NEGATIVE_INFINITY;
-  /** Null before the first check, and while the newest one has failed. */
+  /** The last result. Null before the first check, and if the newest check failed. */
   #retention: readonly OwnProblem[] | null = null;
   #retentionAtMs = Number.NEGATIVE_INFINITY;
 
-  /** What could not be checked the last time. */
+  /** The parts of the last check that failed. */
   readonly #failing = new Set<Part>();
 
   constructor(options: HealthChecksOptions) {
     const { brokers, redisUrl, namespace, data } = options;
     this.#options = options;
     this.#log = new LogReader({ brokers, clientId: "tideline-monitor" });
-    // Found by a check, and logged by those who work with it.
+    // No logging here: a check finds a Redis that is away, and the roles that use Redis log it.
     this.#redis = openRedis(redisUrl, () => undefined);
     this.#failures = new Failures(this.#redis, namespace);
     this.#manifests = new Manifests(data);
@@ -104,7 +104,7 @@ export class HealthChecks {
     await this.#log.close();
   }
 
-  /** Takes some seconds when servers are away. Throws what the data directory says when it cannot be read. */
+  /** Runs one check. It takes some seconds when servers are away. Throws if the data directory cannot be read. */
   async run(nowMs: number): Promise<Found> {
     const { data, limitsOf } = this.#options;
     const [ends, failures, roles] = await Promise.all([this.#ends(), this.#told(nowMs), lostRoles(data, nowMs)]);
@@ -132,7 +132,10 @@ export class HealthChecks {
     };
   }
 
-  /** What a part of a check finds; null when it fails, which is counted, and logged once until it succeeds again. */
+  /**
+   * Returns the result of a part of a check. Returns null if the part fails, which is counted, and logged once until
+   * the part succeeds again.
+   */
   async #part<T>(part: Part, work: () => Promise<T>): Promise<T | null> {
     try {
       const found = await work();
@@ -147,7 +150,7 @@ export class HealthChecks {
     }
   }
 
-  /** Where the log of each stream ends; null when Kafka does not answer. */
+  /** Returns the end of each stream's log. Null when Kafka does not answer. */
   async #ends(): Promise<readonly End[] | null> {
     const { namespace, definitions } = this.#options;
     const streams = [...definitions.streams.values()];
@@ -161,20 +164,20 @@ export class HealthChecks {
       const { stable } = await this.#log.readableBounds(topicOf(namespace, stream));
       return { stream: stream.name, end: stable };
     } catch (error) {
-      // Kafka answers: the speed layer says what is wrong with this topic.
+      // Kafka answers, so this is not the monitor's failure: the speed layer reports the error of this topic.
       if (isTidelineError(error) && error.code !== "NOT_READY") return { stream: stream.name, end: null };
       throw error;
     }
   }
 
-  /** What the roles say fails; null when Redis does not answer. */
+  /** Returns the failures that the roles report. Null when Redis does not answer. */
   async #told(nowMs: number): Promise<readonly Failure[] | null> {
-    // A command that is given to a connection that is down would wait in a queue without bound.
+    // Ask no command of a connection that is down: it would wait in a queue without limit.
     if (this.#redis.status !== "ready") return null;
     return this.#part("failures", () => within(ANSWER_MS, () => this.#failures.read(nowMs)));
   }
 
-  /** How far each served view is behind; null when Redis does not answer. */
+  /** Returns the lag of each served view. Null when Redis does not answer. */
   async #lags(ends: readonly End[], nowMs: number): Promise<readonly ViewLag[] | null> {
     const endOf = new Map(ends.map(({ stream, end }) => [stream, end]));
     return this.#part("lag", async () => {
@@ -186,7 +189,7 @@ export class HealthChecks {
     });
   }
 
-  /** How far rules and deliveries are behind; null when Kafka does not say. */
+  /** Returns the lags of rules and deliveries. Null when Kafka does not answer. */
   async #readerLags(ends: readonly End[], nowMs: number): Promise<readonly ReaderLag[] | null> {
     const known = new Map(ends.flatMap(({ stream, end }) => (end === null ? [] : [[stream, end] as const])));
     return this.#part("reader-lag", () => within(ANSWER_MS, () => this.#alertLags.measure(known, nowMs)));
@@ -200,14 +203,14 @@ export class HealthChecks {
       if (isTidelineError(error, "LIVE_STATE_UNREADABLE")) return "unreadable" as const;
       throw error;
     });
-    // The speed layer says what is wrong with it.
+    // The speed layer reports what is wrong with this view's live state.
     if (state === "unreadable") return null;
     const applied = state?.applied ?? (await this.#cutOf(generation));
     if (applied === null) return null;
     return { stream: view.stream.name, view: view.name, generation, behind: positionsBetween(applied, end) };
   }
 
-  /** The positions of a view's newest version; null before the first one. */
+  /** Returns the positions of a view's newest version. Null before the first one. */
   async #cutOf(generation: string): Promise<Cut | null> {
     const newest = await this.#manifests.newest(generation);
     return newest?.cut ?? null;
@@ -223,7 +226,10 @@ export class HealthChecks {
     return this.#served;
   }
 
-  /** Every five minutes, and beside the other checks: it asks Kafka much. */
+  /**
+   * Checks retention every five minutes, and does not wait for the result, because the check makes many requests to
+   * Kafka.
+   */
   #checkRetention(nowMs: number): void {
     if (nowMs - this.#retentionAtMs < RETENTION_EVERY_MS) return;
     this.#retentionAtMs = nowMs;

@@ -14,22 +14,25 @@ const MONITOR_PACE: MonitorPace = {
   takeOverMs: 25_000,
   patienceMs: 10_000,
   againMs: 30_000,
-  // Twice as long as they may wait until they are written.
+  // Twice the time after which positions are written.
   positionsMs: 10_000,
   delivery: PACE,
 };
 
 export interface RunningMonitor {
-  /** Ends what is under way. Another process that runs a monitor continues at once. */
+  /** Stops the monitor. Another process that runs a monitor continues at once. */
   close(): Promise<void>;
 }
 
-/** The name of the delivery of TIDELINE_ALERTS_TO; deliveries of a system have no point in theirs. */
+/**
+ * The name of the delivery to TIDELINE_ALERTS_TO. A system's deliveries cannot have this name, because theirs have no
+ * dot.
+ */
 const MAIL_DELIVERY = "tideline.mail";
 
 /**
- * Watches the installation and sends Tideline's own alerts. Each role runs a monitor; one of them at a time watches,
- * and the others wait until it ends or shows no sign of life.
+ * Watches the installation and sends Tideline's own alerts. Each role runs a monitor. One of them watches, and the
+ * others wait until it ends or stops beating.
  */
 export function startMonitor(options: MonitorOptions): RunningMonitor {
   const { registry, logger, pace = MONITOR_PACE } = options;
@@ -64,7 +67,7 @@ export function startMonitor(options: MonitorOptions): RunningMonitor {
   };
 }
 
-/** The system's deliveries with their escalations, and the one of TIDELINE_ALERTS_TO. */
+/** Returns the system's deliveries with their escalations, and the one to TIDELINE_ALERTS_TO. */
 function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
   const own = { to: mailTo({ to: alertsTo }), rules: [OWN_RULE] };
   const defined = [...(definitions.deliveries?.values() ?? [])].flatMap(withEscalation);
@@ -72,12 +75,12 @@ function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
 }
 
 /**
- * Waits until it is this process's turn to watch: nobody does, or the process that did shows no sign of life. Returns
- * the number of the journal's newest version then; null when the signal is aborted.
+ * Waits until it is this process's turn to watch: no process watches, or the one that did has stopped beating. Returns
+ * the number of the journal's newest version then. Returns null when the signal is aborted.
  */
 async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSignal): Promise<number | null> {
   let known: JournalVersion = { number: -1, beatAtMs: -1 };
-  // By the monotonic clock, and not by the times of another machine's file system.
+  // The monotonic clock, because another machine's file system may have other times.
   let aliveAtMs = performance.now();
   while (!signal.aborted) {
     const newest = await journal.newest();
@@ -95,7 +98,7 @@ async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSi
   return null;
 }
 
-/** Does `work` again and again. What it throws is logged: a monitor never ends its role. */
+/** Repeats `work`. Logs its errors: a monitor never ends its role. */
 async function repeated(
   work: () => Promise<void>,
   { pace, signal, logger }: { readonly pace: MonitorPace; readonly signal: AbortSignal; readonly logger: Logger },

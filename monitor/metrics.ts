@@ -6,7 +6,10 @@ export interface MonitorMetrics {
   readonly failedChecks: Counter<"part">;
 }
 
-/** `watches` and `open` are asked at every scrape: whether this process watches, and its open alerts by severity. */
+/**
+ * Registers the metrics. `watches` and `open` are called at every scrape: they return whether this process watches, and
+ * its open alerts by severity.
+ */
 export function monitorMetrics(
   registry: Registry,
   watches: () => boolean,

@@ -9,24 +9,27 @@ export interface MonitorOptions extends RoleOptions {
   readonly limitsOf: (stream: string) => LagLimits;
   readonly retentionWarnHours: number;
   readonly mail: MailSettings;
-  /** TIDELINE_ALERTS_TO: who gets own alerts by mail; "" for nobody. */
+  /** The value of TIDELINE_ALERTS_TO: the addresses that get own alerts by mail. "" for none. */
   readonly alertsTo: string;
-  /** How this process is called in the journal and in logs. */
+  /** The name of this process in the journal and in logs. */
   readonly name: string;
   readonly pace?: MonitorPace;
 }
 
-/** How a monitor paces itself, in milliseconds. */
+/** The waiting times of a monitor, in milliseconds. */
 export interface MonitorPace {
-  /** Between two checks. */
+  /** The time between two checks. */
   readonly everyMs: number;
-  /** After so long without a sign of life of the process that watches another one takes over. */
+  /** The time without a sign of life of the watching process after which another one takes over. */
   readonly takeOverMs: number;
   /** How long a problem must be there before it is an alert, and gone before the alert is cleared. */
   readonly patienceMs: number;
-  /** How long a message that was not taken waits until it is tried again. */
+  /** The wait before a message that was not taken is tried again. */
   readonly againMs: number;
-  /** How old the positions may be that rules and deliveries write: what the log has got since then is not a lag. */
+  /**
+   * The age of rules' and deliveries' positions that are still current: records that came since then do not count as
+   * lag.
+   */
   readonly positionsMs: number;
   readonly delivery: Pace;
 }

@@ -7,26 +7,26 @@ import { type MailSettings, Refused, type Sender } from "../deliveries/sender.ts
 import { senderOf } from "../deliveries/senders.ts";
 
 export interface OutboxOptions {
-  /** Of topics that alerts go to. */
+  /** The brokers of topics that alerts go to. */
   readonly brokers: string;
   readonly mail: MailSettings;
   readonly pace: Pace;
-  /** How long a message that was not taken waits until it is tried again. */
+  /** The wait before a message that was not taken is tried again. */
   readonly againMs: number;
-  /** Which rules are silenced, and which alerts somebody looks after, as far as it is known. */
+  /** The silenced rules and the acknowledged alerts, as far as they are known. */
   readonly states: () => AlertStates;
-  /** What became of a message; `reason` says why it failed. */
+  /** Called with the outcome of a message. `reason` says why it failed. */
   readonly onOutcome: (message: OpenMessage, outcome: Outcome, reason: string | null) => void;
-  /** A message was not taken, and is tried again. */
+  /** Called when a message was not taken and will be tried again. */
   readonly onDelayed: (message: OpenMessage, reason: string) => void;
 }
 
-/** A message is given up when it was tried for a day. */
+/** How long a message is tried before it is given up: one day. */
 const GIVE_UP_MS = 86_400_000;
 
 /**
- * Hands the messages of own alerts over by one delivery, one after the other. What was not taken is tried again for a
- * day; what was refused for good is given up.
+ * Hands over the messages of own alerts by one delivery, one after the other. A message that was not taken is tried
+ * again for a day. A message that was refused is given up at once.
  */
 export class Outbox {
   readonly #delivery: Delivery;
@@ -34,9 +34,9 @@ export class Outbox {
   readonly #attempts: Attempts;
   readonly #signal: AbortSignal;
   readonly #queue: OpenMessage[] = [];
-  /** The messages of the queue and the one under way. */
+  /** The names of the messages in the queue and of the one under way. */
   readonly #held = new Set<string>();
-  /** Alerts that were left out: nobody is told that they are over. */
+  /** Ids of the alerts that were left out. Their end is not sent either. */
   readonly #leftOut = new Set<string>();
   #running: Promise<void> | null = null;
   #isRefused = false;
@@ -61,7 +61,10 @@ export class Outbox {
     return this.#delivery.name;
   }
 
-  /** Takes messages that wait: those that it has not yet, and of an escalation those whose time has come. */
+  /**
+   * Adds waiting messages to the queue. Skips those that are already in it, and those of an escalation whose time has
+   * not come.
+   */
   give(messages: readonly OpenMessage[], nowMs: number): void {
     for (const message of messages) {
       if (nowMs < message.alert.opened.atMs + this.#delivery.delayMs) continue;
@@ -75,7 +78,7 @@ export class Outbox {
     });
   }
 
-  /** Resolves when nothing is under way any more; the signal must have been aborted. */
+  /** Resolves when nothing is under way any more. Abort the signal before you call it. */
   async ended(): Promise<void> {
     await this.#running;
     await this.#attempts.close();
@@ -86,7 +89,7 @@ export class Outbox {
       try {
         await this.#handOver(next);
       } catch (error) {
-        // It waits in the journal still, and comes again.
+        // The message still waits in the journal, and is given again.
         if (!this.#signal.aborted) this.#options.onDelayed(next, (error as Error).message);
       }
       this.#held.delete(nameOf(next));
@@ -94,7 +97,8 @@ export class Outbox {
   }
 
   /**
-   * An escalation is not told of an alert that was over before its time came, nor of the end of one that was left out.
+   * Whether a message is not sent. An escalation is not sent for an alert that was over before its time came. The end
+   * of an alert is not sent if its opening was left out.
    */
   #isLeftOut({ alert: { id, opened, cleared }, kind }: OpenMessage): boolean {
     const { name, delayMs } = this.#delivery;
@@ -122,19 +126,19 @@ export class Outbox {
     onOutcome(message, "silenced", null);
   }
 
-  /** The alert as a message shows it now; null when it is left out. */
+  /** Returns the alert as a message shows it now. Null when it is left out. */
   #shown(message: OpenMessage): ShownAlert | null {
     const known = this.#options.states();
     const alert = { ...withoutEnd(message), acknowledged: known.acknowledgementOf(message.alert.id) };
     const nowMs = Date.now();
-    // That it is over is told also when somebody looks after it.
+    // The end of an alert is sent even if the alert was acknowledged.
     const state = known.stateOf(message.kind === "opened" ? alert : { ...alert, acknowledged: null }, nowMs);
     const isLeftOut = state === "silenced" || state === "acknowledged" || this.#isLeftOut(message);
     return isLeftOut ? null : shownAlert(known, alert, nowMs);
   }
 }
 
-/** The alert as it was when the message was made: the message that it was opened does not say that it is over. */
+/** Returns the alert as it was when the message was made. The message about its opening does not contain its end. */
 function withoutEnd({ alert, kind }: { readonly alert: OpenMessage["alert"]; readonly kind: MessageKind }) {
   return alertOfRecord(kind === "opened" ? { ...alert, cleared: null } : alert);
 }

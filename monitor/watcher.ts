@@ -29,7 +29,7 @@ export interface WatcherOptions extends MonitorOptions {
   readonly deliveries: readonly Delivery[];
 }
 
-/** The one process that watches, for as long as the journal is its own. */
+/** The one process that watches, for as long as it owns the journal. */
 export class Watcher {
   readonly #options: WatcherOptions;
   readonly #checks: HealthChecks;
@@ -39,9 +39,9 @@ export class Watcher {
   #number: number;
   #journal: OwnJournal;
   #watch: Watch = NOTHING_SEEN;
-  /** Whether the journal on the disk is older than that in memory: writing it has failed. */
+  /** Whether writing the journal failed, so that the one on the disk is older than the one in memory. */
   #isUnwritten = false;
-  /** Writes are made one after the other. */
+  /** The last write. Each write waits for the one before. */
   #writing: Promise<void> = Promise.resolve();
   #isAppending = false;
 
@@ -67,7 +67,7 @@ export class Watcher {
     });
   }
 
-  /** Takes the journal over after version `number`; null when another process was first. */
+  /** Takes the journal over after version `number`. Returns null when another process was first. */
   static async begin(options: WatcherOptions, number: number): Promise<Watcher | null> {
     const { journal, name } = options;
     const found = await journal.read();
@@ -82,7 +82,7 @@ export class Watcher {
     return open.reduce((found, { severity }) => found.set(severity, (found.get(severity) ?? 0) + 1), new Map());
   }
 
-  /** Checks the installation again and again until `signal` is aborted, or the journal is another process's. */
+  /** Checks the installation repeatedly, until `signal` is aborted or another process owns the journal. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = AbortSignal.any([signal, this.#ending.signal]);
     while (!stop.aborted) {
@@ -91,7 +91,7 @@ export class Watcher {
     }
   }
 
-  /** Lets go of the journal, if it is this process's still: another one may watch at once. */
+  /** Releases the journal if this process still owns it, so that another process may watch at once. */
   async close(): Promise<void> {
     const isOwn = !this.#ending.signal.aborted;
     this.#ending.abort();
@@ -115,14 +115,14 @@ export class Watcher {
       for (const { problem } of opened) this.#options.logger.error({ ...problem }, "alert: something is wrong");
       for (const key of cleared) this.#options.logger.info({ key }, "alert is over");
       this.#journal = journalled(this.#journal, { opened, cleared }, deliveries, nowMs);
-      // Before anything is handed over: the process that continues knows what was.
+      // Write before anything is handed over, so that the next process knows the messages.
       await this.#write();
     } else if (this.#isUnwritten) await this.#write();
     if (found.isKafkaThere && definitions.streams.has(alerts.name)) await this.#useStream();
     for (const outbox of this.#outboxes) outbox.give(waitingFor(this.#journal, outbox.delivery), nowMs);
   }
 
-  /** Reads silences while something waits, and appends what is not in the stream yet. */
+  /** Reads silences while messages wait, and appends the messages that are not in the stream yet. */
   async #useStream(): Promise<void> {
     const messages = notAppended(this.#journal);
     const waits = this.#outboxes.some(({ delivery }) => waitingFor(this.#journal, delivery).length > 0);
@@ -133,7 +133,7 @@ export class Watcher {
     if (messages.length > 0 && !this.#isAppending) void this.#append(messages).catch(cannot);
   }
 
-  /** Beside the checks: a write may wait for Kafka. */
+  /** Appends messages to the stream. Checks do not wait for it, because Kafka may be slow. */
   async #append(messages: readonly OpenMessage[]): Promise<void> {
     this.#isAppending = true;
     try {
@@ -153,7 +153,7 @@ export class Watcher {
     void this.#write();
   }
 
-  /** Writes the journal as it is. A disk that is full keeps nobody from being told: it is written at a later check. */
+  /** Writes the journal. If the disk is full, messages are still sent, and the journal is written at a later check. */
   #write(): Promise<void> {
     this.#writing = this.#writing.then(async () => {
       if (this.#ending.signal.aborted) return;
