@@ -1,5 +1,5 @@
 /**
- * Ports that `fetch` and browsers refuse, because other protocols have them: the port blocking of the Fetch standard,
+ * Ports that `fetch` and browsers refuse, because other protocols use them: the port blocking of the Fetch standard,
  * https://fetch.spec.whatwg.org/#port-blocking.
  */
 const BLOCKED_PORTS: ReadonlySet<number> = new Set([
@@ -15,7 +15,7 @@ export function isBlockedPort(port: number): boolean {
   return BLOCKED_PORTS.has(port);
 }
 
-/** Whether `fetch` and browsers refuse to ask this URL for its port. */
+/** Whether `fetch` and browsers refuse to ask this URL because of its port. */
 export function isBlockedUrl({ protocol, port }: URL): boolean {
   return /^https?:$/.test(protocol) && port !== "" && isBlockedPort(Number(port));
 }

@@ -1,6 +1,6 @@
 /**
- * Every error that Tideline raises on purpose: a stable code, a sentence for people, and what to do next.
- * The list is closed, so that a handler can be exhaustive and documentation can be complete.
+ * The code of every error that Tideline raises on purpose. An error has a stable code, a sentence for people, and a
+ * hint what to do next. The list is closed, so that a handler can be exhaustive and documentation can be complete.
  */
 export type ErrorCode =
   // definitions: found at start-up, before anything runs
@@ -76,36 +76,36 @@ export type ErrorCode =
   | "RUN_FAILED" // a workflow that a command waits for has failed, or was cancelled
   | "INPUT_MISSING"; // a file or package that a command reads is not there
 
-/** A parameter that is wrong, and what would be right. */
+/** A wrong parameter, and its allowed values. */
 export interface WrongParameter {
   readonly parameter: string;
   readonly problem: string;
   readonly allowed: string;
 }
 
-/** What an error says to programs beside its code. Each field is absent where it does not apply. */
+/** The details of an error for programs, in addition to its code. Each field is absent where it does not apply. */
 export interface ErrorDetails {
-  /** The parameters of the question that are wrong, or are to be changed. */
+  /** The parameters of the request that are wrong, or have to be changed. */
   readonly parameters?: readonly WrongParameter[];
-  /** When to ask again. Null: nobody knows when. Absent: as is usual for the code. */
+  /** When to ask again. Null: unknown. Absent: the usual time for the code. */
   readonly retryAfterSeconds?: number | null;
-  /** The position up to which something was looked for: a token. */
+  /** The position up to which the server looked for something: a token. */
   readonly asOf?: string;
   /** The HTTP methods that an address takes, separated by commas. */
   readonly methods?: string;
-  /** Which keys open what is asked for. */
+  /** The keys that give access. */
   readonly realm?: string;
 }
 
 /**
- * An error with a stable code. `message` says what happened, `hint` what to do about it: "" where `message` says that,
- * too. `details` are for programs.
+ * An error with a stable code. `message` says what happened, and `hint` what to do about it. The hint is "" if the
+ * message says that already. `details` are for programs.
  */
 export class TidelineError extends Error {
   override readonly name: string = "TidelineError";
   readonly code: ErrorCode;
   readonly hint: string;
-  // Private, so that logs do not have them: they name what somebody asked for.
+  // Private, so that logs do not contain them: they name what somebody asked for.
   readonly #details: ErrorDetails;
 
   constructor(
@@ -125,17 +125,17 @@ export class TidelineError extends Error {
   }
 }
 
-/** Whether `error` is ours and carries one of `codes` (any code when none is given). */
+/** Whether `error` is a TidelineError with one of `codes`, or with any code if none is given. */
 export function isTidelineError(error: unknown, ...codes: ErrorCode[]): error is TidelineError {
   return error instanceof TidelineError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** Whether another attempt may cure an error: one that nobody named, or a server that is away. */
+/** Whether another attempt may succeed: the error has no code, or a server is away. */
 export function mayPass(error: unknown): boolean {
   return !isTidelineError(error) || isTidelineError(error, "NOT_READY", "LOG_UNREADABLE");
 }
 
-/** What to do about a server that does not answer; `setting` names the setting that has its address. */
+/** Returns the hint for a server that does not answer. `setting` is the name of the setting with its address. */
 export function startHint(server: string, setting: string): string {
   return (
     `Start ${server}, or correct ${setting} if that is not its address. ` +
@@ -143,7 +143,7 @@ export function startHint(server: string, setting: string): string {
   );
 }
 
-/** For `catch` of a connection to Temporal: throws NOT_READY. */
+/** Returns a function for `catch` of a connection to Temporal, which throws NOT_READY. */
 export function temporalUnreachable(address: string): (cause: unknown) => never {
   return (cause) => {
     const hint = startHint("Temporal", "TEMPORAL_ADDRESS");
@@ -152,8 +152,8 @@ export function temporalUnreachable(address: string): (cause: unknown) => never 
 }
 
 /**
- * Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. Without a hint
- * it is the message as it is.
+ * Returns message and hint as text: the message without a full stop at its end, then the hint as a sentence. Without a
+ * hint, the message as it is.
  */
 export function sentencesOf({ message, hint }: Pick<TidelineError, "message" | "hint">): string {
   if (hint === "") return message;

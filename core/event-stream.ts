@@ -2,11 +2,11 @@
 export interface ServerEvent {
   readonly event: string;
   readonly data: string;
-  /** The last id that the stream has sent; null before the first one. */
+  /** The last id that the stream has sent. Null before the first one. */
   readonly id: string | null;
 }
 
-/** Reads server-sent events (WHATWG HTML, section 9.2): comments and retry times are skipped. */
+/** Yields server-sent events (WHATWG HTML, section 9.2). Skips comments and retry times. */
 export async function* eventData(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   let text = "";
   let id: string | null = null;

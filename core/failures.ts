@@ -1,28 +1,28 @@
 import { z } from "zod";
 
 /**
- * What fails again and again. Each layer counts its own failures; what has failed three times in a row for the same
- * reason is a problem that has to be shown. Pure: the caller gives the time, and every transition returns a new log.
+ * Failures that repeat. Each layer counts its own failures. A thing that has failed three times in a row for the same
+ * reason is a problem that has to be shown. Pure: the caller passes the time, and every transition returns a new log.
  */
 
 const KINDS = ["lane", "reader", "view", "rule", "delivery", "schedule", "workflow", "proof"] as const;
 export type FailureKind = (typeof KINDS)[number];
 
-/** Something that fails, as it is stored and shown. Unknown fields of a later release are dropped. */
+/** A failing thing, as it is stored and shown. Unknown fields of a later release are dropped. */
 export const Failure = z.object({
   kind: z.enum(KINDS),
-  /** Names the thing within its kind: a stream, a view, a schedule's id, a workflow's id. */
+  /** The name of the thing within its kind: a stream, a view, a schedule's id, a workflow's id. */
   name: z.string(),
-  /** Views, or generations of views, whose answers stand still because of it. */
+  /** Views, or generations of views, whose answers stand still because of the failure. */
   views: z.array(z.string()).readonly(),
   /** A code of `ErrorCode`, UNEXPECTED, or one of `WORKFLOW_CODES`. */
   code: z.string(),
   message: z.string(),
   /** What to do about it. */
   hint: z.string(),
-  /** How often in a row, for this reason. */
+  /** The number of failures in a row for this reason. */
   failures: z.int().min(1),
-  /** When it first failed for this reason, and when it was last known to, epoch milliseconds. */
+  /** The times of the first and of the last known failure for this reason, in epoch milliseconds. */
   sinceMs: z.number(),
   atMs: z.number(),
 });
@@ -30,12 +30,12 @@ export type Failure = z.infer<typeof Failure>;
 
 /** One failure, before it is counted. */
 export type FailureReport = Omit<Failure, "failures" | "sinceMs" | "atMs"> & {
-  /** How many failures this stands for: 1 unless the caller knows of more. */
+  /** The number of failures that this report stands for. Absent: 1. */
   readonly failures?: number;
 };
 
 interface Count extends Failure {
-  /** How often in a row, for whatever reasons. */
+  /** The number of failures in a row, for any reasons. */
   readonly inARow: number;
 }
 
@@ -44,21 +44,21 @@ export type FailureLog = ReadonlyMap<string, Count>;
 
 export const NO_FAILURES: FailureLog = new Map();
 
-/** This many failures in a row for one reason are a problem … */
+/** The number of failures in a row for one reason that is a problem … */
 export const SAME_REASON = 3;
-/** … and this many for reasons that change. */
+/** … and the number for changing reasons. */
 const ANY_REASON = 10;
-/** A stored failure that nobody has renewed for so long is over, or its process is. */
+/** A stored failure that was not renewed within this time is over, or its process has ended. */
 const EXPIRES_AFTER_MS = 120_000;
-/** A message is shown to people, and stored: it is cut off here. */
+/** The most characters of a message that are stored and shown. */
 const MAX_MESSAGE = 500;
 
-/** `lane/order-completed`: names a failure among all. */
+/** Returns the name of a failure among all: `lane/order-completed`. */
 export function failureKey({ kind, name }: Pick<Failure, "kind" | "name">): string {
   return `${kind}/${name}`;
 }
 
-/** Counts a failure. Another reason than before begins a new count, but not a new row. */
+/** Counts a failure. A new reason starts the count for one reason again, but not the count in a row. */
 export function failed(log: FailureLog, report: FailureReport, nowMs: number): FailureLog {
   const { failures = 1, ...rest } = report;
   const message = report.message.slice(0, MAX_MESSAGE);
@@ -75,7 +75,7 @@ export function failed(log: FailureLog, report: FailureReport, nowMs: number): F
   return new Map(log).set(failureKey(report), count);
 }
 
-/** Forgets the failures of one thing: it has done its work. */
+/** Removes the failures of one thing, because it has succeeded. */
 export function succeeded(log: FailureLog, thing: Pick<Failure, "kind" | "name">): FailureLog {
   if (!log.has(failureKey(thing))) return log;
   const left = new Map(log);
@@ -83,12 +83,12 @@ export function succeeded(log: FailureLog, thing: Pick<Failure, "kind" | "name">
   return left;
 }
 
-/** Takes over what was counted elsewhere, in the place of what was known of it. */
+/** Replaces a failure's count by one that was counted elsewhere. */
 export function counted(log: FailureLog, failure: Failure): FailureLog {
   return new Map(log).set(failureKey(failure), { ...failure, inARow: failure.failures });
 }
 
-/** What has failed often enough to be shown, by kind and name. */
+/** Returns the failures that are problems, by kind and name. */
 export function problemsIn(log: FailureLog): Failure[] {
   return [...log.values()]
     .filter(({ failures, inARow }) => failures >= SAME_REASON || inARow >= ANY_REASON)
@@ -96,7 +96,10 @@ export function problemsIn(log: FailureLog): Failure[] {
     .sort(byKey);
 }
 
-/** Those of stored failures that still hold, each once, the newest of those that several processes told. */
+/**
+ * Returns the stored failures that have not expired, each once: the newest, if several processes reported the same
+ * thing.
+ */
 export function current(stored: readonly Failure[], nowMs: number): Failure[] {
   const found = new Map<string, Failure>();
   for (const one of stored) {
@@ -107,12 +110,12 @@ export function current(stored: readonly Failure[], nowMs: number): Failure[] {
   return [...found.values()].sort(byKey);
 }
 
-/** Whether a failure concerns the answers of a view, given by its name and the generation that is served. */
+/** Whether a failure affects the answers of a view. The view is given by its name and served generation. */
 export function concerns({ views }: Failure, { view, generation }: { view: string; generation: string }): boolean {
   return views.includes(view) || views.includes(generation);
 }
 
-/** One sentence for people: what fails, since when, why. */
+/** Returns one sentence for people: what fails, since when, and why. */
 export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Failure): string {
   const since = new Date(sinceMs).toISOString().replace(/\.\d+Z$/, "Z");
   const what = {
@@ -129,7 +132,7 @@ export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Fai
   return `${what} since ${since}${often}: ${code}: ${message}`;
 }
 
-/** Numbers, ids and positions differ from one failure to the next; the reason is what remains. */
+/** Returns the reason of a failure: its code and message without numbers, ids and positions, which differ each time. */
 function reasonOf({ code, message }: Pick<Failure, "code" | "message">): string {
   return `${code} ${message.slice(0, MAX_MESSAGE).replaceAll(/[0-9a-f]*\d[0-9a-f]*(-[0-9a-f]+)*/gi, "#")}`;
 }

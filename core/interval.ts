@@ -10,12 +10,12 @@ export interface TimeRange {
 
 export const DAY_MS = 86_400_000;
 
-/** What `parseInterval` takes, for help texts and errors. */
+/** The forms that `parseInterval` accepts, for help texts and errors. */
 export const INTERVAL_FORMS = "a date, 2026-01-31, or an instant, 2026-01-31T12:00:00Z or epoch milliseconds; UTC";
 
 /**
- * The range that two texts mean. A date stands for its whole UTC day, so that as `to` it is included; an instant is
- * where the range ends. Throws BAD_REQUEST.
+ * Returns the range of two texts. A date is its whole UTC day, so a date as `to` is included. An instant as `to` is
+ * excluded. Throws BAD_REQUEST.
  */
 export function parseInterval(from: string, to: string): TimeRange {
   const fromMs = timeOf("from", from);
@@ -26,32 +26,32 @@ export function parseInterval(from: string, to: string): TimeRange {
 }
 
 /**
- * `2026-01-01..2026-01-31` for whole days, the last of which is included; instants otherwise. `parseInterval` reads
- * both sides back.
+ * Returns `2026-01-01..2026-01-31` for whole days, the last of which is included. Otherwise returns instants.
+ * `parseInterval` reads both sides.
  */
 export function intervalName({ fromMs, toMs }: TimeRange): string {
   const whole = fromMs % DAY_MS === 0 && toMs % DAY_MS === 0;
   return whole ? `${dayOf(fromMs)}..${dayOf(toMs - 1)}` : `${formatTime(fromMs)}..${formatTime(toMs)}`;
 }
 
-/** The range as a sentence's part: both instants, the second exclusive. */
+/** Returns the range as a part of a sentence: both instants, the second exclusive. */
 export function intervalText({ fromMs, toMs }: TimeRange): string {
   return `[${formatTime(fromMs)}, ${formatTime(toMs)})`;
 }
 
-/** The UTC day that a time lies in: `2026-01-31`. */
+/** Returns the UTC day of a time: `2026-01-31`. */
 export function dayOf(time: EpochMs): string {
   return formatTime(time).slice(0, -"T00:00:00.000Z".length);
 }
 
-/** The smallest range of whole buckets that holds `range`. */
+/** Returns the smallest range of whole buckets that contains `range`. */
 export function wholeBuckets({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange {
   return { fromMs: bucketOf(fromMs, grainMs), toMs: nextBucket(toMs, grainMs) };
 }
 
 /**
- * Divides a range of whole buckets by UTC day: a bucket belongs to the day that it starts in. Buckets wider than a day
- * make a piece each.
+ * Divides a range of whole buckets by UTC day. A bucket belongs to the day in which it starts. Each bucket wider than a
+ * day is a range of its own.
  */
 export function byDay({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange[] {
   const pieces: TimeRange[] = [];
@@ -63,7 +63,7 @@ export function byDay({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange[]
   return pieces;
 }
 
-/** Ranges in order with those that touch made one. */
+/** Returns ordered ranges with adjacent ones joined. */
 export function joined(ranges: readonly TimeRange[]): TimeRange[] {
   const joints: TimeRange[] = [];
   for (const range of ranges) {
@@ -74,13 +74,13 @@ export function joined(ranges: readonly TimeRange[]): TimeRange[] {
   return joints;
 }
 
-/** SQL: does `column`, epoch milliseconds, lie in one of `ranges`? */
+/** SQL: whether `column`, in epoch milliseconds, is in one of `ranges`. */
 export function insideSql(column: string, ranges: readonly TimeRange[]): string {
   const tests = ranges.map(({ fromMs, toMs }) => `(${column} >= ${fromMs} AND ${column} < ${toMs})`);
   return tests.length === 0 ? "false" : `(${tests.join(" OR ")})`;
 }
 
-/** The start of the first bucket that does not begin before `time`. */
+/** Returns the start of the first bucket that begins at or after `time`. */
 function nextBucket(time: EpochMs, grainMs: number): EpochMs {
   return bucketOf(time + grainMs - 1, grainMs);
 }

@@ -1,8 +1,8 @@
 import { z } from "zod";
 
 /**
- * What the schemas of JSON bodies are made of. A body's schema stands beside what makes the body. Its type follows from
- * it, and so does its part of the OpenAPI document. Nothing is checked while an answer is made: tests do that.
+ * Parts of the schemas of JSON bodies. A body's schema is next to the code that makes the body. The body's type and its
+ * part of the OpenAPI document are derived from the schema. The server does not check answers against it; tests do.
  */
 
 export const count = z.int().min(0);
@@ -17,7 +17,7 @@ export const cut = z
   .record(z.string(), z.string().regex(/^\d+$/))
   .describe("partition -> next offset, as decimal text");
 
-/** Where in the log an answer stands. */
+/** The position of an answer in the log. */
 export const LogPosition = z
   .object({ generation: z.string(), version: count, cut, applied: cut })
   .meta({ id: "Position", description: "Where in the log the answer stands" });

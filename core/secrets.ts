@@ -1,26 +1,29 @@
 /**
- * Keeps secrets out of everything that people and logs see: of a URL its user, password, query and fragment may be
- * secret. Pure: callers say which texts hold secrets.
+ * Keeps secrets out of everything that people and logs see. In a URL, the user, password, query and fragment may be
+ * secret. Pure: callers say which texts contain secrets.
  */
 
 const MASK = "***";
 const SCHEME = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
-/** Up to the last `@`, because a password that was not percent-encoded may hold one, and any other character. */
+/**
+ * Credentials in a text, up to the last `@`, because a password that was not percent-encoded may contain `@` and any
+ * other character.
+ */
 const CREDENTIALS_IN_TEXT = /((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s"'<>]*@/gi;
 /**
- * A shorter one would also be found in words that have nothing to do with it. Inside of a URL it is masked all the
- * same.
+ * The least length of a secret that is masked everywhere. A shorter text would also be found inside ordinary words.
+ * Inside its URL it is masked anyway.
  */
 const MIN_SECRET_LENGTH = 4;
 /** Parameters of a URL whose values are secrets. */
 const SECRET_PARAMETER = /pass|secret|token|auth|key|credential/i;
 
-/** Returns a text without the secrets that it may hold. */
+/** A function that returns a text without its secrets. */
 export type Mask = (text: string) => string;
 
 /**
- * Returns a URL for people: scheme, host, port and path. `***` stands for user and password, and for query and
- * fragment. The text need not be a valid URL: all before its last `@` counts as user and password.
+ * Returns a URL for people: scheme, host, port and path. `***` replaces user and password, and query and fragment. The
+ * text need not be a valid URL: everything before its last `@` counts as user and password.
  */
 export function shownUrl(text: string): string {
   const scheme = SCHEME.exec(text)?.[0] ?? "";
@@ -31,13 +34,13 @@ export function shownUrl(text: string): string {
 }
 
 /**
- * Returns a mask for the secrets of `urls`, as they stand there, decoded, percent-encoded and as an HTTP header carries
- * them, and for `words`, which are secrets themselves. The mask also hides user and password of every other URL.
+ * Returns a mask for the secrets of `urls` (as written, decoded, percent-encoded, and in the form of an HTTP header),
+ * and for `words`, which are secrets themselves. The mask also hides user and password of every other URL.
  */
 export function maskOf(urls: readonly string[], words: readonly string[] = []): Mask {
   const all = [...urls.flatMap(secretsOf), ...words.map((word) => word.trim())];
   const secrets = new Set(all.filter(({ length }) => length >= MIN_SECRET_LENGTH));
-  // The longest first: a secret may be a part of another one.
+  // The longest first, because a secret may be a part of another one.
   const ordered = [...secrets].sort((a, b) => b.length - a.length);
   return (text) => {
     const known = ordered.reduce((masked, secret) => masked.replaceAll(secret, MASK), text);
@@ -46,8 +49,8 @@ export function maskOf(urls: readonly string[], words: readonly string[] = []): 
 }
 
 /**
- * Returns a value to log with all its texts masked. Of an error only type, code, message, stack and cause remain:
- * clients hang the command that failed onto it, with its arguments, or the URL that they were given.
+ * Returns a value to log with all its texts masked. Of an error only type, code, message, stack and cause remain,
+ * because clients attach the failed command with its arguments, or the URL that they were given.
  */
 export function maskedValue(value: unknown, mask: Mask): unknown {
   if (typeof value === "string") return mask(value);
@@ -74,8 +77,8 @@ function isPlain(value: object): boolean {
 }
 
 /**
- * Returns a URL to ask, and the header that carries the user and password that stood in it: `fetch` takes no such URL.
- * An API key goes in the place of both.
+ * Returns a URL without credentials, and a header with its user and password: `fetch` accepts no URL with credentials.
+ * An API key replaces both.
  */
 export function separated(
   address: string | URL,
@@ -93,7 +96,7 @@ export function separated(
   return { url, headers };
 }
 
-/** Whether every `%` of a text begins a character: clients decode user and password, and fail at any other. */
+/** Whether every `%` of a text begins an encoded character. Clients decode user and password, and fail at any other. */
 export function isPercentEncoded(text: string): boolean {
   try {
     decodeURIComponent(text);
@@ -108,7 +111,7 @@ function secretsOf(text: string): string[] {
   const end = rest.lastIndexOf("@");
   const credentials = end === -1 ? "" : rest.slice(0, end);
   const colon = credentials.indexOf(":");
-  // Without a password the user is one: a token.
+  // If there is no password, the user is a secret: a token.
   const password = colon === -1 ? credentials : credentials.slice(colon + 1);
   const user = colon === -1 ? "" : credentials.slice(0, colon);
   const parameters = [...new URLSearchParams(rest.slice(end + 1).split("?", 2)[1] ?? "")]
@@ -121,7 +124,7 @@ function secretsOf(text: string): string[] {
   return [password, plain, joined, encodeURIComponent(plain), inUrl(plain), inUrl(joined), ...header, ...parameters];
 }
 
-/** A password as a parsed URL writes it. */
+/** Returns a password in the form of a parsed URL. */
 function inUrl(password: string): string {
   const url = new URL("redis://host");
   url.password = password;

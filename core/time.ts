@@ -14,10 +14,10 @@ const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ["w", 604_800_000],
 ]);
 
-/** The last instant that a Date can have; the first one is minus this (ECMA-262, time values). */
+/** The last instant that a Date can have. The first one is minus this (ECMA-262, time values). */
 export const LAST_INSTANT: EpochMs = 8_640_000_000_000_000;
 
-/** "1 minute", "15m", "2 hours", "1d" -> milliseconds; null when it is not a duration. */
+/** Returns the milliseconds of "1 minute", "15m", "2 hours" or "1d". Null when it is not a duration. */
 export function parseDuration(text: string): number | null {
   const match = /^\s*(\d{1,6})\s*([a-z]+?)s?\s*$/i.exec(text) ?? /^\s*(\d{1,6})\s*(s)\s*$/i.exec(text);
   const unitMs = match?.[2] === undefined ? undefined : UNIT_MS.get(match[2].toLowerCase());
@@ -26,7 +26,7 @@ export function parseDuration(text: string): number | null {
   return amount > 0 ? amount * unitMs : null;
 }
 
-/** 3600000 -> "1h": the largest unit that divides it. */
+/** Returns a duration in the largest unit that divides it: 3600000 -> "1h". */
 export function formatDuration(durationMs: number): string {
   for (const unit of ["w", "d", "h", "m", "s"] as const) {
     const unitMs = UNIT_MS.get(unit) ?? 1;
@@ -35,29 +35,32 @@ export function formatDuration(durationMs: number): string {
   return `${durationMs}ms`;
 }
 
-/** An instant as ISO 8601, in UTC and to the millisecond. */
+/** Returns an instant as ISO 8601, in UTC and to the millisecond. */
 export function formatTime(time: EpochMs): string {
   return new Date(time).toISOString();
 }
 
-/** The start of the bucket of width `grainMs` that holds `time`; buckets are aligned to the Unix epoch, in UTC. */
+/**
+ * Returns the start of the bucket of width `grainMs` that contains `time`. Buckets are aligned to the Unix epoch, in
+ * UTC.
+ */
 export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
   return Math.floor(time / grainMs) * grainMs;
 }
 
 /**
- * SQL: `bucketOf` of a column or expression of epoch milliseconds. The remainder is made positive, so that it is
- * floored before 1970 too.
+ * SQL: `bucketOf` for a column or expression of epoch milliseconds. The remainder is made positive, so that times
+ * before 1970 are rounded down too.
  */
 export function bucketSql(time: string, grainMs: number): string {
   return `(${time} - ((${time} % ${grainMs}) + ${grainMs}) % ${grainMs})`;
 }
 
 /**
- * The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none, or names a day
- * that there is not. Forms: epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T, lower-case
- * letters or `UTC` for the Z, in UTC when it names no zone; the date of a mail (RFC 2822, section 3.3), `Sun, 01 Mar
- * 2026 08:02:00 +0000`.
+ * Returns the instant of a text, in epoch milliseconds; finer digits are cut off. Null for any other text, and for a
+ * day that does not exist. Forms: epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T,
+ * lower-case letters or `UTC` for the Z, in UTC when it names no zone; the date of a mail (RFC 2822, section 3.3),
+ * `Sun, 01 Mar 2026 08:02:00 +0000`.
  */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
@@ -65,8 +68,8 @@ export function parseTime(text: string): EpochMs | null {
 }
 
 /**
- * `parseTime` of a URL's parameter, where a plus sign that was not encoded arrives as a space: 2026-01-01T00:00:00
- * 01:00.
+ * The same as `parseTime`, for a URL's parameter. A plus sign that was not encoded arrives as a space:
+ * 2026-01-01T00:00:00 01:00.
  */
 export function parseUrlTime(text: string): EpochMs | null {
   return parseTime(text.replace(/(?<=:\d{2}\S*) (?=\d{2}(:?\d{2})?$)/, "+"));
@@ -103,7 +106,7 @@ function instantOf(date: string, clock: number | null, zone: string | undefined)
   return clock === null || offset === null || !isDay(date) ? null : day + clock - offset;
 }
 
-/** Milliseconds since midnight; null for a time of day that there is not. 24:00 is the end of the day. */
+/** Returns milliseconds since midnight. Null for a time of day that does not exist. 24:00 is the end of the day. */
 function clockMs(hours = "0", minutes = "0", seconds = "0", decimals = ""): number | null {
   const ms = Number(`${decimals}000`.slice(0, 3));
   const time = Number(hours) * 3_600_000 + Number(minutes) * 60_000 + Number(seconds) * 1_000 + ms;
@@ -111,13 +114,13 @@ function clockMs(hours = "0", minutes = "0", seconds = "0", decimals = ""): numb
   return isTime ? time : null;
 }
 
-/** Hours of the zones that RFC 2822 names. */
+/** The hours of the zones that RFC 2822 names. */
 const NAMED_ZONES: Readonly<Record<string, number>> = {
   ...{ Z: 0, UT: 0, UTC: 0, GMT: 0 },
   ...{ EST: -5, EDT: -4, CST: -6, CDT: -5, MST: -7, MDT: -6, PST: -8, PDT: -7 },
 };
 
-/** How far a zone is ahead of UTC; null for an offset that there is not. */
+/** Returns how far a zone is ahead of UTC. Null for an offset that does not exist. */
 function zoneMs(zone = "Z"): number | null {
   const named = NAMED_ZONES[zone.toUpperCase()];
   if (named !== undefined) return named * 3_600_000;
@@ -127,8 +130,8 @@ function zoneMs(zone = "Z"): number | null {
 }
 
 /**
- * An ISO 8601 date or date-time of a definition; of a day that there is not the day that JavaScript takes it for.
- * Stored definitions depend on what this returns, so it does not change when `parseTime` does.
+ * Returns the instant of an ISO 8601 date or date-time in a definition. For a day that does not exist, it returns the
+ * same as JavaScript. Stored definitions depend on the results, so this function does not change when `parseTime` does.
  */
 function parseDateTime(text: string): EpochMs | null {
   if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
@@ -139,15 +142,16 @@ function parseDateTime(text: string): EpochMs | null {
   return Number.isNaN(time) ? null : time;
 }
 
-/** Whether a month has this day: JavaScript takes 2026-02-30 for the first of March. */
+/** Whether a month has this day. JavaScript takes 2026-02-30 for the second of March. */
 function isDay(date: string): boolean {
   const time = Date.parse(date);
   return !Number.isNaN(time) && new Date(time).getUTCDate() === Number(date.slice(8));
 }
 
 /**
- * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides ISO 8601 the
- * other forms that JavaScript reads: stored definitions must stay readable. Throws RangeError for what is not a time.
+ * Returns a bound of a definition's instants, the same in every process: in UTC when it names no zone. It also accepts
+ * the other forms that JavaScript reads, because stored definitions must stay readable. Throws RangeError for a text
+ * that is not a time.
  */
 export function parseBound(text: string): EpochMs {
   const time = parseDateTime(text) ?? [zonedBound(text), text].map(Date.parse).find((one) => !Number.isNaN(one));
@@ -155,7 +159,7 @@ export function parseBound(text: string): EpochMs {
   return time;
 }
 
-/** The same of a definition's file. Throws RangeError also for a day that there is not. */
+/** The same for a definition's file. Throws RangeError also for a day that does not exist. */
 export function parseNewBound(text: string): EpochMs {
   const time = parseBound(text);
   const [date] = /^\d{4}-\d{2}-\d{2}/.exec(text) ?? [];
@@ -167,7 +171,10 @@ function notTime(text: string): RangeError {
   return new RangeError(`"${text}" is not a time; write 2020-01-01T00:00:00Z`);
 }
 
-/** Without a zone JavaScript would take the process's, except for dates, months and years of ISO 8601. */
+/**
+ * Returns a text without a zone with one, because JavaScript would use the process's zone, except for dates, months and
+ * years of ISO 8601.
+ */
 function zonedBound(text: string): string {
   if (/(Z|GMT|UTC|[+-]\d{2}:?\d{2})$/i.test(text) || /^(\d{4}|[+-]\d{6})(-\d{2}){0,2}$/.test(text)) return text;
   return /^(\d{4}|[+-]\d{6})-\d{2}-\d{2}T/.test(text) ? `${text}Z` : `${text} UTC`;

@@ -2,11 +2,10 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 
 /**
- * API keys: what is stored of one, and the text that a client sends. Pure: callers bring the clock and randomness.
- *
- * Only the SHA-256 of a key's secret is stored. The secret has 256 random bits, so nobody can find it by trying values
- * against the hash. A slow hash (argon2, bcrypt) protects passwords that people choose; here it would only make each
- * request slow.
+ * API keys: their stored form, and the text that a client sends. Pure: callers pass the clock and randomness. Only the
+ * SHA-256 of a key's secret is stored. The secret has 256 random bits, so nobody can find it by trying values against
+ * the hash. A slow hash (argon2, bcrypt) protects passwords that people choose; here it would only make each request
+ * slow.
  */
 
 /**
@@ -18,7 +17,7 @@ import { z } from "zod";
 export const API_ACTIONS = ["read", "records"] as const;
 export type ApiAction = (typeof API_ACTIONS)[number];
 
-/** Random bytes of a key's id and of its secret. */
+/** The numbers of random bytes in a key's id and in its secret. */
 export const ID_BYTES = 6;
 export const SECRET_BYTES = 32;
 
@@ -33,7 +32,7 @@ export const ApiKey = z.strictObject({
   /** SHA-256 of the secret, in hex. */
   hash: z.string().regex(/^[0-9a-f]{64}$/),
   actions: z.array(z.enum(API_ACTIONS)).min(1),
-  /** The only streams and views that the key is for; null: all of them. */
+  /** The only streams and views that the key is for. Null: all of them. */
   only: z.strictObject({ streams: z.array(z.string()), views: z.array(z.string()) }).nullable(),
   createdAtMs: z.int(),
   expiresAtMs: z.int().nullable(),
@@ -51,13 +50,13 @@ export function tokenOf(id: string, secret: Uint8Array): string {
   return `tideline_${id}_${Buffer.from(secret).toString("base64url")}`;
 }
 
-/** Returns the id and secret in a token; null for any other text. */
+/** Returns the id and secret in a token, or null for any other text. */
 export function parseToken(text: string): { readonly id: string; readonly secret: string } | null {
   const [, id, secret] = TOKEN.exec(text) ?? [];
   return id === undefined || secret === undefined ? null : { id, secret };
 }
 
-/** Returns what is stored of a token's secret. */
+/** Returns the stored hash of a token's secret. */
 export function hashOf(secret: string): string {
   return sha256(secret).toString("hex");
 }
@@ -69,7 +68,7 @@ export function hasSecret({ hash }: Pick<ApiKey, "hash">, secret: string): boole
 
 export type KeyStatus = "active" | "expired" | "revoked";
 
-/** Whether a key is accepted at this time. */
+/** Returns whether a key is active, expired or revoked at this time. */
 export function keyStatus({ revokedAtMs, expiresAtMs }: ApiKey, nowMs: number): KeyStatus {
   if (revokedAtMs !== null) return "revoked";
   return expiresAtMs !== null && expiresAtMs <= nowMs ? "expired" : "active";

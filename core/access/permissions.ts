@@ -1,12 +1,12 @@
 import type { ApiAction, ApiKey } from "./api-key.ts";
 
-/** What a request is about. A view or table is named with the stream that it reads. */
+/** The object of a request. A view or table is named with the stream that it reads. */
 export type Subject =
   | { readonly kind: "view"; readonly view: string; readonly stream: string }
   | { readonly kind: "stream"; readonly stream: string }
   /** A joined table, whose rows have values of all of its tables. */
   | { readonly kind: "joined"; readonly tables: readonly Subject[] }
-  /** Everything of the installation, also what is not there. */
+  /** Everything in the installation, and names that do not exist. */
   | { readonly kind: "all" };
 
 /** Returns a view or table as a subject. */
@@ -21,15 +21,15 @@ export function joinedSubject(joined: {
   return { kind: "joined", tables: Object.values(joined.tables).map(subjectOf) };
 }
 
-/** Whether a key has been given an action. */
+/** Whether a key may do an action. */
 export function allowsAction({ actions }: Pick<ApiKey, "actions">, action: ApiAction): boolean {
   return actions.includes(action);
 }
 
 /**
- * Whether a subject is within what a key is limited to. A key for a stream is also for the views and tables that read
- * it; a key for a view is not for the view's stream, whose records have more than the view shows. A joined table needs
- * a key for each of its tables.
+ * Whether a key's limits include a subject. A key for a stream is also for the views and tables that read it. A key for
+ * a view is not for the view's stream, whose records contain more than the view shows. A joined table needs a key for
+ * each of its tables.
  */
 export function coversSubject({ only }: Pick<ApiKey, "only">, subject: Subject): boolean {
   if (only === null) return true;

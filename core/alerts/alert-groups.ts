@@ -9,7 +9,7 @@ interface AlertGroup {
   readonly members: readonly GroupMember[];
 }
 
-/** An alert, where it lies in the log, and when it was written. */
+/** An alert, its place in the log, and the time when it was written. */
 export interface GroupMember {
   readonly event: AlertEvent;
   readonly partition: number;
@@ -17,13 +17,13 @@ export interface GroupMember {
   readonly writtenAtMs: number;
 }
 
-/** A message holds this many alerts at most. */
+/** The most alerts in one message. */
 const MOST_MEMBERS = 200;
 const ID_DIGITS = 20;
 
 /**
- * The groups of alerts that one span of the log holds, by rule or severity. The same alerts give the same groups, with
- * the same ids, in whatever order they were read.
+ * Returns the groups of the alerts in one span of the log, by rule or severity. The same alerts give the same groups,
+ * with the same ids, in whatever order they were read.
  */
 export function groupsOf(members: readonly GroupMember[], by: "rule" | "severity"): AlertGroup[] {
   const inOrder = [...members].sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1));

@@ -4,17 +4,17 @@ import type { AlertEvent } from "./alert.ts";
 
 export type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
 
-/** An alert as it stands. */
+/** The current state of an alert. */
 export interface Alert {
   readonly id: string;
   /** The event that opened it. */
   readonly opened: AlertEvent;
-  /** When it was written, by the log's clock, epoch milliseconds. */
+  /** The time when it was written, by the log's clock, in epoch milliseconds. */
   readonly writtenAtMs: number;
-  /** Where in the stream of alerts it was opened; absent where the alert is not from there. */
+  /** The place in the stream of alerts where it was opened. Absent if it was not read from there. */
   readonly place?: AlertPlace;
   readonly acknowledged: { readonly atMs: number; readonly author: string | null } | null;
-  /** When the problem was over, epoch milliseconds. Only Tideline's own alerts have that. */
+  /** The time when the problem was over, in epoch milliseconds. Only Tideline's own alerts have it. */
   readonly clearedAtMs?: number;
 }
 
@@ -23,7 +23,7 @@ export interface AlertPlace {
   readonly offset: bigint;
 }
 
-/** An event of the stream of alerts, when it was written, and where. */
+/** An event of the stream of alerts, with the time and place of its record. */
 export interface WrittenAlertEvent {
   readonly event: AlertEvent;
   readonly writtenAtMs: number;
@@ -33,22 +33,22 @@ export interface WrittenAlertEvent {
 type Acknowledgement = NonNullable<Alert["acknowledged"]>;
 
 /**
- * The alerts of a log, the oldest first, and which rules are silenced. What is written twice counts once. It remembers
- * the newest `most` alerts, and the newest ten times as many acknowledgements, also those of alerts that it does not
- * remember: an escalation looks at alerts that are that old.
+ * The alerts of a log, the oldest first, and the silenced rules. An alert that is written twice counts once. The newest
+ * `most` alerts are remembered, and ten times as many acknowledgements. These include acknowledgements of forgotten
+ * alerts, because an escalation may need them.
  */
 export class AlertStates {
   readonly #most: number;
   readonly #alerts = new Map<string, Alert>();
   readonly #acknowledged = new Map<string, Acknowledgement>();
-  /** Rule -> until when, epoch milliseconds. */
+  /** For each silenced rule, the time when the silence ends, in epoch milliseconds. */
   readonly #silences = new Map<string, number>();
 
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Takes the next event. Returns the alert that it has opened or changed; null when it has changed none. */
+  /** Takes the next event. Returns the alert that it opened or changed, or null if it changed none. */
   take(written: WrittenAlertEvent): Alert | null {
     const { event } = written;
     const { kind, subject } = event;
@@ -66,7 +66,7 @@ export class AlertStates {
     return this.#set({ ...held, acknowledged: { atMs: event.at, author: event.author ?? null } });
   }
 
-  /** Silences a rule until `untilMs`, epoch milliseconds; 0 ends that. */
+  /** Silences a rule until `untilMs`, in epoch milliseconds. 0 ends the silence. */
   silence(rule: string, untilMs: number): void {
     this.#silences.set(rule, untilMs);
   }
@@ -75,23 +75,23 @@ export class AlertStates {
     return this.#alerts.get(id);
   }
 
-  /** Who acknowledged an alert first, and when; null for nobody. Also of an alert that is not remembered any more. */
+  /** Returns the first acknowledgement of an alert, also of one that was forgotten. Null if there is none. */
   acknowledgementOf(id: string): Acknowledgement | null {
     return this.#acknowledged.get(id) ?? null;
   }
 
-  /** All that are remembered, in the order in which they were taken. */
+  /** Returns all remembered alerts, in the order in which they were taken. */
   all(): Alert[] {
     return [...this.#alerts.values()];
   }
 
-  /** Until when a rule is silenced, epoch milliseconds; null when it is not. */
+  /** Returns the time when a rule's silence ends, in epoch milliseconds. Null if the rule is not silenced. */
   silencedUntil(rule: string, nowMs: number): number | null {
     const untilMs = this.#silences.get(rule) ?? 0;
     return untilMs > nowMs ? untilMs : null;
   }
 
-  /** Cleared goes before acknowledged, and acknowledged before silenced. */
+  /** Returns an alert's state. If several hold, cleared goes before acknowledged, and acknowledged before silenced. */
   stateOf({ acknowledged, clearedAtMs, opened }: Alert, nowMs: number): AlertState {
     if (clearedAtMs !== undefined) return "cleared";
     if (acknowledged !== null) return "acknowledged";
@@ -125,7 +125,7 @@ function forgetOldest(held: Map<string, unknown>, most: number): void {
   }
 }
 
-/** An alert as answers show it at `nowMs`. */
+/** Returns an alert at `nowMs` in the form of answers. */
 export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): ShownAlert {
   const { opened, acknowledged, clearedAtMs } = alert;
   const { quiet_from: from, quiet_ms: lengthMs, source_stream: stream } = opened;
@@ -156,19 +156,20 @@ export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): Sh
   };
 }
 
-/** Which alerts are asked for; what is absent says nothing. */
+/** A selection of alerts. An absent property selects all. */
 export interface AlertQuestion {
   readonly rule?: string;
   readonly severity?: string;
   readonly state?: AlertState;
   readonly key?: string;
-  /** Event times, epoch milliseconds: from this one on, and before that one. */
+  /** The interval of event times, in epoch milliseconds: `fromMs` included, `toMs` excluded. */
   readonly fromMs?: number;
   readonly toMs?: number;
 }
 
 /**
- * The alerts that are asked for, the newest event first: of `states`, and of `others`, which states may know already.
+ * Returns the selected alerts of `states` and `others`, the newest event first. `others` may contain alerts that
+ * `states` has too.
  */
 export function alertsAsked(
   states: AlertStates,

@@ -15,12 +15,12 @@ export interface Match {
   /** Event time, epoch milliseconds. */
   readonly atMs: number;
   readonly eventId: string;
-  /** The rule's key as text; null for none. */
+  /** The rule's key as text. Null if the rule has none. */
   readonly key: string | null;
   readonly says: string | null;
 }
 
-/** An alert that a rule opens, by the first record of its interval that met the condition. */
+/** An alert that a rule opens, and the record that opened it: the first of its interval that met the condition. */
 export interface OpenedAlert {
   readonly id: string;
   readonly rule: string;
@@ -37,12 +37,15 @@ export interface OpenedAlert {
   readonly condition: string;
 }
 
-/** Of the hash in an id: 80 bits, so that two alerts of a billion share one with a chance of one in two million. */
+/**
+ * The hexadecimal digits of the hash in an id: 80 bits, so that two of a billion alerts have the same id with a chance
+ * of one in two million.
+ */
 const ID_DIGITS = 20;
 
 /**
- * The id of an alert: `<rule>-<hash>`, where the hash is the beginning of SHA-256 of the JSON text `[rule, key,
- * quietFromMs]`. It depends on nothing else, so every reader of the same records finds the same ids.
+ * Returns the id of an alert: `<rule>-<hash>`, where the hash is the beginning of SHA-256 of the JSON text `[rule, key,
+ * quietFromMs]`. It depends on nothing else, so every reader of the same records computes the same ids.
  */
 export function alertId(rule: string, key: string | null, quietFromMs: number): string {
   const hash = createHash("sha256")
@@ -51,7 +54,7 @@ export function alertId(rule: string, key: string | null, quietFromMs: number): 
   return `${rule}-${hash.slice(0, ID_DIGITS)}`;
 }
 
-/** The alert that a match opens, unless an earlier one of its interval has. */
+/** Returns the alert of a match. Matches of the same interval have the same alert id. */
 export function alertOf({ rule, partition, offset, atMs, eventId, key, says }: Match): OpenedAlert {
   const quietFromMs = bucketOf(atMs, rule.quietMs);
   return {
@@ -71,7 +74,7 @@ export function alertOf({ rule, partition, offset, atMs, eventId, key, says }: M
   };
 }
 
-/** The alerts that matches open, in their order, each once, without those that `isKnown`. */
+/** Returns the alerts that matches open, in order, each once, without those that `isKnown`. */
 export function openedBy(matches: Iterable<Match>, isKnown: (id: string) => boolean): OpenedAlert[] {
   const opened = new Map<string, OpenedAlert>();
   for (const match of matches) {
@@ -81,7 +84,7 @@ export function openedBy(matches: Iterable<Match>, isKnown: (id: string) => bool
   return [...opened.values()];
 }
 
-/** The event that says that an alert was opened, as it is written. */
+/** Returns the event of an opened alert, as it is written. */
 export function openedEvent(alert: OpenedAlert): AlertEvent {
   return {
     event_id: alert.id,
@@ -104,7 +107,7 @@ export function openedEvent(alert: OpenedAlert): AlertEvent {
   };
 }
 
-/** What the events that people cause have in common: nothing of a record. */
+/** The fields of a record, all absent, for the events that people cause. */
 const NO_RECORD = {
   severity: undefined,
   key: undefined,
@@ -118,16 +121,16 @@ const NO_RECORD = {
   condition: undefined,
 } as const;
 
-/** What an alert of Tideline's own says. */
+/** The content of one of Tideline's own alerts. */
 export interface OwnAlert {
   readonly id: string;
   readonly severity: Severity;
-  /** Names the problem: `lag/orders`. */
+  /** The name of the problem, such as `lag/orders`. */
   readonly key: string;
   readonly says: string;
 }
 
-/** The event that opens one of Tideline's own alerts. No record opened it. */
+/** Returns the event that opens one of Tideline's own alerts. No record opened it. */
 export function ownOpenedEvent({ id, severity, key, says }: OwnAlert, atMs: number): AlertEvent {
   return {
     ...{ event_id: id, kind: "opened", subject: id, at: atMs, rule: OWN_RULE, ...NO_RECORD },
@@ -136,7 +139,7 @@ export function ownOpenedEvent({ id, severity, key, says }: OwnAlert, atMs: numb
   };
 }
 
-/** The event that says that the problem of one of Tideline's own alerts is over. */
+/** Returns the event that ends one of Tideline's own alerts. */
 export function clearedEvent({ id }: Pick<OwnAlert, "id">, atMs: number): AlertEvent {
   return {
     ...{ event_id: `${id}/cleared`, kind: "cleared", subject: id, at: atMs, rule: OWN_RULE, ...NO_RECORD },
@@ -144,7 +147,10 @@ export function clearedEvent({ id }: Pick<OwnAlert, "id">, atMs: number): AlertE
   };
 }
 
-/** The event that says that somebody looks after an alert. The first one counts: the others are duplicates of it. */
+/**
+ * Returns the event of an acknowledgement: somebody works on the alert. The first one counts; later ones are duplicates
+ * of it.
+ */
 export function acknowledgedEvent(
   { id, rule }: Pick<OpenedAlert, "id" | "rule">,
   { atMs, author }: { readonly atMs: number; readonly author: string },
@@ -156,7 +162,7 @@ export function acknowledgedEvent(
   };
 }
 
-/** The event that silences a rule until `untilMs`; 0 ends that. `eventId` is new for each. */
+/** Returns the event that silences a rule until `untilMs`. 0 ends the silence. Each event needs a new `eventId`. */
 export function silencedEvent(
   rule: string,
   { eventId, atMs, untilMs, author }: { eventId: string; atMs: number; untilMs: number; author: string },
@@ -168,7 +174,7 @@ export function silencedEvent(
   };
 }
 
-/** An event of the stream of alerts; null for bytes that are none. */
+/** Returns an event of the stream of alerts, or null for bytes that are not one. */
 export function alertEventFrom(value: Buffer | null): AlertEvent | null {
   if (value === null) return null;
   try {
@@ -179,7 +185,7 @@ export function alertEventFrom(value: Buffer | null): AlertEvent | null {
   }
 }
 
-/** A text of at most `max` UTF-16 units, which does not end in half a character. */
+/** Cuts a text off at `max` UTF-16 units, without splitting a character. */
 export function clipped(text: string, max: number): string {
   if (text.length <= max) return text;
   const cut = text.slice(0, max);

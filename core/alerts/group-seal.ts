@@ -2,15 +2,15 @@ import { z } from "zod";
 import { storedCut } from "../log/documents.ts";
 
 /**
- * Which alerts a delivery that groups them is handing over: those from its positions up to `to`, decided before the
- * first message is sent. So a process that begins again sends the same messages. Its key in the topic of positions is
- * `delivery/<name>/group`; the record is deleted in one transaction with the positions behind it.
+ * The alerts that a grouping delivery is handing over: those from its positions up to `to`. The seal is written before
+ * the first message is sent, so that a process that begins again sends the same messages. Its key in the topic of
+ * positions is `delivery/<name>/group`. The record is deleted in the transaction that moves the positions to `to`.
  */
 const GroupSeal = z.strictObject({
   delivery: z.string(),
   topicId: z.string(),
   to: storedCut,
-  /** Ids of the groups that were handed over, or could not be. */
+  /** Ids of the groups that were handed over or given up. */
   done: z.array(z.string()).readonly(),
 });
 
@@ -24,7 +24,7 @@ export function sealText(seal: GroupSeal): string {
   return JSON.stringify(z.encode(GroupSeal, seal));
 }
 
-/** A seal as it was written; null for bytes that are none. */
+/** Returns a seal as it was written, or null for bytes that are not one. */
 export function sealFrom(value: Buffer | null): GroupSeal | null {
   if (value === null) return null;
   try {

@@ -1,12 +1,13 @@
 import { z } from "zod";
 
 /**
- * Until when a rule is silenced, as the topic of positions keeps it under the key `silence/<rule>`: the stream of
- * alerts may have many events behind the one that silenced the rule. No stream's positions have this key.
+ * The end of a rule's silence, which the topic of positions keeps under the key `silence/<rule>`. It is kept there
+ * because the stream of alerts may have many events after the one that silenced the rule. No stream's positions have
+ * this key.
  */
 const Document = z.strictObject({
   silence: z.string(),
-  /** Epoch milliseconds; 0: not any more. */
+  /** Epoch milliseconds. 0: the rule is no longer silenced. */
   untilMs: z.int().min(0),
 });
 
@@ -23,7 +24,7 @@ export function silenceText({ rule, untilMs }: KeptSilence): string {
   return JSON.stringify({ silence: rule, untilMs });
 }
 
-/** A silence as it was written; null for bytes that are none. */
+/** Returns a silence as it was written, or null for bytes that are not one. */
 export function silenceFrom(value: Buffer | null): KeptSilence | null {
   if (value === null) return null;
   try {

@@ -2,32 +2,32 @@ import { OWN_RULE, type Severity } from "../contract/alerts.ts";
 import { alertId } from "./alert.ts";
 
 /**
- * Tideline's own alerts: what is wrong with the installation. Pure: a check of the installation is data, and the caller
- * gives the time.
+ * Tideline's own alerts about problems of the installation. Pure: the result of a check is data, and the caller passes
+ * the time.
  */
 
-/** Something that is wrong at the moment of a check. */
+/** A problem that a check has found. */
 export interface OwnProblem {
-  /** Names the problem for as long as it lasts: `lag/orders`, `view/revenue`. */
+  /** The name of the problem for as long as it lasts, such as `lag/orders` or `view/revenue`. */
   readonly key: string;
   readonly severity: Severity;
-  /** What is wrong and what to do about it, for people. */
+  /** The problem, and what to do about it, for people. */
   readonly says: string;
 }
 
-/** What one check of the installation has found. */
+/** The result of one check of the installation. */
 export interface CheckResult {
   readonly problems: readonly OwnProblem[];
   /**
-   * The kinds of problems, which are the first parts of their keys, that could not be checked: `lag` while Kafka is
-   * away. Alerts of these kinds stay as they are.
+   * The kinds of problems that could not be checked, such as `lag` while Kafka is away. A kind is the first part of a
+   * problem's key. Alerts of these kinds stay as they are.
    */
   readonly unknown: ReadonlySet<string>;
 }
 
 /**
- * What a watcher remembers between two checks: since when a problem without an alert is there, or one with an alert is
- * gone.
+ * A watcher's memory between two checks: the times since which a problem without an alert has been there, and since
+ * which a problem with an alert has been gone.
  */
 export interface Watch {
   readonly seen: ReadonlyMap<string, number>;
@@ -36,7 +36,7 @@ export interface Watch {
 
 export const NOTHING_SEEN: Watch = { seen: new Map(), gone: new Map() };
 
-/** How long a problem must be there before it is an alert, and gone before the alert is cleared. */
+/** How long a problem must last before an alert is opened, and be gone before the alert is cleared. */
 const PATIENCE_MS = 10_000;
 
 export interface Watched {
@@ -48,9 +48,9 @@ export interface Watched {
 }
 
 /**
- * Takes the result of a check into account. `open`: the keys of the alerts that are open. A problem opens an alert, and
- * an alert is cleared, after `patienceMs` in which every check found the same. Checks that could not see a problem's
- * kind neither count for nor against it.
+ * Compares the result of a check with the open alerts; `open` are their keys. A problem opens an alert, and an alert is
+ * cleared, after `patienceMs` in which every check found the same. A check that could not see a problem's kind counts
+ * neither way.
  */
 export function watched(
   { seen, gone }: Watch,
@@ -83,7 +83,10 @@ function isKnown({ unknown }: CheckResult, key: string): boolean {
   return !unknown.has(key.split("/", 1)[0] ?? key);
 }
 
-/** The id of the alert about a problem that began at `sinceMs`: the same for every process that saw it begin then. */
+/**
+ * Returns the id of the alert about a problem that began at `sinceMs`. It is the same for every process that saw the
+ * problem begin then.
+ */
 export function ownAlertId(key: string, sinceMs: number): string {
   return alertId(OWN_RULE, key, sinceMs);
 }

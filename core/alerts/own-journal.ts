@@ -8,13 +8,13 @@ import { type OwnProblem, ownAlertId, type Watched } from "./own-alerts.ts";
 import { takes } from "./undelivered.ts";
 
 /**
- * The journal of Tideline's own alerts, a document of the data directory: which there are, and what became of each
- * message about them. Pure: every transition returns a new journal.
+ * The journal of Tideline's own alerts, a document in the data directory: the alerts, and the outcome of each message
+ * about them. Pure: every transition returns a new journal.
  */
 
 /**
- * What became of a message in a delivery: it waits, was handed over, was refused or given up, or was left out because
- * the alert is silenced or somebody looks after it.
+ * The outcome of a message in a delivery: it still waits, was handed over, was given up, or was left out because the
+ * alert is silenced or acknowledged.
  */
 const OUTCOMES = ["waits", "delivered", "failed", "silenced"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
@@ -22,7 +22,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 const Message = z.strictObject({
   /** Epoch milliseconds. */
   atMs: z.number(),
-  /** Whether its event is in the stream of alerts. */
+  /** Whether the message's event is in the stream of alerts. */
   appended: z.boolean(),
   /** By delivery. */
   deliveries: z.record(z.string(), z.enum(OUTCOMES)),
@@ -34,7 +34,7 @@ const OwnAlertRecord = z.strictObject({
   key: z.string(),
   severity: z.enum(SEVERITIES),
   says: z.string(),
-  /** When the problem was first seen, epoch milliseconds. */
+  /** The time when the problem was first seen, in epoch milliseconds. */
   sinceMs: z.number(),
   opened: Message,
   /** Null while the problem lasts. */
@@ -43,7 +43,7 @@ const OwnAlertRecord = z.strictObject({
 export type OwnAlertRecord = z.infer<typeof OwnAlertRecord>;
 
 export const OwnJournal = z.strictObject({
-  /** Which process watches; null: none, the next one may begin at once. */
+  /** The process that watches. Null: none does, and the next one may begin at once. */
   holder: z.string().nullable(),
   /** The oldest first. */
   alerts: z.array(OwnAlertRecord),
@@ -62,15 +62,18 @@ export interface OpenMessage {
   readonly atMs: number;
 }
 
-/** This many alerts that are over are remembered. */
+/** The most alerts that are over in the journal. */
 const MOST_OVER = 200;
 
-/** The keys of the alerts whose problem lasts. */
+/** Returns the keys of the alerts whose problem lasts. */
 export function openKeys({ alerts }: OwnJournal): Set<string> {
   return new Set(alerts.flatMap(({ key, cleared }) => (cleared === null ? [key] : [])));
 }
 
-/** Adds what a check has opened and cleared; each message waits in the deliveries that take it. */
+/**
+ * Returns the journal with the alerts that a check has opened and cleared. Each message waits in the deliveries that
+ * take it.
+ */
 export function journalled(
   journal: OwnJournal,
   { opened, cleared }: Pick<Watched, "opened" | "cleared">,
@@ -85,7 +88,7 @@ export function journalled(
   return { ...journal, alerts: withoutOldest([...alerts, ...added]) };
 }
 
-/** Notes what became of a message in a delivery. */
+/** Returns the journal with the outcome of a message in a delivery. */
 export function handedOver(
   journal: OwnJournal,
   { alert: { id }, kind }: Pick<OpenMessage, "alert" | "kind">,
@@ -103,7 +106,7 @@ export interface FailedMessage extends OpenMessage {
   readonly delivery: string;
 }
 
-/** The messages that deliveries have given up, the oldest first. */
+/** Returns the messages that deliveries have given up, the oldest first. */
 export function failedMessages({ alerts }: OwnJournal): FailedMessage[] {
   const all = alerts.flatMap((alert) =>
     (["opened", "cleared"] as const).flatMap((kind) => {
@@ -116,7 +119,7 @@ export function failedMessages({ alerts }: OwnJournal): FailedMessage[] {
   return all.sort((a, b) => a.atMs - b.atMs);
 }
 
-/** Notes that messages are in the stream of alerts. */
+/** Returns the journal with these messages marked as being in the stream of alerts. */
 export function appended(journal: OwnJournal, messages: readonly OpenMessage[]): OwnJournal {
   return messages.reduce(
     (found, { alert: { id }, kind }) => changed(found, id, kind, (message) => ({ ...message, appended: true })),
@@ -124,22 +127,22 @@ export function appended(journal: OwnJournal, messages: readonly OpenMessage[]):
   );
 }
 
-/** The messages that wait in a delivery, the oldest first. */
+/** Returns the messages that wait in a delivery, the oldest first. */
 export function waitingFor(journal: OwnJournal, delivery: string): OpenMessage[] {
   return messagesOf(journal, ({ deliveries }) => deliveries[delivery] === "waits");
 }
 
-/** The messages that are not in the stream of alerts yet, the oldest first. */
+/** Returns the messages that are not in the stream of alerts yet, the oldest first. */
 export function notAppended(journal: OwnJournal): OpenMessage[] {
   return messagesOf(journal, (message) => !message.appended);
 }
 
-/** The event of a message, as the stream of alerts has it. */
+/** Returns the event of a message for the stream of alerts. */
 export function eventOf({ alert, kind, atMs }: OpenMessage): AlertEvent {
   return kind === "opened" ? ownOpenedEvent(alert, alert.sinceMs) : clearedEvent(alert, atMs);
 }
 
-/** An alert as states and answers hold it. */
+/** Returns an alert of the journal in the form of states and answers. */
 export function alertOfRecord(record: OwnAlertRecord): Alert {
   const { id, sinceMs, opened, cleared } = record;
   const alert = { id, opened: ownOpenedEvent(record, sinceMs), writtenAtMs: opened.atMs, acknowledged: null };
@@ -159,7 +162,7 @@ function recordOf(
   return { id, key, severity, says, sinceMs, opened: messageTo(names, nowMs), cleared: null };
 }
 
-/** The end of an alert goes where its beginning went, but for deliveries that left that out. */
+/** Returns the message about the end of an alert. It goes to the deliveries that got the beginning. */
 function endOf({ opened }: OwnAlertRecord, nowMs: number): Message {
   const told = Object.entries(opened.deliveries).filter(([, outcome]) => outcome !== "silenced");
   return messageTo(
@@ -197,7 +200,8 @@ function changed(
 }
 
 /**
- * Forgets alerts that have been over the longest. What is not in the stream of alerts yet is kept five times as long.
+ * Returns the alerts without those that were over first. An alert that is not in the stream of alerts yet is kept five
+ * times as long.
  */
 function withoutOldest(alerts: readonly OwnAlertRecord[]): OwnAlertRecord[] {
   const over = alerts.filter(({ cleared }) => cleared !== null);

@@ -4,9 +4,9 @@ import { concerns, type Failure, type FailureKind, failureKey, sentenceOf } from
 import { type RetentionRisk, retentionText } from "../log/retention.ts";
 import type { OwnProblem } from "./own-alerts.ts";
 
-/** Which problems there are: what is found by a check becomes problems with names. */
+/** Turns the findings of a check into named problems. */
 
-/** From how many records behind the log on a view's lag is a problem. */
+/** The numbers of records behind the log from which a view's lag is a problem. */
 export interface LagLimits {
   /** More than this is a warning. */
   readonly warn: number;
@@ -14,7 +14,7 @@ export interface LagLimits {
   readonly page: number;
 }
 
-/** How far a view is behind its stream. */
+/** The distance of a view from the end of its stream. */
 export interface ViewLag {
   readonly stream: string;
   readonly view: string;
@@ -23,17 +23,17 @@ export interface ViewLag {
   readonly behind: bigint;
 }
 
-/** How far a rule, or a delivery, is behind the stream that it reads. */
+/** The distance of a rule, or a delivery, from the end of the stream that it reads. */
 export interface ReaderLag {
   readonly kind: "rule" | "delivery";
   readonly name: string;
-  /** Of a delivery the stream of alerts. */
+  /** For a delivery: the stream of alerts. */
   readonly stream: string;
   /** Offsets of all partitions together. */
   readonly behind: bigint;
 }
 
-/** Kinds of problems of which nothing can be said while Kafka, or Redis, is away: what they show follows from that. */
+/** The kinds of problems that cannot be judged while Kafka, or Redis, is away, because they follow from that. */
 export const FOLLOWS_FROM = {
   kafka: ["lag", "rule-lag", "delivery-lag", "retention", "lane", "reader", "rule", "delivery", "schedule", "workflow"],
   redis: ["lag", "view", "lane", "reader", "rule", "delivery", "schedule", "workflow", "proof"],
@@ -50,7 +50,7 @@ const SEVERITY_OF: Readonly<Record<FailureKind, Severity>> = {
   workflow: "warning",
 };
 
-/** A problem for each thing that is stopped or fails again and again. */
+/** Returns a problem for everything that is stopped or fails repeatedly. */
 export function failureProblems(failures: readonly Failure[]): OwnProblem[] {
   return failures.map((failure) => ({
     key: failureKey(failure),
@@ -60,9 +60,9 @@ export function failureProblems(failures: readonly Failure[]): OwnProblem[] {
 }
 
 /**
- * The lag of each stream: that of its view that is farthest behind. Views that are stopped are left out, because that
- * is a problem of its own. A critical lag is a second problem, so that somebody who is told only of critical ones is
- * told when it begins and ends.
+ * Returns the problems of lag, at most two a stream, for its view that is farthest behind. Stopped views are left out,
+ * because each is a problem of its own. A critical lag is a second problem, so that people who get only critical alerts
+ * learn when it begins and ends.
  */
 export function lagProblems(
   lags: readonly ViewLag[],
@@ -84,8 +84,8 @@ export function lagProblems(
 }
 
 /**
- * The lag of rules and deliveries: of each stream that of its rule that is farthest behind, and that of each delivery,
- * by the limits of the stream of alerts. Those that are stopped are left out, as with views.
+ * Returns the problems of lag of rules and deliveries: for each stream, of its rule that is farthest behind; and of
+ * each delivery, by the limits of the stream of alerts. Stopped rules and deliveries are left out, as with views.
  */
 export function readerLagProblems(
   lags: readonly ReaderLag[],
@@ -112,7 +112,7 @@ export function readerLagProblems(
 
 const SPEED_HINT = "See whether `tideline speed` runs and keeps up; more processes share the partitions.";
 
-/** A problem for each limit that a lag is over. */
+/** Returns a problem for each limit that a lag exceeds. */
 function overLimits(
   { warn, page }: LagLimits,
   behind: bigint,
@@ -125,12 +125,12 @@ function overLimits(
   ];
 }
 
-/** Below this many seconds it is critical that Kafka is going to delete what is needed. */
+/** It is critical if Kafka deletes data that is still needed within this many seconds. */
 const RETENTION_CRITICAL_S = 6 * 3_600;
 
 /**
- * A problem when Kafka is going to delete records that are still needed, within `warnS` seconds. A topic that keeps
- * records for less than twice that long is judged by half of what it keeps.
+ * Returns a problem if Kafka is going to delete records that are still needed within `warnS` seconds. If a topic keeps
+ * records for less than twice `warnS`, half of its retention is the limit.
  */
 export function retentionProblems(
   stream: string,
@@ -147,7 +147,7 @@ export function retentionProblems(
   return [{ key: `retention/${stream}`, severity, says: saying(says, hint) }];
 }
 
-/** A server that does not answer. */
+/** Returns the problem of a server that does not answer. */
 export function serverProblem(server: "kafka" | "redis"): OwnProblem {
   const name = { kafka: "Kafka", redis: "Redis" }[server];
   const meaning = {
@@ -159,7 +159,7 @@ export function serverProblem(server: "kafka" | "redis"): OwnProblem {
 
 const START = "Start it again; Tideline continues where it was.";
 
-/** A role of which no process is alive, and of which the last one did not end by itself. */
+/** Returns the problem of a role without a living process whose last process did not end by itself. */
 export function roleProblem(role: string): OwnProblem {
   const says = `no \`tideline ${role}\` runs any more: its process ended without saying so`;
   return { key: `role/${role}`, severity: "critical", says: saying(says, "See its log, and start it again.") };

@@ -2,9 +2,9 @@ import { z } from "zod";
 import { type Position, position } from "../log/position.ts";
 
 /**
- * How far the rules of a stream have read one of its partitions: the record that is written in one transaction with the
- * alerts. Its key is `<stream>/<partition>`. A rule that a process does not know keeps its position: another process,
- * or a later release, continues there.
+ * The positions of a stream's rules in one partition: the record that is written in one transaction with the alerts.
+ * Its key is `<stream>/<partition>`. A rule that a process does not know keeps its position: another process, or a
+ * later release, continues there.
  */
 const Document = z.strictObject({
   stream: z.string(),
@@ -15,20 +15,23 @@ const Document = z.strictObject({
   ),
 });
 
-/** How far a rule has read a partition. */
+/** The position of a rule in a partition. */
 export interface RulePosition {
-  /** Of the topic: one that is made again has another. */
+  /** The id of the topic: a topic that is deleted and created again has another id. */
   readonly topicId: string;
-  /** The next offset that it reads. */
+  /** The next offset that the rule reads. */
   readonly next: Position;
-  /** How many partitions the topic had when the rule was new. It reads those that came later from their beginning. */
+  /**
+   * The number of partitions that the topic had when the rule was new. The rule reads partitions that were added later
+   * from their beginning.
+   */
   readonly began: number;
 }
 
 export interface RulePositions {
   readonly stream: string;
   readonly partition: number;
-  /** By the rule's name. */
+  /** By the name of the rule. */
   readonly rules: ReadonlyMap<string, RulePosition>;
 }
 
@@ -41,7 +44,7 @@ export function positionsText({ stream, partition, rules }: RulePositions): stri
   return JSON.stringify({ stream, partition, rules: Object.fromEntries(held) });
 }
 
-/** Positions as they were written; null for bytes that are none. */
+/** Returns positions as they were written, or null for bytes that are not positions. */
 export function positionsFrom(value: Buffer | null): RulePositions | null {
   if (value === null) return null;
   try {
@@ -54,24 +57,24 @@ export function positionsFrom(value: Buffer | null): RulePositions | null {
   }
 }
 
-/** What decides where a rule continues, or begins, in one partition. */
+/** The facts that decide where a rule continues, or begins, in one partition. */
 export interface RulePlace {
   readonly rule: string;
   readonly from: "start" | "end";
   readonly partition: number;
-  /** The topic as it is now, and how many partitions it has. */
+  /** The id of the topic as it is now, and its number of partitions. */
   readonly topicId: string;
   readonly partitions: number;
-  /** What is stored of all partitions of the stream. */
+  /** The stored positions in all partitions of the stream. */
   readonly stored: readonly RulePositions[];
-  /** Where the partition begins, and how far committed data goes. */
+  /** The beginning of the partition, and the end of its committed data. */
   readonly start: Position;
   readonly stable: Position;
 }
 
 /**
- * Where a rule stands in a partition; `isNew`: it was not stored there. A partition that was added after the rule began
- * is read from its beginning.
+ * Returns the position of a rule in a partition. `isNew`: it was not stored. A partition that was added after the rule
+ * began is read from its beginning.
  */
 export function startOf(place: RulePlace): RulePosition & { readonly isNew: boolean } {
   const { rule, from, partition, topicId, partitions, stored, start, stable } = place;

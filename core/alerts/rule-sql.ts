@@ -5,13 +5,13 @@ import { VALID } from "../state/compile.ts";
 
 /** The columns of `matchesSql` before those of the rules: partition, offset, event time, event id. */
 export const MATCH_COLUMNS = 4;
-/** Of each rule: whether it matches, its key, its text. */
+/** The columns of each rule: whether it matches, its key, its text. */
 export const RULE_COLUMNS = 3;
 
 /**
- * One pass over decoded events for all `rules` of a stream: a row for each event that meets the condition of at least
- * one, by partition and offset. A duplicate, a tombstone and a record that does not decode meet none. Keys and texts
- * are computed only where the rule's own condition is true.
+ * SQL: one pass over decoded events for all `rules` of a stream. It returns a row for each event that meets at least
+ * one condition, by partition and offset. A duplicate, a tombstone and a record that does not decode meet none. Keys
+ * and texts are computed only where the rule's own condition is true.
  */
 export function matchesSql(rules: readonly Rule[], events: string): string {
   const [first] = rules;
@@ -28,7 +28,7 @@ export function matchesSql(rules: readonly Rule[], events: string): string {
   return `SELECT ${[...place, ...columns].join(", ")} FROM (${inner}) WHERE ${any} ORDER BY _partition, _offset`;
 }
 
-/** A name that no field of a contract has. */
+/** Returns a column name that no field of a contract can have. */
 function matched(index: number): string {
   return `_matched_${index}`;
 }

@@ -4,33 +4,37 @@ import type { Alert } from "./alert-states.ts";
 /** `<partition>:<next offset>,…` */
 const POSITIONS = /^\d{1,9}:\d{1,19}(?:,\d{1,9}:\d{1,19})*$/;
 
-/** The alerts that a server remembers, and how far it has read each partition. */
+/** The alerts that a server remembers, and the positions that it has read. */
 export interface ReadAlerts {
   readonly all: readonly Alert[];
   readonly read: Cut;
 }
 
 /**
- * How far a client has been sent the alerts of each partition. Partitions are read side by side, so servers may take
- * the same alerts in different orders: the last alert that a client was sent does not tell which ones it misses.
+ * The positions up to which a client has been sent the alerts. Partitions are read at the same time, so servers may
+ * take the same alerts in different orders. So the last alert that a client was sent does not show which ones it
+ * misses.
  */
 export class SentAlerts {
-  /** Partition -> the first offset that was not sent; a partition that is absent counts as 0. */
+  /** The first offset that was not sent, by partition. An absent partition counts as 0. */
   readonly #next: Map<number, Position>;
 
   private constructor(next: ReadonlyMap<number, Position>) {
     this.#next = new Map(next);
   }
 
-  /** Of a client that follows from now on, where the alerts have been read up to `read`. */
+  /**
+   * Returns the state of a client that follows from now on. `read`: the positions up to which the alerts have been
+   * read.
+   */
   static from(read: Cut): SentAlerts {
     return new SentAlerts(read);
   }
 
   /**
-   * Of a client that comes back with the id of the last event that it was sent, as `idOf` returned it. An id of an
-   * earlier release is the alert's alone: then the client misses what was not written before that alert. Returns null
-   * when the id tells nothing.
+   * Returns the state of a client that reconnects with the id of the last event that it was sent, as `idOf` returned
+   * it. An id of an earlier release is the alert's id alone: then only the alerts up to that one count as sent. Returns
+   * null for an unknown id.
    */
   static resumed(lastEventId: string, { all, read }: ReadAlerts): SentAlerts | null {
     const [id = "", positions = "", ...others] = lastEventId.split("@");
@@ -48,7 +52,7 @@ export class SentAlerts {
     return new SentAlerts(next);
   }
 
-  /** Whether an alert that was there before the client came back is still to be sent. */
+  /** Whether an alert from before the client reconnected is still to be sent. */
   isMissing({ place }: Alert): boolean {
     return place !== undefined && place.offset >= at(this.#next, place.partition);
   }
@@ -58,7 +62,7 @@ export class SentAlerts {
     if (place !== undefined) this.#next.set(place.partition, position(place.offset + 1n));
   }
 
-  /** The id of the event that sends an alert, once that is noted. */
+  /** Returns the id of the event that sends an alert, after `note`. */
   idOf({ id }: Alert): string {
     const positions = [...this.#next].map(([partition, next]) => `${partition}:${next}`);
     return positions.length === 0 ? id : `${id}@${positions.join(",")}`;

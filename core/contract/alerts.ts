@@ -5,15 +5,15 @@ import { stream } from "./stream.ts";
 export const SEVERITIES = ["info", "warning", "critical"] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** The rule of Tideline's own alerts: what is wrong with the installation. No rule of a system has this name. */
+/** The rule of Tideline's own alerts about problems of the installation. No rule of a system has this name. */
 export const OWN_RULE = "tideline";
 
-/** The longest texts that an alert has, in UTF-16 units. What is longer is cut off. */
+/** The longest texts of an alert, in UTF-16 units. Longer ones are cut off. */
 export const ALERT_TEXT = { key: 500, says: 2_000, condition: 4_000, eventId: 1_000, author: 200 } as const;
 
-/** An offset that a JSON number holds exactly. */
+/** An offset. A JSON number holds it exactly. */
 const offset = integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
-/** Event times are those of any stream. */
+/** Any event time that a stream can have. */
 const anyTime = instant({ min: "0001-01-01T00:00:00Z", max: "9999-12-31T23:59:59Z" });
 
 /**
@@ -38,17 +38,20 @@ export const alerts = stream("alerts", {
     event_id: text({ max: 128 }),
     kind: oneOf("opened", "acknowledged", "silenced", "cleared"),
     subject: text({ max: 128 }),
-    /** Of an opened alert: the event time of the record that opened it. Else: when somebody did this. */
+    /**
+     * Of an opened alert: the event time of the record that opened it. Of other events: the time when somebody did
+     * this.
+     */
     at: anyTime,
     rule: text({ max: 64 }),
     severity: optional(oneOf(...SEVERITIES)),
-    /** What the alert is about: the value of the rule's `key`. */
+    /** The subject of the alert: the value of the rule's `key`. */
     key: optional(text({ max: ALERT_TEXT.key })),
     says: optional(text({ max: ALERT_TEXT.says })),
-    /** The interval of event time for which this is the key's one alert. */
+    /** The interval of event time in which this is the only alert of the key. */
     quiet_from: optional(anyTime),
     quiet_ms: optional(integer({ min: 1, max: Number.MAX_SAFE_INTEGER })),
-    /** The record that opened the alert, and the condition that it met. */
+    /** The record that opened the alert, and the rule's condition. */
     source_stream: optional(text({ max: 100 })),
     source_partition: optional(offset),
     source_offset: optional(offset),

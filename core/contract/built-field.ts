@@ -3,9 +3,9 @@ import { type Described, describedBy } from "./described.ts";
 import type { Field } from "./field.ts";
 
 /**
- * What a builder was given is checked when a definition's file is loaded, and nobody knows by then what the field is
- * called. So a wrong argument makes a field that carries its problem, and start-up reports it with file and field. An
- * example that the field refuses is such an argument.
+ * Returns the field that `build` makes. If an argument is wrong, returns a field that carries the problem: the name of
+ * the field is not known yet, so start-up reports it with file and field. An example that the field refuses is such an
+ * argument, too.
  */
 export function builtField<T>(build: () => Field<T>, described: Described = {}): Field<T> {
   try {
@@ -19,7 +19,7 @@ export function builtField<T>(build: () => Field<T>, described: Described = {}):
   }
 }
 
-/** A field that nothing fits, and the reason. */
+/** Returns a field that accepts no value, with the reason. */
 export function brokenField<T>(problem: string): Field<T> {
   const nothing = () => "NULL";
   return {
@@ -36,13 +36,13 @@ export function brokenField<T>(problem: string): Field<T> {
   };
 }
 
-/** What a builder says of its arguments; what JavaScript says of arguments of another kind. */
+/** Returns the message of a builder's error, or of JavaScript's error about arguments of another kind. */
 export function argumentProblem(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return error instanceof RangeError ? message : `called with wrong arguments: ${message}`;
 }
 
-/** A field as it was given, or one that says that none was. */
+/** Returns the given field, or one whose problem is that no field was given. */
 export function givenField(value: unknown): Field {
   const { spec, zod } = (value ?? {}) as Partial<Field>;
   return typeof spec === "object" && zod !== undefined

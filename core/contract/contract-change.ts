@@ -4,9 +4,9 @@ import { idFields } from "./stream.ts";
 import type { StreamDocument } from "./stream-document.ts";
 
 /**
- * What of a stream's definition decides how its records are decoded, by the path of the property, as JSON text. The
- * topic's number of partitions, the field that producers partition by and the rule for new versions decide nothing
- * here, and neither does the order of fields or values, nor how a bound of an instant is written.
+ * Returns the properties of a stream's definition that decide how its records are decoded, by path, as JSON text. Left
+ * out are the topic's number of partitions, the field that producers partition by, the rule for new versions, the order
+ * of fields or values, and the spelling of an instant's bounds: they decide nothing here.
  */
 function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
   const { eventId, eventTime, dedupWindow, version, fields, previous, tombstones } = document;
@@ -14,14 +14,16 @@ function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
     ({ version, fields, upcast }) => [version, { fields: sameBounds(fields), upcast }] as const,
   );
   return propertiesOf({
-    // The order of its fields is part of an id: that of a list would be left out.
+    // The order of the fields is part of an event id. As a list it would be left out.
     ...{ eventId: idFields({ eventId }).join(", "), eventTime, dedupWindow, version, fields: sameBounds(fields) },
     ...(tombstones === undefined ? {} : { tombstones }),
     ...(older.length === 0 ? {} : { previous: Object.fromEntries(older) }),
   });
 }
 
-/** The properties of plain data by their paths (`fields.amount.max`), as JSON text. The order of a list is left out. */
+/**
+ * Returns the properties of plain data by path (`fields.amount.max`), as JSON text. The order of a list is left out.
+ */
 export function propertiesOf(data: Readonly<Record<string, unknown>>): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   const add = (path: string, value: unknown) => {
@@ -37,7 +39,7 @@ function sameBounds(fields: Readonly<Record<string, FieldSpec>>): Record<string,
   return Object.fromEntries(Object.entries(fields).map(([name, spec]) => [name, withSameBounds(spec)]));
 }
 
-/** A field whose instants' bounds are written in one way. */
+/** Returns a field in which all bounds of instants have one spelling. */
 function withSameBounds(spec: FieldSpec): FieldSpec {
   switch (spec.type) {
     case "instant":
@@ -64,14 +66,14 @@ function boundText(text: string): string {
 }
 
 /**
- * What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when
- * nothing does.
+ * Returns the differences between two definitions of a stream that have to decode alike: one sentence per property,
+ * empty if there are none.
  */
 export function decodingChanges(before: StreamDocument, after: StreamDocument): string[] {
   return propertyChanges(decodingOf(before), decodingOf(after));
 }
 
-/** What differs between two results of `propertiesOf`: a sentence per property. */
+/** Returns the differences between two results of `propertiesOf`: one sentence per property. */
 export function propertyChanges(was: ReadonlyMap<string, string>, is: ReadonlyMap<string, string>): string[] {
   return [...new Set([...was.keys(), ...is.keys()])].flatMap((path) => {
     const [old, now] = [was.get(path), is.get(path)];

@@ -1,11 +1,11 @@
 /**
- * What a definition says about itself for people. It is in no stored document and in no hash, so it may change at any
+ * The description of a definition, for people. It is in no stored document and in no hash, so it may change at any
  * time.
  */
 export interface Described {
-  /** What it is, in a sentence. */
+  /** A sentence that describes it. */
   readonly doc?: string | null;
-  /** Of a field: a value, of a stream: an event, both as producers write them. Of a view or measure: a text. */
+  /** Of a field: a value. Of a stream: an event. Both as producers write them. Of a view or measure: a text. */
   readonly example?: unknown;
 }
 

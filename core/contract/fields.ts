@@ -26,7 +26,7 @@ import { quoteText } from "./sql.ts";
 
 const asRead = (read: string) => read;
 
-/** A field that others are made of. Throws RangeError with its problem. */
+/** Returns a field that others are made of. Throws RangeError with its problem. */
 function sound<T>(field: Field<T>): Field<T> {
   if (field.problem !== undefined) throw new RangeError(field.problem);
   return field;
@@ -38,42 +38,45 @@ function requireSize(max: number, what: string): void {
 }
 
 /**
- * Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or
- * Avro from the record on; or a part of the record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
+ * The place of the field in a record, if it is not under the field's own name: `$.payload.order.id`, a path of names in
+ * JSON or Avro that begins at the record; or a part of the record: `key`, `header:<name>`, `timestamp`, `partition`,
+ * `offset`.
  */
 export interface FromPath extends Described {
   readonly from?: string;
 }
 
-/** The part of a specification that says where the value lies. Throws RangeError for what is not a path. */
+/**
+ * Returns the part of a specification that says where the value is. Throws RangeError for a text that is not a path.
+ */
 function placed(path: string | undefined): { path?: string } {
   if (path === undefined) return {};
   return { path: isRecordPart(path) ? path : pathText(parsePath(path)) };
 }
 
-/** How records write a value. */
+/** How records write a value, if not as JSON does. */
 export interface AsText {
-  /** "text": as a text, too, such as "12". */
+  /** "text": records may also write a text, such as "12". */
   readonly as?: "text";
 }
 
-/** How records write a number. */
+/** How records write a number, if not as JSON does. */
 export interface AsNumber {
   /**
-   * "text": as a text, too, such as "12". "base64": as the base64 of its units, too, as Kafka Connect and Debezium
-   * write decimals: the database's scale has to be the field's.
+   * "text": records may also write a text, such as "12". "base64": records may also write the base64 of its units, as
+   * Kafka Connect and Debezium write decimals. The database's scale has to be the field's.
    */
   readonly as?: NumberText;
 }
 
-/** The part of a specification that says how records write it. Throws RangeError for what is none of the ways. */
+/** Returns the part of a specification that says how records write the value. Throws RangeError for an unknown way. */
 function written<T extends string>(as: T | undefined, ways: readonly T[]): { as?: T } {
   if (as === undefined) return {};
   if (!ways.includes(as)) throw new RangeError(`as is one of ${ways.join(", ")}, not "${String(as)}"`);
   return { as };
 }
 
-/** What records write, read by `read`, and then held to the contract. */
+/** Returns a schema that reads a record's value with `read`, and then checks it by the contract. */
 function readBy<T>(read: (value: unknown) => T | null, what: string, contract: z.ZodType<T>): z.ZodType<T> {
   return z.unknown().transform((value, context) => {
     const found = read(value);
@@ -84,7 +87,7 @@ function readBy<T>(read: (value: unknown) => T | null, what: string, contract: z
   });
 }
 
-/** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
+/** Whole numbers. The bounds are part of the contract: they keep a sum within 64 bits. */
 export function integer(options: { min: number; max: number } & AsNumber & FromPath): Field<number> {
   return builtField(() => {
     const { min, max, as } = options;
@@ -114,28 +117,30 @@ export function integer(options: { min: number; max: number } & AsNumber & FromP
 }
 
 export interface InstantOptions extends Described {
-  /** Where a record has it (`$.payload.time`, `timestamp`, `header:time`); any other text is the same as `min`. */
+  /**
+   * The place of the value in a record (`$.payload.time`, `timestamp`, `header:time`). Any other text means the same as
+   * `min`.
+   */
   readonly from?: string;
   /** The same as `max`. */
   readonly to?: string;
-  /** Bounds, in UTC when they name no zone: 2000 and 2100 when absent. */
+  /** Bounds, in UTC if they name no zone. 2000 and 2100 if absent. */
   readonly min?: string;
   readonly max?: string;
   /**
    * How records write it: a number of seconds, milliseconds, microseconds, nanoseconds or days since 1970, also as
-   * text; or ISO 8601. What is finer than a millisecond is cut off. Absent: a JSON number of milliseconds.
+   * text; or ISO 8601. Digits below a millisecond are cut off. Absent: a JSON number of milliseconds.
    */
   readonly as?: WrittenAs;
   /**
-   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times of,
-   * such as Europe/Berlin. A local time that the zone skips or has twice is refused. Without it all texts without an
-   * offset are.
+   * For ISO 8601 texts without an offset: the offset, such as "Z" or "+02:00", or the time zone, such as Europe/Berlin.
+   * A local time that the zone skips or has twice is refused. Without `zone` every text without an offset is refused.
    */
   readonly zone?: string;
 }
 
 /**
- * An instant, kept as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless
+ * An instant, stored as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless
  * buckets.
  */
 export function instant(options: InstantOptions = {}): Field<number> {
@@ -157,8 +162,8 @@ export function instant(options: InstantOptions = {}): Field<number> {
 type InstantSpec = Omit<Extract<FieldSpec, { type: "instant" }>, "type">;
 
 /**
- * An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not
- * have.
+ * Returns the instant of a stored definition. Earlier releases accepted bounds on days that do not exist; a definition
+ * file must not have them.
  */
 export function storedInstant(spec: InstantSpec): Field<number> {
   return builtField(() => {
@@ -174,12 +179,12 @@ export function storedInstant(spec: InstantSpec): Field<number> {
   });
 }
 
-/** What a record writes -> epoch milliseconds. */
+/** Returns a schema that reads a record's value as epoch milliseconds. */
 function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
   const what =
     as === "iso" ? `an ISO 8601 time${zone === null ? " with its offset" : ""}` : `a number of ${as} since 1970`;
   return z.unknown().transform((value, context) => {
-    // A double of more digits is not what the record says.
+    // A double of more digits is not the number that the record wrote.
     const isExact = typeof value === "string" || !Number.isInteger(value) || Number.isSafeInteger(value);
     const ms =
       as === "iso"
@@ -193,20 +198,20 @@ function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
   });
 }
 
-/** With 15 digits a number in JSON is read as its text says by every reader. */
+/** Every reader reads a JSON number of at most 15 digits exactly. */
 const MAX_UNITS = 10 ** 15;
 
 export interface DecimalOptions extends AsNumber, FromPath {
   readonly scale: number;
   readonly min: number;
   readonly max: number;
-  /** What becomes of a number with more decimal places, such as a double; without it the record is refused. */
+  /** How a number with more decimal places is rounded, such as a double. Absent: the record is refused. */
   readonly round?: Rounding;
 }
 
 /**
- * A number with at most `scale` decimal places, kept as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
- * There is no floating-point field without a scale: sums of doubles depend on their order.
+ * A number with at most `scale` decimal places, stored as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
+ * There is no floating-point field without a scale, because sums of doubles depend on their order.
  */
 export function decimal(options: DecimalOptions): Field<number> {
   return builtField(() => {
@@ -248,9 +253,9 @@ export function decimal(options: DecimalOptions): Field<number> {
 }
 
 /**
- * Unicode text of at most `max` code points; lone surrogates are refused, for they have no UTF-8. As "uuid" it is a
- * UUID, kept in lower case whatever records write. As "scalar" records may also have a number or a boolean, kept as its
- * text: 12, 0.5, true.
+ * Unicode text of at most `max` code points. Lone surrogates are refused, because they have no UTF-8. With "uuid" it is
+ * a UUID, stored in lower case. With "scalar" records may also have a number or a boolean, stored as its text: 12, 0.5,
+ * true.
  */
 export function text(options: { max?: number; as?: "uuid" | "scalar" } & FromPath = {}): Field<string> {
   return builtField(() => {
@@ -290,11 +295,13 @@ const UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 
 /** How records write one of a closed list of texts. */
 export interface OneOfOptions extends FromPath {
-  /** "any-case": in upper or lower case (A to Z), whatever the list has; kept as the list has it. */
+  /** "any-case": records may write it in upper or lower case (A to Z). It is stored as the list has it. */
   readonly as?: "any-case";
 }
 
-/** One of a closed list of texts; where a record has it, and how, may follow them. */
+/**
+ * One of a closed list of texts. After the texts there may be options: the place in a record, and how records write it.
+ */
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T>;
 export function oneOf<const T extends readonly string[]>(...values: readonly [...T, OneOfOptions]): Field<T[number]>;
 export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<string> {
@@ -319,7 +326,9 @@ export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<strin
   }, options);
 }
 
-/** One of these texts in upper or lower case. Throws RangeError where that does not say which. */
+/**
+ * Returns a schema for one of these texts in upper or lower case. Throws RangeError if two of them differ only in case.
+ */
 function anyCase(values: readonly string[]): z.ZodType<string> {
   const byLower = new Map(values.map((value) => [lowerCase(value), value]));
   if (byLower.size < values.length) throw new RangeError("two texts of oneOf differ in upper and lower case only");
@@ -327,7 +336,7 @@ function anyCase(values: readonly string[]): z.ZodType<string> {
   return readBy(read, `one of ${values.map((value) => JSON.stringify(value)).join(", ")}`, z.enum(values));
 }
 
-/** true or false; as "text" also 0 and 1, and texts of these (`FLAG_TEXTS`). */
+/** true or false. With "text" also 0 and 1, and texts of these (`FLAG_TEXTS`). */
 export function flag(options: AsText & FromPath = {}): Field<boolean> {
   const read = (value: unknown) =>
     typeof value === "boolean"
@@ -355,7 +364,7 @@ function flagOf(text: string): boolean | null {
   return Object.hasOwn(FLAG_TEXTS, text) ? (FLAG_TEXTS[text] ?? null) : null;
 }
 
-/** The same field, but null or absent is allowed; both are stored as NULL. */
+/** The same field, but a record may have null, or not have the field. Both are stored as NULL. */
 export function optional<T>(field: Field<T>): Field<T | null | undefined> {
   return builtField(() => {
     if (sound(field).optional || field.hasDefault) throw new RangeError("a field is optional once, or has a default");
@@ -369,8 +378,8 @@ export function optional<T>(field: Field<T>): Field<T | null | undefined> {
 }
 
 /**
- * The same field, but absent, though not null, is allowed, and reads as `value`. Of a list or a map the default can
- * only be the empty list.
+ * The same field, but a record may not have it, and then it reads as `value`. Null is refused. The default of a list or
+ * a map can only be the empty list.
  */
 export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
   return builtField(() => {
@@ -387,7 +396,7 @@ export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<
   });
 }
 
-/** Whether a field's column can have a value: of an instant these are milliseconds, however records write it. */
+/** Whether a field's column can have a value. Of an instant these are milliseconds, however records write it. */
 function isKept({ spec, zod }: Field, value: unknown): boolean {
   const is = bare(spec);
   if (is.type === "instant") return z.int().min(parseBound(is.from)).max(parseBound(is.to)).safeParse(value).success;
@@ -397,9 +406,9 @@ function isKept({ spec, zod }: Field, value: unknown): boolean {
 }
 
 /**
- * An object with free names, such as `{"eu": 3, "us": 5}`, as a list of at most `max` entries in the order of their
- * names: `item.key` and `item.value` in a view that has `each`. Its values are those of a list, and may be optional. Of
- * objects, such as `{"eu": {"sold": 3}}`, it takes their fields: `item.key` and `item.sold`.
+ * An object with free names, such as `{"eu": 3, "us": 5}`, stored as a list of at most `max` entries in the order of
+ * their names: `item.key` and `item.value` in a view with `each`. Its values are those of a list, and may be optional.
+ * For objects as values, such as `{"eu": {"sold": 3}}`, pass their fields: `item.key` and `item.sold`.
  */
 export function map<T>(value: Field<T>, options?: { max?: number } & FromPath): Field<Entry<T>[]>;
 export function map<const F extends Readonly<Record<string, Field>>>(
@@ -422,8 +431,7 @@ type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.
 
 /**
  * A list of at most `max` values such as `list(text())`, for `contains` and `len` in SQL; or of at most `max` objects,
- * for instance the items of an order:
- * `item.sku` in a view that has `each`. Its elements hold scalars only.
+ * for instance the items of an order: `item.sku` in a view with `each`. Its elements hold scalars only.
  */
 export function list<T>(value: Field<T>, options?: { max?: number } & FromPath): Field<T[]>;
 export function list<const F extends Readonly<Record<string, Field>>>(
@@ -442,12 +450,12 @@ export function list(
   }, options);
 }
 
-/** Whether a record must have the field, and not null. */
+/** Whether a record must have the field, with a value other than null. */
 export function isRequired({ optional, hasDefault }: Field): boolean {
   return !optional && !hasDefault;
 }
 
-/** What a field is when it is there. */
+/** Returns a field's specification without `optional` or the default. */
 export function bare(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "default" }> {
   return spec.type === "optional" || spec.type === "default" ? bare(spec.of) : spec;
 }

@@ -1,6 +1,6 @@
 /**
- * The functions that a definition's SQL may call: each is a function of its arguments alone (invariant 3). Aggregates,
- * windows, sub-queries, and everything that knows the time, the session, files or chance are left out.
+ * The functions that a definition's SQL may call. The result of each depends on its arguments alone (invariant 3).
+ * Aggregates, windows, sub-queries, and functions of time, session, files or random numbers are left out.
  */
 export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
   // arithmetic on integers; the rest of the operators parse as functions too
@@ -20,7 +20,7 @@ export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
   ..."dayofweek isodow week quarter".split(" "),
 ]);
 
-/** Syntax, by DuckDB's expression classes, that a definition may be made of. */
+/** The syntax that a definition may use, by DuckDB's expression classes. */
 export const ALLOWED_EXPRESSIONS: ReadonlySet<string> = new Set([
   "COLUMN_REF",
   "CONSTANT",
@@ -44,5 +44,5 @@ export const INTEGER_TYPES: ReadonlySet<string> = new Set([
   "UINTEGER",
 ]);
 
-/** DuckDB types that a dimension may have: they survive JSON with their type. */
+/** DuckDB types that a dimension may have: JSON keeps their type. */
 export const DIMENSION_TYPES: ReadonlySet<string> = new Set([...INTEGER_TYPES, "VARCHAR", "BOOLEAN"]);

@@ -5,16 +5,17 @@ import { quoteName } from "./sql.ts";
 
 type ValuesSpec = Extract<FieldSpec, { type: "values" }>;
 
-/** What the values of a list can be. */
+/** The types that the values of a list can have. */
 const ELEMENTS: ReadonlySet<FieldSpec["type"]> = new Set(["text", "oneOf", "integer", "decimal", "instant", "flag"]);
 
-/** Whether a builder was given a field, and not fields by their names. */
+/** Whether a builder was given one field. Otherwise it was given fields by name. */
 export function isField(given: object): given is Field {
   return "spec" in given && "zod" in given && typeof given.zod === "object" && given.zod instanceof z.ZodType;
 }
 
 /**
- * The field of a list of at most `max` values, none of them null. Throws RangeError for values that a list cannot have.
+ * Returns the field of a list of at most `max` values, none of them null. Throws RangeError for values that a list
+ * cannot have.
  */
 export function valueList<T>(element: Field<T>, options: Pick<ValuesSpec, "max" | "path">): Field<T[]> {
   const { spec, column, read, zod, problem } = element;
@@ -43,7 +44,10 @@ type Objects = Readonly<Record<string, Field>>;
 
 const SCALARS = "the objects of a list or a map hold scalar fields, at least one";
 
-/** The field of a list of at most `max` objects of these fields. Throws RangeError for what an object cannot have. */
+/**
+ * Returns the field of a list of at most `max` objects of these fields. Throws RangeError for fields that an object
+ * cannot have.
+ */
 export function objectList(
   fields: Objects,
   { max, path }: { readonly max: number; readonly path?: string },
@@ -96,8 +100,8 @@ export interface Entry<T> {
 type MapSpec = Extract<FieldSpec, { type: "map" }>;
 
 /**
- * The field of an object of at most `max` free names. Its column is a list of entries in the order of their names'
- * code points. Throws RangeError for values that a map cannot have.
+ * Returns the field of an object of at most `max` free names. Its column is a list of entries in the order of their
+ * names' code points. Throws RangeError for values that a map cannot have.
  */
 export function mapEntries<T>(
   value: Field<T>,
@@ -120,12 +124,12 @@ export function mapEntries<T>(
   };
 }
 
-/** An entry of a map of objects: their fields beside its name. */
+/** An entry of a map of objects: the object's fields and the name. */
 export type ObjectEntry<T> = { readonly key: string } & T;
 
 /**
- * The field of an object of at most `max` free names whose values are objects of these fields. Its column is a list of
- * entries in the order of their names' code points. Throws RangeError for what an object cannot have.
+ * Returns the field of an object of at most `max` free names whose values are objects of these fields. Its column is a
+ * list of entries in the order of their names' code points. Throws RangeError for fields that an object cannot have.
  */
 export function objectEntries(
   fields: Objects,
@@ -164,7 +168,7 @@ function entriesContract<T, E extends { readonly key: string }>(rules: EntryRule
   });
 }
 
-/** The entries of an object in the order of their names; or why it has none, with the name. */
+/** Returns the entries of an object in the order of their names, or the problem with the name. */
 function readEntries<T, E extends { readonly key: string }>(
   written: unknown,
   { key, value, max, entryOf }: EntryRules<T, E>,
@@ -185,5 +189,5 @@ function readEntries<T, E extends { readonly key: string }>(
   return read.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
 }
 
-/** How much of a name an error shows. */
+/** The most characters of a name in an error. */
 const SHOWN_LETTERS = 64;

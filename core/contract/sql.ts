@@ -1,20 +1,18 @@
-/** A fragment of SQL written by the author of a definition; never built from anything a client sends. */
+/** A fragment of SQL written by the author of a definition. It is never built from a client's input. */
 export interface Sql {
   readonly text: string;
-  /** What is wrong with it; absent: nothing that can be seen without a database. */
+  /** The problem with the fragment. Absent if none can be seen without a database. */
   readonly problem?: string;
 }
 
-/** sql`amount_cents * quantity`; other fragments may be interpolated, values may not. */
+/** A fragment, such as sql`amount_cents * quantity`. Other fragments may be interpolated, values may not. */
 export function sql(strings: TemplateStringsArray, ...parts: Sql[]): Sql {
   const text = strings.reduce((before, piece, index) => before + piece + (parts[index]?.text ?? ""), "").trim();
   const problem = parts.map(sqlProblem).find((found) => found !== null);
   return problem === undefined ? { text } : { text, problem: `an interpolated part ${problem}` };
 }
 
-/**
- * What is wrong with a value that should be SQL: a part of a sentence about it; null: nothing that can be seen here.
- */
+/** Returns the problem with a value that should be SQL, as a part of a sentence. Null if none can be seen here. */
 export function sqlProblem(value: unknown): string | null {
   const { text, problem } = (value ?? {}) as Partial<Sql>;
   if (typeof text !== "string") return "is not SQL: write sql`…`";

@@ -18,8 +18,8 @@ import { NUMBER_TEXTS, ROUNDINGS } from "./record/record-value.ts";
 import { COMPATIBILITIES, type Fields, type Stream, stream } from "./stream.ts";
 
 /**
- * A stream's definition as plain JSON, so that it can be stored: what was built by an older definition lives on after
- * its file was edited. A stream made from its document decodes as the original does.
+ * A stream's definition as plain JSON. It is stored, so that the state of an older definition remains usable after its
+ * file was edited. A stream made from its document decodes as the original does.
  */
 
 const asText = { as: z.literal("text").optional() };
@@ -108,7 +108,7 @@ function specsOf(fields: Fields): Record<string, FieldSpec> {
   return Object.fromEntries(Object.entries(fields).map(([name, { spec }]) => [name, spec]));
 }
 
-/** The stream of a document. */
+/** Returns the stream of a document. */
 export function streamFrom({ name, topic, fields, previous, tombstones, ...definition }: StreamDocument): Stream {
   return stream(name, {
     ...definition,
@@ -127,7 +127,7 @@ function fieldsFrom(specs: Readonly<Record<string, FieldSpec>>): Record<string, 
   return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, fieldFrom(spec)]));
 }
 
-/** The field of a specification. Throws RangeError for what its builder refuses. */
+/** Returns the field of a specification. Throws RangeError if the field's builder refuses it. */
 export function fieldFrom(spec: FieldSpec): Field {
   const field = builtFrom(spec);
   if (field.problem !== undefined) throw new RangeError(field.problem);
@@ -167,7 +167,7 @@ function sizeAt({ max, path }: { readonly max: number; readonly path?: string })
   return placedAt({ max, ...(path === undefined ? {} : { path }) });
 }
 
-/** A specification as its builder takes it. */
+/** Returns a specification as options for its builder. */
 function placedAt<T extends { readonly path?: string }>({ path, ...spec }: T): Omit<T, "path"> & FromPath {
   return path === undefined ? spec : { ...spec, from: path };
 }

@@ -13,42 +13,45 @@ export type Fields = Readonly<Record<string, Field>>;
 export type EventOf<S extends Stream> = z.infer<S["contract"]>;
 
 /**
- * What a new version's Avro schema owes the one before: to read its events (backward), to be read by it (forward), or
- * both.
+ * The rule for a new version's Avro schema: it can read events of the version before (backward), it can be read by the
+ * version before (forward), or both.
  */
 export const COMPATIBILITIES = ["backward", "forward", "full", "none"] as const;
 export type Compatibility = (typeof COMPATIBILITIES)[number];
 
-/** An older version of an event, as producers wrote or still write it. */
+/** An older version of an event, which producers wrote or still write. */
 export interface PreviousVersion {
   readonly version: number;
   readonly fields: Fields;
-  /** Columns of the newest version as SQL over this one's; a field of the same name passes through without. */
+  /**
+   * Columns of the newest version, as SQL over this version's. Without it, a field of the same name keeps its value.
+   */
   readonly upcast?: Readonly<Record<string, Sql>>;
 }
 
 export interface StreamDefinition<F extends Fields> extends Described {
-  /** Who writes the events, for people. */
+  /** The producers of the events, for people. */
   readonly producers?: readonly string[];
-  /** The Kafka topic, as it is called there. null or absent: the installation's namespace and the stream's name. */
+  /** The name of the Kafka topic. Null or absent: the installation's namespace and the stream's name. */
   readonly topic?: string | null;
-  /** Raised by hand whenever decoding changes: code cannot be hashed honestly. Part of every generation. */
+  /** Raised by hand whenever decoding changes, because code cannot be hashed reliably. Part of every generation. */
   readonly revision: number;
   readonly partitions: number;
   /** The field that Kafka's partitioner hashes. */
   readonly key: keyof F & string;
   /**
-   * The field that says which event this is, or the fields that do together: a second record with the same values, near
-   * the first, is a duplicate.
+   * The field, or the fields together, that identify the event. A second record with the same values, near the first,
+   * is a duplicate.
    */
   readonly eventId: (keyof F & string) | readonly (keyof F & string)[];
-  /** The field that places the event in time, an `instant`. */
+  /** The field with the event's time, an `instant`. */
   readonly eventTime: keyof F & string;
   /** A record is a duplicate if its event id occurred in the same partition within this many offsets before it. */
   readonly dedupWindow: number;
   /**
-   * What records without a value are, Kafka's tombstones. "delete": the record deletes its key. The key's text is that
-   * of the field `key`, a text, one of several texts or an integer. null or absent: they are refused.
+   * The meaning of records without a value, Kafka's tombstones. "delete": the record deletes its key. The key's text is
+   * that of the field `key`, which is a text, one of several texts or an integer. Null or absent: such records are
+   * refused.
    */
   readonly tombstones?: "delete" | null;
   /** Number of the event's newest version, which `fields` describes. 1 when absent. */
@@ -67,11 +70,11 @@ export interface Version {
   readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
   readonly upcast: Readonly<Record<string, Sql>>;
   /**
-   * Where fields lie that only newer versions have: a record that has one is not an event of this version, whatever its
-   * contract makes of it.
+   * The places of fields that only newer versions have. A record that has one of them is not an event of this version,
+   * even if its contract accepts the record.
    */
   readonly foreign: readonly WirePath[];
-  /** Where records have the fields. */
+  /** The places of the fields in records. */
   readonly wire: Wire;
 }
 
@@ -86,13 +89,13 @@ export interface Stream<F extends Fields = Fields>
   /** Every version, the newest first. */
   readonly versions: readonly Version[];
   /**
-   * The versions that a record is tried as, in this order: without those whose every event is one of a newer version
-   * too, because that only adds fields that are optional or have a default.
+   * The versions that a record is tried as, in this order. A version is left out if each of its events is also an event
+   * of a newer version, because the newer one only adds fields that are optional or have a default.
    */
   readonly tried: readonly Version[];
 }
 
-/** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
+/** Defines a stream. Problems of a definition are found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
   const { version = 1, previous = [], compatibility = "backward", topic = null, producers = [] } = definition;
   const { tombstones = null } = definition;
@@ -134,7 +137,7 @@ export function idFields({ eventId }: { readonly eventId: string | readonly stri
   return Array.isArray(eventId) ? (eventId as readonly string[]) : [String(eventId)];
 }
 
-/** Where the fields lie that these newer versions have, and this one does not. */
+/** Returns the places of the fields that these newer versions have, and this one does not. */
 function foreignPaths({ fields }: PreviousVersion, newer: readonly PreviousVersion[]): WirePath[] {
   const found = newer.flatMap((one) => Object.entries(one.fields)).filter(([name]) => !Object.hasOwn(fields, name));
   const paths = found.map(([name, { spec }]) => pathOf(name, spec));
@@ -159,8 +162,8 @@ function contractOf(fields: Fields): Version["contract"] {
 }
 
 /**
- * What is wrong with a stream's definition: one sentence per problem, naming the field. `checkStreamSql` looks at its
- * SQL.
+ * Returns the problems of a stream's definition: one sentence per problem, naming the field. `checkStreamSql` checks
+ * its SQL.
  */
 export function checkStream(definition: Stream): string[] {
   const problems: string[] = [];
@@ -213,7 +216,7 @@ function roleProblems(definition: Stream): string[] {
   return problems;
 }
 
-/** A tombstone says its key by the text of the record's key alone. */
+/** Returns the problems of `tombstones`. A tombstone has its key only as the text of the record's key. */
 function tombstoneProblems({ tombstones, fields, key }: Stream): string[] {
   if (tombstones === null) return [];
   if (tombstones !== "delete") return [`tombstones: "delete", or absent`];
@@ -235,7 +238,7 @@ function isTopicName(name: unknown): boolean {
   return typeof name === "string" && /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== "." && name !== "..";
 }
 
-/** What is wrong with where fields lie: no two in one place, none inside of another. */
+/** Returns the problems of the places of fields: two fields in one place, or one inside another. */
 function pathProblems(fields: Fields, where: string): string[] {
   const specs = Object.entries(fields).map(([name, { spec }]) => [name, spec] as const);
   const inner = specs.flatMap(([name, spec]) => {
@@ -261,7 +264,7 @@ function fieldProblems(fields: Fields, where: string): string[] {
   });
 }
 
-/** Whether an older version says, for every column of the newest one, where it comes from. */
+/** Returns a problem for each column of the newest version that an older version has no value for. */
 function upcastProblems({ fields, tried }: Stream, older: Version): string[] {
   const problems = Object.entries(older.upcast).flatMap(([name, expression]) => {
     const unknown = Object.hasOwn(fields, name) ? null : "there is no such field in the newest version";
@@ -286,7 +289,7 @@ function upcastProblems({ fields, tried }: Stream, older: Version): string[] {
   return problems;
 }
 
-/** What a column's integers count, elements' included: 1,234 cents are not 1,234 thousandths. */
+/** Returns the unit of a column's integers, including its elements': 1,234 cents are not 1,234 thousandths. */
 function unitOf({ spec }: Field): string {
   const scale = (spec: FieldSpec): unknown =>
     spec.type === "decimal"

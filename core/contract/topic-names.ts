@@ -1,35 +1,41 @@
 import type { Stream } from "./stream.ts";
 
 /**
- * The name of what belongs to `stream` in an installation: its topic, unless the definition names another, and its dead
- * letters. Several installations may share a Kafka, told apart by their namespace ("" for none).
+ * Returns the name of a stream in an installation. It is the name of its topic, unless the definition names another,
+ * and the prefix of its dead letters' topic. Several installations may share a Kafka with different namespaces ("" for
+ * none).
  */
 export function topicName(namespace: string, stream: string): string {
   return namespace === "" ? stream : `${namespace}.${stream}`;
 }
 
 /**
- * The topic that a stream is read from: the one that its definition names, as it is, or the one that is called like the
- * stream.
+ * Returns the topic that a stream is read from: the one that its definition names, or the one with the stream's name.
  */
 export function topicOf(namespace: string, { name, topic }: Pick<Stream, "name" | "topic">): string {
   return topic ?? topicName(namespace, name);
 }
 
 /**
- * Where rules keep how far they have read; it is compacted. `name` is what `topicName` returns for the stream of
- * alerts.
+ * Returns the compacted topic of rules' and deliveries' positions. `name` is the result of `topicName` for the stream
+ * of alerts.
  */
 export function rulePositionsTopic(name: string): string {
   return `${name}.positions`;
 }
 
-/** Where alerts go that a delivery could not hand over; it has one partition. `name` as of `rulePositionsTopic`. */
+/**
+ * Returns the topic of alerts that a delivery could not hand over. It has one partition. `name` as for
+ * `rulePositionsTopic`.
+ */
 export function undeliveredTopic(name: string): string {
   return `${name}.undelivered`;
 }
 
-/** Where the records of a stream go that do not decode; it has one partition. `name` is what `topicName` returns. */
+/**
+ * Returns the topic of a stream's records that do not decode. It has one partition. `name` is the result of
+ * `topicName`.
+ */
 export function deadLetterTopic(name: string): string {
   return `${name}.dead-letters`;
 }

@@ -5,19 +5,18 @@ import { WireError } from "./record/wire-error.ts";
 import { parsePath, pathText, type WirePath } from "./record/wire-path.ts";
 
 /**
- * How a record's objects become the fields of a contract. A contract without paths is read as it is. An object that a
- * path leads through may be absent or null: then its fields are absent. What is not an object there makes the record
- * invalid.
+ * Maps a record's objects to the fields of a contract. A contract without paths is read as it is. If an object on a
+ * path is absent or null, its fields are absent. Any other value there makes the record invalid.
  */
 
-/** Where a record's value has a field; null for one that is read from another part of the record. */
+/** Returns the path of a field in a record's value. Null for a field in another part of the record. */
 export function pathOf(name: string, spec: FieldSpec): WirePath | null {
   const { path } = scalarOf(spec);
   if (path === undefined) return [name];
   return isRecordPart(path) ? null : parsePath(path);
 }
 
-/** The part of the record that a field is read from; null for one of its value. */
+/** Returns the part of the record that has a field. Null for a field in the value. */
 export function partOf(spec: FieldSpec): RecordPart | null {
   const { path } = scalarOf(spec);
   return path !== undefined && isRecordPart(path) ? path : null;
@@ -29,7 +28,7 @@ function scalarOf(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "def
 
 type Specs = Iterable<readonly [name: string, spec: FieldSpec]>;
 
-/** Why these fields cannot all be read; null when they can. */
+/** Returns why these fields cannot all be read. Null when they can. */
 export function wireProblem(specs: Specs, prefix: string): string | null {
   const all = [...specs];
   const parts = new Map<RecordPart, string>();
@@ -56,30 +55,30 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
   return null;
 }
 
-/** What each value is that a field has: of a list of values or a map those in it. */
+/** Returns the specification of a field's values: for a list of values or a map, of its elements. */
 function scalarsIn(is: ReturnType<typeof scalarOf>): ReturnType<typeof scalarOf> {
   return is.type === "values" || is.type === "map" ? scalarOf(is.of) : is;
 }
 
-/** A contract's fields and where they lie; null when each lies under its own name, in lists, too. */
+/** A contract's fields and their places. Null when each field is under its own name, in lists too. */
 export type Wire = readonly Placed[] | null;
 
 interface Placed {
   readonly name: string;
-  /** In the record's value; null: in another part of the record. */
+  /** The path in the record's value. Null: in another part of the record. */
   readonly path: WirePath | null;
   readonly part: RecordPart | null;
-  /** Of the elements of a list, and of the objects of a map. */
+  /** The places in the elements of a list, or in the objects of a map. */
   readonly elements: Wire;
-  /** How records write an instant, or those of a list or a map, where not as a number of milliseconds. */
+  /** How records write an instant, or the instants in a list or a map. Null: as a number of milliseconds. */
   readonly as: WrittenAs | null;
-  /** Whether whole numbers of more digits than a double has are read from their text. */
+  /** Whether whole numbers are read from their text, because they may have more digits than a double. */
   readonly isLong: boolean;
-  /** Whether records write it otherwise than JSON does, or it is rounded. */
+  /** Whether records write it in another form than JSON's, or it is rounded. */
   readonly isConverted: boolean;
 }
 
-/** Whether a field's column says its values otherwise than records do. */
+/** Whether a field's column has its values in another form than records do. */
 export function isConverted(spec: FieldSpec): boolean {
   const is = scalarOf(spec);
   if (is.type === "values" || is.type === "map") return isConverted(is.of);
@@ -108,8 +107,8 @@ export function wireOf(specs: Specs): Wire {
 }
 
 /**
- * The fields of a record, under their names. `exact` is the record's value with its long whole numbers as texts;
- * `place` null: of the rest nothing is known, as if it were not there. Throws WireError.
+ * Returns the fields of a record, by name. `exact` is the record's value with its long whole numbers as texts. `place`
+ * null: the other parts of the record count as absent. Throws WireError.
  */
 export function readWire(record: unknown, wire: Wire, exact: unknown, place: RecordPlace | null): unknown {
   if (wire === null || !isObject(record)) return record;
@@ -131,8 +130,8 @@ export function readWire(record: unknown, wire: Wire, exact: unknown, place: Rec
 }
 
 /**
- * A value with its long whole numbers as texts where they are needed, and the elements of a list as their contract has
- * them.
+ * Returns a value with its long whole numbers as texts where they are needed, and with the elements of a list in the
+ * contract's form.
  */
 function exactValue(
   value: unknown,
@@ -154,14 +153,14 @@ function exactValue(
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, inner(one, all[name])]));
 }
 
-/** An object without what it inherits: an absent field named `constructor` is absent. */
+/** Removes the inherited properties of an object, so that an absent field named `constructor` is absent. */
 export function withoutPrototype<T>(value: T): T {
   return typeof value === "object" && value !== null ? Object.setPrototypeOf(value, null) : value;
 }
 
 /**
- * The value at a path, undefined where there is none. Throws WireError where the path leads through a value that is not
- * an object.
+ * Returns the value at a path, or undefined if there is none. Throws WireError where the path leads through a value
+ * that is not an object.
  */
 function valueAt(record: unknown, path: WirePath, name: string): unknown {
   let value = record;
@@ -191,8 +190,8 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 /**
- * The value of a record of an event of a contract: its fields, each in its place but those of other parts of the
- * record, instants (epoch milliseconds) as they are written.
+ * Returns the value of a record for an event of a contract. Each field is in its place, except fields of other parts of
+ * the record. Instants (epoch milliseconds) are in the form in which records write them.
  */
 export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire): Record<string, unknown> {
   if (wire === null) return event;
@@ -212,7 +211,7 @@ export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire):
   return record;
 }
 
-/** The elements of a list, or the objects of a map, as records write them. */
+/** Returns the elements of a list, or the objects of a map, in the form of records. */
 function writtenElements(value: unknown, elements: Wire): unknown {
   const written = (one: unknown) => (isObject(one) ? writeWire(one, elements) : one);
   if (Array.isArray(value)) return value.map(written);
@@ -220,7 +219,7 @@ function writtenElements(value: unknown, elements: Wire): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, written(one)]));
 }
 
-/** An instant, or those of a list or a map, as records write it. */
+/** Returns an instant, or the instants in a list or a map, in the form of records. */
 function writtenInstants(value: unknown, as: WrittenAs): unknown {
   if (typeof value === "number") return writtenInstant(value, as);
   if (Array.isArray(value)) return value.map((one) => writtenInstants(one, as));
@@ -228,7 +227,7 @@ function writtenInstants(value: unknown, as: WrittenAs): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, writtenInstants(one, as)]));
 }
 
-/** JSON in which whole numbers of more than 15 digits are texts. For valid JSON only. */
+/** Returns JSON in which whole numbers of more than 15 digits are texts. For valid JSON only. */
 export function withLongNumbersAsTexts(json: string): string {
   return json.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
     /^-?\d{16,}$/.test(token) ? `"${token}"` : token,

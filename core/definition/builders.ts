@@ -1,4 +1,4 @@
-/** Everything that a definition is made of: what files of streams and of views import as `tideline`. */
+/** All builders of definitions. The files of streams and of views import them as `tideline`. */
 export { alerts } from "../contract/alerts.ts";
 export { decimal, flag, instant, integer, list, map, oneOf, optional, text, withDefault } from "../contract/fields.ts";
 export { sql } from "../contract/sql.ts";

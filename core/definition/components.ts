@@ -2,7 +2,7 @@ import { quoteName } from "../contract/sql.ts";
 import { type Component, type Measure, ROWS } from "../measures/measure.ts";
 import type { View } from "./view.ts";
 
-/** A component under the name that state rows carry: "rows", or "<measure>.<component>". */
+/** A component with its name in state rows: "rows", or "<measure>.<component>". */
 export interface NamedComponent extends Component {
   readonly key: string;
 }
@@ -15,7 +15,7 @@ function named(measure: string, definition: Measure): NamedComponent[] {
   return definition.components.map((component) => ({ ...component, key: componentKey(measure, component.name) }));
 }
 
-/** When the first and last event of a cell happened: what sessions are joined by. */
+/** The times of the first and last event of a cell. Sessions are joined by them. */
 export const SESSION_FIRST = "session.first";
 export const SESSION_LAST = "session.last";
 
@@ -28,7 +28,7 @@ function ofSessions({ stream, sessions }: View): NamedComponent[] {
   ];
 }
 
-/** Every component of a view's state, `rows` first, each once. */
+/** Returns every component of a view's state, `rows` first, each once. */
 export function componentsOf(view: View): NamedComponent[] {
   const all = Object.entries(view.measures).flatMap(([name, measure]) => named(name, measure));
   return [{ ...ROWS, key: ROWS.name }, ...ofSessions(view), ...all.filter(({ key }) => key !== ROWS.name)];

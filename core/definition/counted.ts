@@ -2,13 +2,13 @@ import type { Sql } from "../contract/sql.ts";
 import type { Stream } from "../contract/stream.ts";
 import type { View } from "./view.ts";
 
-/** SQL: whether a decoded record that is not refused deletes its key. Every event has an id. */
+/** SQL: whether a decoded record that is not refused deletes its key. Every other record has an id. */
 export const TOMBSTONE = "(_id IS NULL)";
 
 /**
- * SQL: what a view counts of the records that decode and are not duplicates; null for all of them. Never NULL. Of a
- * stream with tombstones a table of newest records counts those, whatever `where` says of events, if they tell its key;
- * nothing else counts any.
+ * SQL: whether a view counts a record that decodes and is not a duplicate. Null for all of them. Never NULL. In a
+ * stream with tombstones, only a table of newest records counts tombstones, and only if its key can be computed from
+ * the stream's key. It counts them whatever `where` says.
  */
 export function countedCondition({ where, stream, by, table }: View): string | null {
   const wanted = where === null ? null : `coalesce((${where.text}), false)`;
@@ -20,8 +20,9 @@ export function countedCondition({ where, stream, by, table }: View): string | n
 }
 
 /**
- * Whether each part of a table's key reads the stream's key and no other field: a tombstone has no other. An expression
- * such as `coalesce(country, 'unknown')` has a value for a tombstone too, and it is the key of other records.
+ * Whether each part of a table's key is a function of the stream's key and of no other field: a tombstone has no other.
+ * An expression such as `coalesce(country, 'unknown')` has a value for a tombstone too, but it is the key of other
+ * records.
  */
 function isToldByKey(by: View["by"], stream: Stream): boolean {
   return Object.values(by).every((expression) => {
@@ -31,8 +32,9 @@ function isToldByKey(by: View["by"], stream: Stream): boolean {
 }
 
 /**
- * The fields of a stream that an expression reads. Words in literals, names of functions and types after `::` are none.
- * Where text is not certain, because of comments or escapes, one field too many is returned rather than one too few.
+ * Returns the fields of a stream that an expression reads. Words in literals, names of functions and types after `::`
+ * do not count. If the text cannot be read with certainty, because of comments or escapes, it returns one field too
+ * many rather than one too few.
  */
 function fieldsIn({ text }: Sql, { fields }: Stream): string[] {
   const isPlain = !/--|\/\*|[\\$]/.test(text);

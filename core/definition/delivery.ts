@@ -3,7 +3,7 @@ import { parseDuration } from "../time.ts";
 import { type During, duringProblems } from "./during.ts";
 import type { SendAlert } from "./shown-alert.ts";
 
-/** Where a delivery takes alerts. */
+/** The receivers of a delivery. */
 export type Channel =
   | { readonly type: "webhook"; readonly url: string; readonly secret: string | null }
   | { readonly type: "slack"; readonly url: string }
@@ -11,25 +11,27 @@ export type Channel =
   | { readonly type: "topic"; readonly name: string }
   | { readonly type: "function"; readonly send: SendAlert };
 
-/** A channel, or a function of one's own in its place. */
+/** A channel, or in its place a function in the definition's file. */
 type Target = { readonly to: Channel; readonly send?: never } | { readonly to?: never; readonly send: SendAlert };
 
 export type DeliveryDefinition = Target & {
-  /** Only alerts of these rules; of all when absent. "tideline" stands for Tideline's own alerts. */
+  /** Only alerts of these rules. Absent: of all rules. "tideline" is the rule of Tideline's own alerts. */
   readonly rules?: readonly string[];
-  /** Only alerts of these severities; of all when absent. */
+  /** Only alerts of these severities. Absent: of all. */
   readonly severities?: readonly Severity[];
-  /** Only alerts that were written at these times of the week; at any time when absent. */
+  /** Only alerts that were written at these times of the week. Absent: at any time. */
   readonly during?: During;
-  /** One message for the alerts of a rule, or of a severity, of so much time; a message for each alert when absent. */
+  /** One message for the alerts of a rule, or of a severity, within this time. Absent: one message for each alert. */
   readonly group?: { readonly by?: "rule" | "severity"; readonly within: string };
-  /** Where an alert goes that nobody has acknowledged so long after it was written. */
+  /** The receiver of an alert that nobody has acknowledged within this time after it was written. */
   readonly escalate?: { readonly after: string } & Target;
-  /** Where a new delivery begins in the stream of alerts: at its "end", which is the default, or at its "start". */
+  /**
+   * The position in the stream of alerts where a new delivery begins: its "end", which is the default, or its "start".
+   */
   readonly from?: "start" | "end";
 };
 
-/** A delivery: which alerts go where. */
+/** A delivery: it sends selected alerts to a receiver. */
 export interface Delivery {
   readonly kind: "delivery";
   readonly name: string;
@@ -38,13 +40,13 @@ export interface Delivery {
   readonly severities: readonly Severity[] | null;
   readonly during: During | null;
   readonly group: { readonly by: "rule" | "severity"; readonly within: string; readonly withinMs: number } | null;
-  /** How long after an alert was written it is handed over, milliseconds. */
+  /** The time between the writing of an alert and its delivery, in milliseconds. */
   readonly delayMs: number;
   readonly escalate: { readonly after: string; readonly afterMs: number; readonly to: Channel } | null;
   readonly from: "start" | "end";
 }
 
-/** Defines a delivery. What is wrong with a definition is found at start-up, with file and field. */
+/** Defines a delivery. Problems of a definition are found at start-up, with file and field. */
 export function delivery(name: string, definition: DeliveryDefinition): Delivery {
   const { rules = null, severities = null, during = null, group, escalate, from = "end" } = definition;
   return {
@@ -65,8 +67,8 @@ export function delivery(name: string, definition: DeliveryDefinition): Delivery
 }
 
 /**
- * A delivery, and its escalation if it has one: a delivery of the same alerts, each by itself and so much later, with
- * positions and dead letters of its own. No other delivery's name has a dot.
+ * Returns a delivery, and its escalation if it has one. The escalation is a delivery of the same alerts after a delay,
+ * each in a message of its own, with positions and dead letters of its own. No other delivery has a dot in its name.
  */
 export function withEscalation(one: Delivery): Delivery[] {
   const { name, escalate } = one;
@@ -75,21 +77,23 @@ export function withEscalation(one: Delivery): Delivery[] {
   return [one, { ...one, ...later, name: `${name}.escalation` }];
 }
 
-/** Of a definition that gives neither or both it is undefined, which `checkDelivery` finds. */
+/**
+ * Returns the channel. Undefined if the definition has neither `to` nor `send`, or both; `checkDelivery` reports that.
+ */
 function channelOf({ to, send }: { readonly to?: Channel; readonly send?: SendAlert }): Channel {
   if (send === undefined) return to as Channel;
   return (to === undefined ? { type: "function", send } : undefined) as Channel;
 }
 
 /**
- * An HTTP address that gets each alert as JSON, in a POST request. With a `secret` requests are signed as Standard
- * Webhooks says; take it from the environment (`process.env.ON_CALL_SECRET`), not from the file.
+ * An HTTP address that gets each alert as JSON, in a POST request. With a `secret`, requests are signed as Standard
+ * Webhooks defines. Take the secret from the environment (`process.env.ON_CALL_SECRET`), not from the file.
  */
 export function webhook(options: { readonly url: string | undefined; readonly secret?: string | undefined }): Channel {
   return { type: "webhook", url: options.url ?? "", secret: options.secret ?? null };
 }
 
-/** An address that takes what Slack's incoming webhooks take: `{"text": …}`. */
+/** An address that accepts the messages of Slack's incoming webhooks: `{"text": …}`. */
 export function slack(options: { readonly url: string | undefined }): Channel {
   return { type: "slack", url: options.url ?? "" };
 }
@@ -99,12 +103,12 @@ export function mail(options: { readonly to: string }): Channel {
   return { type: "mail", to: options.to };
 }
 
-/** A topic of the same Kafka, which has to exist: a record for each alert, with its id as the key. */
+/** A topic of the same Kafka, which has to exist. It gets a record for each alert, with the alert's id as the key. */
 export function topic(options: { readonly name: string }): Channel {
   return { type: "topic", name: options.name };
 }
 
-/** What is wrong with a delivery: one sentence per problem, naming the field. `rules`: the names of all rules. */
+/** Returns the problems of a delivery: one sentence per problem, naming the field. `known`: the names of all rules. */
 export function checkDelivery(one: Delivery, known: ReadonlySet<string>): string[] {
   const { name, to, rules, severities, during, group, escalate, from } = one;
   const problems: string[] = [];
@@ -141,7 +145,7 @@ function channelProblem(to: Channel | undefined): string | null {
   switch (to?.type) {
     case "webhook":
     case "slack":
-      // Not what was given: it may hold a password.
+      // Do not repeat the URL: it may contain a password.
       return /^https?:\/\/[^/\s]/.test(to.url) && URL.canParse(to.url) ? null : "url is not an http or https address";
     case "mail":
       return to.to.includes("@") ? null : "no mail address";

@@ -4,20 +4,20 @@ import { isZoneName } from "../contract/record/zone-time.ts";
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 type Day = (typeof DAYS)[number];
 
-/** Times of the week, by the clocks of a time zone. */
+/** Times of the week, in a time zone. */
 export interface During {
   /** IANA name, such as Europe/Berlin. */
   readonly zone: string;
   /**
-   * Times of day, "08:00": from this one on, and before that one. A period with `to` before `from` ends the next day.
+   * Times of day, such as "08:00": `from` included, `to` excluded. A period with `to` before `from` ends the next day.
    */
   readonly from: string;
   readonly to: string;
-  /** The days on which a period begins; every day when absent. */
+  /** The days on which a period begins. Absent: every day. */
   readonly days?: readonly Day[];
 }
 
-/** Whether an instant, epoch milliseconds, lies in one of the periods. */
+/** Whether an instant, in epoch milliseconds, is in one of the periods. */
 export function isDuring({ zone, from, to, days = DAYS }: During, timeMs: number): boolean {
   const local = Temporal.Instant.fromEpochMilliseconds(timeMs).toZonedDateTimeISO(zone);
   const minute = local.hour * 60 + local.minute;
@@ -27,7 +27,7 @@ export function isDuring({ zone, from, to, days = DAYS }: During, timeMs: number
   return (begins(0) && minute >= first) || (begins(1) && minute < end);
 }
 
-/** What is wrong with it: one sentence per problem, without the field's name. */
+/** Returns the problems of the times: one sentence per problem, without the field's name. */
 export function duringProblems({ zone, from, to, days = DAYS }: During): string[] {
   const problems: string[] = [];
   if (typeof zone !== "string" || !isZoneName(zone))
@@ -40,14 +40,14 @@ export function duringProblems({ zone, from, to, days = DAYS }: During): string[
   return problems;
 }
 
-/** Minutes since midnight; null for a text that is not a time of day. 24:00 is the end of the day. */
+/** Returns minutes since midnight. Null for a text that is not a time of day. 24:00 is the end of the day. */
 function minuteOf(text: string): number | null {
   const [, hours, minutes] = /^(\d{2}):(\d{2})$/.exec(String(text)) ?? [];
   const minute = Number(hours) * 60 + Number(minutes);
   return hours !== undefined && Number(minutes) < 60 && minute <= 24 * 60 ? minute : null;
 }
 
-/** `dayOfWeek`: 1 is Monday; 0 is the Sunday before it. */
+/** Returns the name of a day. `dayOfWeek`: 1 is Monday; 0 is the Sunday before it. */
 function dayOf(dayOfWeek: number): Day {
   return DAYS[(dayOfWeek + 6) % 7] ?? "mon";
 }

@@ -3,23 +3,25 @@ import { componentsOf } from "./components.ts";
 import type { View } from "./view.ts";
 
 /**
- * Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. Generations
- * of another revision are frozen: answered by this release's measures, so a component whose state means something else
- * needs another name.
+ * Raised by hand when the decoder or a measure computes something else, so that old and new state never meet.
+ * Generations of another revision are frozen, and this release's measures present their state. So a component whose
+ * state changes its meaning needs another name.
  */
 export const ENGINE_REVISION = 2;
 
-/** `<view>.<12 hexadecimal digits>`: part of every key and path, so that no state mixes two definitions. */
+/**
+ * `<view>.<12 hexadecimal digits>`: part of every key and path, so that the state of two definitions is never mixed.
+ */
 export type Generation = string;
 
-/** Hash of what the view computes, of its stream contract's revision and of the engine's. */
+/** Returns the hash of the view's definition, of its contract's revision and of the engine's. */
 export function generationOf(view: View): Generation {
   const { stream } = view;
   const identity = {
     engine: ENGINE_REVISION,
     stream: [
       ...[stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
-      // Another topic has other records. Absent, it must not change the hash of what earlier releases stored.
+      // Another topic has other records. Without a topic, the hash must stay the one that earlier releases stored.
       ...(stream.topic === null ? [] : [stream.topic]),
       ...(stream.tombstones === null ? [] : [{ tombstones: stream.tombstones }]),
     ],
@@ -27,7 +29,7 @@ export function generationOf(view: View): Generation {
     by: Object.entries(view.by).map(([name, { text }]) => [name, text]),
     each: view.each,
     grainMs: view.grainMs,
-    // Absent, it must not change the hash of views.
+    // Without a table, the hash of a view must stay the same.
     ...(view.table === null ? {} : { table: [view.table.kind, view.table.shards] }),
     components: componentsOf(view).map(({ key, form, merge, partial, item, given }) => [
       key,

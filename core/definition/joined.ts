@@ -3,16 +3,16 @@ import { type Sql, sqlProblem } from "../contract/sql.ts";
 import { COLUMN_NAME, DEFINITION_NAME, type View } from "./view.ts";
 
 export interface JoinedDefinition extends Described {
-  /** The tables whose rows are joined, by the name that `columns` calls them. All of them have the same key. */
+  /** The tables to join, by their names in `columns`. All have the same key. */
   readonly tables: Readonly<Record<string, View>>;
   /**
-   * The columns of a row beside its key: expressions over the tables' columns as rows show them, such as
-   * `created.amount_cents`. Where a table has no row with the key, it and its columns are null.
+   * The columns of a row in addition to its key: expressions over the tables' columns as rows show them, such as
+   * `created.amount_cents`. If a table has no row with the key, it and its columns are null.
    */
   readonly columns: Readonly<Record<string, Sql>>;
 }
 
-/** A joined table: a question about several tables, which has no state of its own. */
+/** A joined table: a query over several tables, without state of its own. */
 export interface Joined extends JoinedDefinition {
   readonly kind: "joined";
   readonly name: string;
@@ -20,24 +20,25 @@ export interface Joined extends JoinedDefinition {
 
 /**
  * Defines a joined table: one row for each key that any of its tables has. Each table is exact at positions of its own
- * stream, and an answer says all of these positions.
+ * stream, and an answer contains all of these positions.
  */
 export function joined(name: string, definition: JoinedDefinition): Joined {
   return { ...definition, kind: "joined", name };
 }
 
-/** The key that all tables of a joined table have: the names of its parts. */
+/** Returns the key of a joined table, which all its tables have: the names of its parts. */
 export function joinedKey({ tables }: Pick<JoinedDefinition, "tables">): string[] {
   return Object.keys(Object.values(tables)[0]?.by ?? {});
 }
 
-/** How a column of one of the tables is called in expressions. */
+/** Returns the name of a table's column in expressions. */
 export function columnName(table: string, column: string): string {
   return `${table}.${column}`;
 }
 
 /**
- * What is wrong with a joined table that can be seen without a database: one sentence per problem, naming the field.
+ * Returns the problems of a joined table that can be found without a database: one sentence per problem, naming the
+ * field.
  */
 export function checkJoinedShape(definition: Joined): string[] {
   const { name, tables, columns } = definition;

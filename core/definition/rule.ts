@@ -4,29 +4,29 @@ import type { Stream } from "../contract/stream.ts";
 import { parseDuration } from "../time.ts";
 
 export interface RuleDefinition {
-  /** The stream whose events the rule looks at. */
+  /** The stream whose events the rule reads. */
   readonly on: Stream;
-  /** A condition over one event: an event for which it is true opens an alert. */
+  /** A condition over one event. An event for which it is true opens an alert. */
   readonly when: Sql;
   /**
-   * What an alert is about: text, an integer or a boolean. Absent: the rule has one alert at a time, whatever the
+   * The subject of an alert: text, an integer or a boolean. Absent: the rule has one alert at a time, whatever the
    * event.
    */
   readonly key?: Sql;
   /**
    * A key has at most one alert in each interval of event time of this length, such as "1 minute". Intervals are
-   * aligned to 1970, so which alerts there are follows from the log alone.
+   * aligned to 1970, so the alerts depend on the log alone.
    */
   readonly quiet: string;
-  /** "warning" when absent. */
+  /** Absent: "warning". */
   readonly severity?: Severity;
   /** The alert's text, for people. */
   readonly says?: Sql;
-  /** Where a new rule begins in the log: at its "end", which is the default, or at its "start". */
+  /** The position in the log where a new rule begins: its "end", which is the default, or its "start". */
   readonly from?: "start" | "end";
 }
 
-/** A rule: which events of a stream open an alert. */
+/** A rule: a condition for the events of a stream that open an alert. */
 export interface Rule {
   readonly kind: "rule";
   readonly name: string;
@@ -40,14 +40,14 @@ export interface Rule {
   readonly from: "start" | "end";
 }
 
-/** Defines a rule. What is wrong with a definition is found at start-up, with file and field. */
+/** Defines a rule. Problems of a definition are found at start-up, with file and field. */
 export function rule(name: string, definition: RuleDefinition): Rule {
   const { on, when, key = null, quiet, severity = "warning", says = null, from = "end" } = definition;
   const quietMs = parseDuration(String(quiet)) ?? 0;
   return { kind: "rule", name, on, when, key, quiet, quietMs, severity, says, from };
 }
 
-/** What is wrong with a rule that can be seen without a database: one sentence per problem, naming the field. */
+/** Returns the problems of a rule that can be found without a database: one sentence per problem, naming the field. */
 export function checkRuleShape({ name, on, when, key, quiet, quietMs, severity, says, from }: Rule): string[] {
   const problems: string[] = [];
   if (on.name === alerts.name) problems.push("on: alerts are what rules open; make a view over them instead");

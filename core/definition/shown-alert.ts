@@ -5,7 +5,7 @@ import { time } from "../json-parts.ts";
 export const ALERT_STATES = ["open", "acknowledged", "silenced", "cleared"] as const;
 export type AlertState = (typeof ALERT_STATES)[number];
 
-/** An alert as answers and deliveries show it. Times are ISO 8601, UTC. */
+/** An alert in the form of answers and deliveries. Times are ISO 8601, UTC. */
 export const ShownAlert = z
   .object({
     id: z.string().describe("follows from the rule, its key and the interval: the same records give the same id"),
@@ -28,24 +28,24 @@ export type ShownAlert = z.infer<typeof ShownAlert>;
 
 /** Alerts that a delivery hands over in one message. */
 export interface ShownGroup {
-  /** Follows from the alerts: the same whenever they are handed over again. */
+  /** An id made from the alerts, so that it is the same whenever they are handed over again. */
   readonly id: string;
-  /** What the alerts have in common: the same rule, or the same severity. */
+  /** The property that the alerts have in common: the same rule, or the same severity. */
   readonly by: "rule" | "severity";
   readonly value: string | null;
-  /** Those that are open, in the order of the log; at least one. */
+  /** The alerts that are open, in the order of the log. At least one. */
   readonly alerts: readonly [ShownAlert, ...ShownAlert[]];
 }
 
-/** What a function of one's own is given beside the alert. */
+/** The second argument of a delivery's own function, after the alert. */
 export interface SendOptions {
   /** Aborted after ten seconds, and when the process ends. */
   readonly signal: AbortSignal;
-  /** The same whenever the message is sent again: `<delivery>.<alert or group>`. */
+  /** The id of the message, the same each time it is sent: `<delivery>.<alert or group>`. */
   readonly id: string;
-  /** All alerts of the message: several where the delivery groups them. */
+  /** All alerts of the message: several if the delivery groups them. */
   readonly alerts: readonly ShownAlert[];
 }
 
-/** Hands an alert over. When it throws it is tried again. */
+/** Hands an alert over. If it throws, it is called again. */
 export type SendAlert = (alert: ShownAlert, options: SendOptions) => Promise<void> | void;

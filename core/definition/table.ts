@@ -10,36 +10,37 @@ import { columnOf, type View } from "./view.ts";
 export interface TableDefinition extends Described {
   readonly stream: Stream;
   /**
-   * What a row is about: an expression over one event, or several with their names. Events without a value for it have
-   * no row.
+   * The key of a row: an expression over one event, or several with names. Events without a value for it have no row.
    */
   readonly key: Sql | Readonly<Record<string, Sql>>;
   /** Events for which this is not true are filtered: they change no row. */
   readonly where?: Sql;
-  /** A row has these, over all events of its key. Absent: a row is the newest record of its key. */
+  /** The measures of a row, over all events of its key. Absent: a row is the newest record of its key. */
   readonly measures?: Readonly<Record<string, Measure>>;
-  /** Without measures: the newest record for which this is true removes the row, until a later one comes. */
+  /** Without measures: if this is true for the newest record, the row is removed, until a later record comes. */
   readonly deleted?: Sql;
-  /** Into how many parts the rows are divided, by a hash of their key: more for millions of keys. 256 when absent. */
+  /** The number of parts that rows are divided into, by a hash of their key: more for millions of keys. Absent: 256. */
   readonly shards?: number;
   /**
-   * Columns that `where` finds by an index: parts of the key, fields of the newest record, mins and maxes. None when
-   * absent. They change nothing of what the rows are.
+   * Columns that `where` finds by an index: parts of the key, fields of the newest record, mins and maxes. Absent:
+   * none. Indexes do not change the rows.
    */
   readonly indexes?: readonly string[];
-  /** Cells (row x component) that Redis may hold for this table between two cuts before it refuses more. */
+  /**
+   * The most cells (row x component) that Redis may hold for this table between two cuts. Beyond it Redis refuses more.
+   */
   readonly maxCells?: number;
 }
 
-/** What the newest record of a key is called among measures. */
+/** The name of the measure that is the newest record of a key. */
 export const LATEST = "latest";
 
 const SHARDS = 256;
 
 /**
  * Defines a table: the state of every key. It is a view whose buckets are shards of the key instead of times, so that
- * versions, seams, positions and proofs are those of views. The newest record is the one with the highest position in
- * the log: the records of a key have to be in one partition, as they are when the key is the stream's.
+ * it has the versions, tiling, positions and proofs of a view. The newest record is the one with the highest position
+ * in the log. So the records of a key have to be in one partition, as they are when the key is the stream's.
  */
 export function table(name: string, definition: TableDefinition): View {
   const {
@@ -74,7 +75,7 @@ export function table(name: string, definition: TableDefinition): View {
   });
 }
 
-/** The columns of a newest record, as measures have them. */
+/** Returns the measures of a table of newest records. */
 export function latestMeasures(stream: Stream, deleted: Sql | null): Record<string, Measure> {
   return { [LATEST]: latest((stream?.fields ?? {}) as Fields, deleted, stream?.tombstones ?? null) };
 }
@@ -89,13 +90,13 @@ function isSql(key: Sql | Readonly<Record<string, Sql>>): key is Sql {
   return typeof key.text === "string";
 }
 
-/** Events without a key are filtered. */
+/** Returns the condition of a table: `where`, and a value for each part of the key. */
 function withKey(by: Readonly<Record<string, Sql>>, where: Sql | null): Sql {
   const given = Object.values(by).map((expression) => `(${expression?.text}) IS NOT NULL`);
   return { text: [...(where === null ? [] : [`(${where.text})`]), ...given].join(" AND ") };
 }
 
-/** Throws BAD_REQUEST for a table: no interval of time is a part of it. */
+/** Throws BAD_REQUEST for a table, because a table has no times. */
 export function requireTimes({ name, table }: View): void {
   if (table === null) return;
   throw new TidelineError(

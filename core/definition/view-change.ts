@@ -2,14 +2,16 @@ import { propertiesOf, propertyChanges } from "../contract/contract-change.ts";
 import type { ViewDocument } from "./view-document.ts";
 
 /**
- * What differs between two definitions of a view in what they compute, their streams left out: a sentence per property,
- * empty when nothing does.
+ * Returns the differences between two definitions of a view in what they compute, without their streams: one sentence
+ * per property, empty if there are none.
  */
 export function viewChanges(before: ViewDocument, after: ViewDocument): string[] {
   return propertyChanges(computedOf(before), computedOf(after));
 }
 
-/** `maxCells` is a limit and `every` is a spelling of `grainMs`. */
+/**
+ * Returns the properties that decide what is computed. `maxCells` is a limit, and `every` is a spelling of `grainMs`.
+ */
 function computedOf({
   where,
   by,

@@ -10,8 +10,8 @@ const sqlText = z.string();
 const measure = z.looseObject({ kind: z.string() });
 
 /**
- * A view and its stream as data: what is stored beside a generation's state, so that it lives on when its file has
- * changed.
+ * A view and its stream as data. It is stored with a generation's state, so that the generation remains usable after
+ * its file has changed.
  */
 export const ViewDocument = z.strictObject({
   name: z.string(),
@@ -39,17 +39,17 @@ export function viewDocument(view: View): ViewDocument {
     stream: streamDocument(stream),
     where: where?.text ?? null,
     by: mapValues(by, ({ text }) => text),
-    // The columns of a newest record follow from the stream.
+    // The columns of a newest record are those of the stream.
     measures: table?.kind === "latest" ? {} : mapValues(measures, ({ spec }) => spec),
   };
 }
 
-/** Without the indexes, which change nothing of what is computed. */
+/** Returns a table's properties without the indexes, which do not change what is computed. */
 function tableDocument({ kind, shards, deleted }: Table): ViewDocument["table"] {
   return { kind, shards, deleted: deleted?.text ?? null };
 }
 
-/** The view that a document describes: it computes and presents what the original did. */
+/** Returns the view of a document. It computes and presents the same as the original. */
 export function viewFrom(document: ViewDocument): View {
   const { where, by, measures, ...plain } = document;
   const stream = streamFrom(document.stream);

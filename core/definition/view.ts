@@ -7,30 +7,33 @@ import { parseDuration } from "../time.ts";
 
 export interface ViewDefinition extends Described {
   readonly stream: Stream;
-  /** Events for which this is not true are filtered: in the ledger, in no measure. */
+  /** Events for which this is not true are filtered: the ledger counts them, and no measure does. */
   readonly where?: Sql;
   /** Dimensions, each an expression over one event. */
   readonly by?: Readonly<Record<string, Sql>>;
   /**
-   * A list field of the stream: every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions
-   * and measures then read and count lines; `where` and the ledger keep counting events.
+   * A list field of the stream. Every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions
+   * and measures then read and count lines; `where` and the ledger still count events.
    */
   readonly each?: string;
   /** The time grain, in event time: "1 minute", "1 day". */
   readonly every: string;
-  /** Each row covers this much time up to the end of its bucket: a multiple of `every`. A query may ask for another. */
+  /** The time that each row covers, up to the end of its bucket: a multiple of `every`. A query may ask for another. */
   readonly window?: string;
   /**
-   * Makes rows of sessions: successive events with the same dimensions, none as much as `gap` after the one before.
-   * `every` is then only the grain of the state, at most the gap.
+   * Makes rows of sessions. A session is successive events with the same dimensions, each less than `gap` after the one
+   * before. `every` is then only the grain of the state, at most the gap.
    */
   readonly sessions?: { readonly gap: string };
   readonly measures: Readonly<Record<string, Measure>>;
-  /** Cells (bucket x group x component) that Redis may hold for this view between two cuts before it refuses more. */
+  /**
+   * The most cells (bucket x group x component) that Redis may hold for this view between two cuts. Beyond it Redis
+   * refuses more.
+   */
   readonly maxCells?: number;
 }
 
-/** A view: what is measured, of which stream, grouped how. */
+/** A view: the measures of a stream, by group and time. */
 export interface View extends Described {
   readonly kind: "view";
   readonly name: string;
@@ -40,31 +43,31 @@ export interface View extends Described {
   readonly each: string | null;
   readonly every: string;
   readonly grainMs: number;
-  /** How much time a row covers unless a query says otherwise; the grain itself for tumbling buckets. */
+  /** The time that a row covers unless a query asks for another. The grain itself for tumbling buckets. */
   readonly windowMs: number;
   readonly sessions: { readonly gapMs: number } | null;
   readonly measures: Readonly<Record<string, Measure>>;
   readonly maxCells: number;
   /**
-   * Of a table (`table()`): its buckets are shards of the key, and `by` is the key. Null for a view, whose buckets are
-   * times.
+   * The properties of a table (`table()`), whose buckets are shards of the key, and whose `by` is the key. Null for a
+   * view, whose buckets are times.
    */
   readonly table: Table | null;
 }
 
-/** What makes a table of a view. */
+/** The properties of a table that a view does not have. */
 export interface Table {
   /** "latest": a row is the newest record of its key. "measures": a row has measures over all records of its key. */
   readonly kind: "latest" | "measures";
-  /** Buckets are the numbers from 0 to this, exclusive: a hash of the key says which. */
+  /** The number of buckets, which are the numbers from 0 on. The bucket of a key is a hash of it. */
   readonly shards: number;
-  /** Of "latest": whether a record deletes its key. */
+  /** For "latest": whether a record deletes its key. */
   readonly deleted: Sql | null;
-  /** Columns of which state files have an index. Not stored with the definition: that of the file counts. */
+  /** Columns for which state files have an index. Not stored with the definition: the file decides. */
   readonly indexes: readonly string[];
 }
 
-/** Defines a view. What is wrong with a definition is found at start-up, with file and field. */
+/** Defines a view. Problems of a definition are found at start-up, with file and field. */
 export function view(name: string, definition: ViewDefinition): View {
   const { stream, where = null, by = {}, each = null, every, measures, maxCells = 2_000_000 } = definition;
   const grainMs = parseDuration(every) ?? 0;
@@ -76,24 +79,25 @@ export function view(name: string, definition: ViewDefinition): View {
   return withDecimals({ kind: "view", ...made, table: null });
 }
 
-/** What a line is called in the expressions of a view with `each`. */
+/** The name of a line in the expressions of a view with `each`. */
 export const LINE = "item";
 
 /**
- * What a row of a session has beside its dimensions and measures: when its last event happened, and how long it lasted.
+ * The columns of a session's row in addition to its dimensions and measures: the time of its last event, and its
+ * duration.
  */
 export const SESSION_COLUMNS = ["ended", "duration_ms"] as const;
 
-/** What views and tables may be called. */
+/** The names that views and tables may have. */
 export const DEFINITION_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 
-/** What dimensions, measures and columns may be called. */
+/** The names that dimensions, measures and columns may have. */
 export const COLUMN_NAME = /^[a-z][a-z0-9_]{0,62}$/;
 
-/** Columns of state rows beside the dimensions. */
+/** The columns of state rows that are not dimensions. */
 const RESERVED: ReadonlySet<string> = new Set(["bucket", "component", "item", "label", "value"]);
 
-/** What is wrong with a view that can be seen without a database: one sentence per problem, naming the field. */
+/** Returns the problems of a view that can be found without a database: one sentence per problem, naming the field. */
 export function checkViewShape(definition: View): string[] {
   const problems: string[] = [];
   if (!DEFINITION_NAME.test(definition.name))
@@ -137,7 +141,7 @@ export function checkViewShape(definition: View): string[] {
   return problems;
 }
 
-/** The column that an expression is, in quotes or without; null for any other expression. */
+/** Returns the column that an expression consists of, in quotes or without. Null for any other expression. */
 export function columnOf({ text }: Sql): string | null {
   return /^\s*("?)([a-z][a-z0-9_]*)\1\s*$/.exec(text)?.[2] ?? null;
 }
@@ -162,7 +166,7 @@ function tableProblems({ by, stream }: View, { shards, kind, deleted, indexes }:
   return problem === null ? problems : [...problems, `deleted: ${problem}`];
 }
 
-/** What is wrong with what the builders of SQL and of measures made, or did not make. */
+/** Returns the problems of the view's SQL and measures. */
 function expressionProblems({ where, by, measures }: View): string[] {
   const expressions = [
     ...(where === null ? [] : [["where", where]]),

@@ -2,7 +2,7 @@ import type { ArchiveEntry, MergedEntry } from "./documents.ts";
 import { type Position, ZERO } from "./position.ts";
 import type { Misfit } from "./spans.ts";
 
-/** An entry that is not read any more, and the merged one that is read in its place. */
+/** An entry that is no longer read, and the merged one that replaces it. */
 export interface Replaced<T extends ArchiveEntry = ArchiveEntry> {
   readonly entry: T;
   readonly by: MergedEntry;
@@ -13,10 +13,10 @@ export type ArchiveTiles =
   | { readonly ok: false; readonly misfit: Pick<Misfit, "kind" | "expected" | "found"> };
 
 /**
- * Which entries of a partition are read (invariant 1): from each position the longest merged one that begins there, or
- * else the archiver's. Merged entries lie apart or inside each other (`planMerges`), so whatever a merged one contains
- * is not needed, and what nothing contains has to be read. An archiver that slept may publish under a position that has
- * long been merged: a merged entry has precedence.
+ * Returns the entries of a partition that are read (invariant 1): from each position, the longest merged entry that
+ * begins there, or else the archiver's. Merged entries lie apart or inside each other (`planMerges`). So an entry
+ * inside a merged one is not needed, and any other entry has to be read. A merged entry has precedence, because a slow
+ * archiver may publish an entry whose span was merged long ago.
  */
 export function tileArchive(archived: readonly ArchiveEntry[], merged: readonly MergedEntry[]): ArchiveTiles {
   const longest = new Map<Position, MergedEntry>();
@@ -52,14 +52,14 @@ function misfit(kind: Misfit["kind"], expected: Position, found: Position): Arch
   return { ok: false, misfit: { kind, expected, found } };
 }
 
-/** Those of a partition's entries, in order, that hold something of `[from, to)`; found by halving. */
+/** Returns the ordered entries that contain a part of `[from, to)`. Binary search. */
 export function entriesWithin(entries: readonly ArchiveEntry[], from: Position, to: Position): readonly ArchiveEntry[] {
   const first = firstWhere(entries, (entry) => entry.to > from);
   const beyond = firstWhere(entries, (entry) => entry.from >= to);
   return first < beyond ? entries.slice(first, beyond) : [];
 }
 
-/** The index of the first for which `holds`, which stays true from there on. */
+/** Returns the index of the first item for which `holds`. It has to hold for all later items. */
 function firstWhere<T>(items: readonly T[], holds: (item: T) => boolean): number {
   let low = 0;
   let high = items.length;

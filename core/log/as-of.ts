@@ -3,8 +3,7 @@ import { BitReader, BitWriter } from "./bits.ts";
 import { at, type Cut, cutFromJson, type Position, partitionsOf, position } from "./position.ts";
 
 /**
- * The position that an answer belongs to: exactly the log below `applied`, of which the part below `cut` came from
- * `version`.
+ * The position of an answer: it contains exactly the log below `applied`, of which `version` has the part below `cut`.
  */
 export interface AsOf {
   readonly generation: string;
@@ -13,13 +12,13 @@ export interface AsOf {
   readonly applied: Cut;
 }
 
-/** The positions of an answer about several tables, by the name that each has in the question. */
+/** The positions of an answer about several tables, by the tables' names in the query. */
 export type JoinedAsOf = ReadonlyMap<string, AsOf>;
 
-/** A version that a token names instead of saying its cut. */
+/** A version that a token names in place of its cut. */
 export type NamedVersion = Pick<AsOf, "generation" | "version">;
 
-/** The cut of a version; null when it is not known. */
+/** Returns the cut of a version. Null if it is not known. */
 export type CutOf = (named: NamedVersion) => Cut | null;
 
 /**
@@ -42,7 +41,7 @@ const MOST_PARTITIONS = 10_000;
 const LAST_PARTITION = 999_999;
 const LAST_POSITION = 2n ** 63n - 1n;
 
-/** Of a joined answer: `name~token` for each table, with points in between. */
+/** Between the parts of a joined answer's token: `name~token` for each table, with dots in between. */
 const BETWEEN_TABLES = ".";
 const BEFORE_TOKEN = "~";
 
@@ -50,17 +49,17 @@ const cut = z.record(z.string().regex(/^\d{1,6}$/), z.string().regex(/^\d{1,19}$
 const JsonToken = z.strictObject({ g: z.string(), v: z.int().min(0), c: cut, a: cut });
 const JsonJoinedToken = z.strictObject({ j: z.record(z.string(), JsonToken) });
 
-/** An opaque token for clients: they hand it back, they do not read it. */
+/** Returns an opaque token for clients, who send it back and do not read it. */
 export function encodeAsOf(asOf: AsOf): string {
   return encoded(asOf, asOf.applied.size <= MOST_WHOLE_PARTITIONS ? WHOLE : PACKED);
 }
 
-/** The token that can be read without knowing any version, however long it is. */
+/** Returns a token that can be read without knowing any version, however long it is. */
 export function encodeWholeAsOf(asOf: AsOf): string {
   return encoded(asOf, WHOLE);
 }
 
-/** The position in a token; null when it is not one of ours, or names a version whose cut is not known. */
+/** Returns the position in a token. Null if it is not a token of ours, or names a version whose cut is not known. */
 export function decodeAsOf(token: string, cutOf: CutOf = () => null): AsOf | null {
   const bytes = bytesOf(token);
   if (bytes === null) return null;
@@ -68,8 +67,8 @@ export function decodeAsOf(token: string, cutOf: CutOf = () => null): AsOf | nul
 }
 
 /**
- * The versions whose cuts have to be known to read a token, or each token of a joined one. Reads no more than the
- * beginnings of tokens.
+ * Returns the versions whose cuts are needed to read a token, or each token of a joined one. Reads only the beginnings
+ * of tokens.
  */
 export function namedVersions(token: string): NamedVersion[] {
   return tokensIn(token).flatMap((one) => {
@@ -80,7 +79,10 @@ export function namedVersions(token: string): NamedVersion[] {
   });
 }
 
-/** The same token, or joined token, as one that can be read without knowing any version. What is not a token stays. */
+/**
+ * Returns the same token, or joined token, in the form that can be read without knowing any version. A text that is not
+ * a token stays unchanged.
+ */
 export function withCuts(token: string, cutOf: CutOf): string {
   const whole = (one: string) => {
     const asOf = decodeAsOf(one, cutOf);
@@ -91,12 +93,12 @@ export function withCuts(token: string, cutOf: CutOf): string {
   return parts.map(([name = "", one = ""]) => `${name}${BEFORE_TOKEN}${whole(one)}`).join(BETWEEN_TABLES);
 }
 
-/** `encodeAsOf` of an answer about several tables. */
+/** The same as `encodeAsOf`, for an answer about several tables. */
 export function encodeJoinedAsOf(asOf: JoinedAsOf): string {
   return [...asOf].map(([name, one]) => `${name}${BEFORE_TOKEN}${encodeAsOf(one)}`).join(BETWEEN_TABLES);
 }
 
-/** The positions in a token of an answer about several tables, or null when it is none. */
+/** Returns the positions in a token of an answer about several tables. Null if it is not such a token. */
 export function decodeJoinedAsOf(token: string): JoinedAsOf | null {
   if (!token.includes(BEFORE_TOKEN)) return jsonJoinedAsOf(token);
   const found = new Map<string, AsOf>();
@@ -134,13 +136,13 @@ function encoded(asOf: AsOf, form: bigint): string {
   return bits.bytes().toString("base64url");
 }
 
-/** The bytes of a token; null for what is not base64url throughout, which a decoder would skip. */
+/** Returns the bytes of a token. Null for a text with characters that are not base64url, which a decoder would skip. */
 function bytesOf(token: string): Buffer | null {
   const bytes = Buffer.from(token, "base64url");
   return bytes.toString("base64url") === token ? bytes : null;
 }
 
-/** What `read` returns; null where the bits are not a token. */
+/** Returns the result of `read`. Null where the bits are not a token. */
 function orNull<T>(read: () => T): T | null {
   try {
     return read();
@@ -161,7 +163,7 @@ function readHead(bits: BitReader): NamedVersion & { readonly form: bigint } {
 
 function readToken(bits: BitReader, cutOf: CutOf): AsOf | null {
   const { form, generation, version } = readHead(bits);
-  // Nothing is read for a version that is not known.
+  // Read no further if the version is not known.
   const known = form === WHOLE ? null : cutOf({ generation, version });
   if (form === PACKED && known === null) return null;
   const partitions = readPartitions(bits);
@@ -180,13 +182,15 @@ function readCut(bits: BitReader, same: readonly number[]): Cut {
   return new Map(partitions.map((partition, index): [number, Position] => [partition, stored(positions[index] ?? 0n)]));
 }
 
-/** A position as it can be stored. Throws RangeError for others. */
+/** Returns a position that can be stored. Throws RangeError for any other. */
 function stored(offset: bigint): Position {
   if (offset > LAST_POSITION) throw new RangeError(`no position: ${offset}`);
   return position(offset);
 }
 
-/** Partitions, ascending: how many, and unless they are 0, 1, 2 … how far each is from the one before. */
+/**
+ * Writes ascending partitions: their number and, unless they are 0, 1, 2 …, the distance of each from the one before.
+ */
 function writePartitions(bits: BitWriter, partitions: readonly number[]): void {
   bits.number(BigInt(partitions.length), COUNT_ORDER);
   const isDense = partitions.every((partition, index) => partition === index);
@@ -196,11 +200,11 @@ function writePartitions(bits: BitWriter, partitions: readonly number[]): void {
     bits.number(BigInt(partition - (partitions[index - 1] ?? 0)), 0);
 }
 
-/** Reads what `writePartitions` wrote. Throws RangeError where partitions do not ascend or are too many. */
+/** Reads partitions written by `writePartitions`. Throws RangeError where partitions do not ascend or are too many. */
 function readPartitions(bits: BitReader): number[] {
   const count = Number(bits.number(COUNT_ORDER));
   const isDense = bits.flag();
-  // Each has a position of a bit at least behind them.
+  // Each partition is followed by a position of at least one bit.
   if (count > Math.min(MOST_PARTITIONS, bits.left)) throw new RangeError("too many partitions");
   if (isDense) return Array.from({ length: count }, (_, index) => index);
   const partitions: number[] = [];
@@ -214,8 +218,8 @@ function readPartitions(bits: BitReader): number[] {
 }
 
 /**
- * 24 bits of all that a token says and of the cut that it may build on (FNV-1a over units of 32 bits). A token that was
- * cut off or altered is none, and neither is one whose version has another cut by now.
+ * Returns 24 bits computed from everything in a token and the cut that it may build on (FNV-1a over units of 32 bits).
+ * They do not match if the token was cut off or altered, or if its version has another cut now.
  */
 function checkOf({ generation, version, cut, applied }: AsOf): bigint {
   let hash = 0x811c9dc5;
@@ -255,7 +259,7 @@ function asOfFrom({ g, v, c, a }: z.infer<typeof JsonToken>): AsOf {
   return { generation: g, version: v, cut: cutFromJson(c), applied: cutFromJson(a) };
 }
 
-/** Undefined for text that is not JSON. */
+/** Returns the value of a JSON text. Undefined for any other text. */
 function json(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString());

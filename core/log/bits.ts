@@ -1,16 +1,16 @@
 /**
- * Whole numbers as bits, for texts that have to be short. Of a list of numbers each is written by its distance from the
+ * Whole numbers as bits, for texts that have to be short. In a list, each number is written by its distance from the
  * least one: all with the width of the widest, or as exponential Golomb codes of an order k (Teuhola, "A compression
- * method for clustered bit-vectors", 1978), whichever is shorter. A number below 2^k takes k + 1 bits as such a code,
- * and each doubling beyond that two more.
+ * method for clustered bit-vectors", 1978), whichever is shorter. Such a code of a number below 2^k has k + 1 bits, and
+ * each doubling beyond that costs two more.
  */
 
 const MOST_BITS = 64;
 const HALF = 2 ** 32;
-/** What a width or an order is written with. */
+/** The number of bits of a width or an order. */
 const WIDTH_BITS = 7;
 const LEAST_ORDER = 8;
-/** This many bits fit a number of 32 bits together with the up to seven that wait for their byte. */
+/** A step of this many bits fits 32 bits together with up to seven bits that wait for their byte. */
 const STEP_BITS = 24;
 
 export class BitWriter {
@@ -39,7 +39,7 @@ export class BitWriter {
     this.fixed(value - ((high - 1n) << BigInt(order)), order);
   }
 
-  /** Writes numbers of any sign, a bit each at least. Their count is not written. */
+  /** Writes numbers of any sign, each with at least one bit. Their count is not written. */
   list(values: readonly bigint[]): void {
     const least = values.reduce((least, value) => (value < least ? value : least), values[0] ?? 0n);
     this.flag(least < 0n);
@@ -60,7 +60,7 @@ export class BitWriter {
     for (const byte of bytes) this.#push(byte, 8);
   }
 
-  /** All that was written, filled up with zeros to a whole byte. */
+  /** Returns all written bits, filled up with zeros to a whole byte. */
   bytes(): Buffer {
     const rest = this.#heldBits === 0 ? [] : [(this.#held << (8 - this.#heldBits)) & 0xff];
     return Buffer.from([...this.#bytes, ...rest]);
@@ -82,7 +82,7 @@ export class BitWriter {
   }
 }
 
-/** Reads what `BitWriter` wrote. Throws RangeError where the bits end too early or are not a code. */
+/** Reads numbers written by `BitWriter`. Throws RangeError where the bits end too early or are not a code. */
 export class BitReader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -91,7 +91,7 @@ export class BitReader {
     this.#bytes = bytes;
   }
 
-  /** How many bits are left. */
+  /** The number of bits left. */
   get left(): number {
     return this.#bytes.length * 8 - this.#at;
   }
@@ -116,7 +116,7 @@ export class BitReader {
     return (high << BigInt(order)) + this.fixed(order);
   }
 
-  /** Reads this many numbers. Each takes a bit at least, so that no text makes more of them than it has bits. */
+  /** Reads this many numbers. Each has at least one bit, so a text cannot give more numbers than it has bits. */
   list(length: number): bigint[] {
     if (length > this.left) throw new RangeError("more numbers than bits");
     const isNegative = this.flag();
@@ -134,7 +134,7 @@ export class BitReader {
     return Buffer.from(Array.from({ length }, () => Number(this.fixed(8)))).toString();
   }
 
-  /** Whether nothing follows but the zeros that fill up the last byte. */
+  /** Whether only the zeros that fill up the last byte are left. */
   isAtEnd(): boolean {
     if (this.#bytes.length !== Math.ceil(this.#at / 8)) return false;
     while (this.#at < this.#bytes.length * 8) if (this.#bit() === 1) return false;
@@ -151,7 +151,8 @@ export class BitReader {
 }
 
 /**
- * The shortest way to write these numbers: a fixed width, or the order of codes that suits their median or their mean.
+ * Returns the shortest way to write these numbers: a fixed width, or the order of codes that suits their median or
+ * their mean.
  */
 function bestCode(values: readonly bigint[]): { readonly isFixed: boolean; readonly width: number } {
   const most = values.reduce((most, value) => (value > most ? value : most), 0n);
@@ -170,7 +171,7 @@ function bestCode(values: readonly bigint[]): { readonly isFixed: boolean; reado
   return best;
 }
 
-/** How many bits a number has that is not negative; 0 of 0. */
+/** Returns the number of bits of a number that is not negative. 0 for 0. */
 function bitsOf(value: bigint): number {
   if (value < HALF) return 32 - Math.clz32(Number(value));
   return 64 - Math.clz32(Number(value >> 32n)) + (value >> 64n === 0n ? 0 : 1);

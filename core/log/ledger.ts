@@ -1,6 +1,6 @@
 /**
- * What became of every record of a span. Control records carry no data: they are counted apart and belong to no sum.
- * Invariant 11: records = valid + duplicates + rejects, and for a view valid = counted + filtered.
+ * The counts of a span's records by what became of them. Control records carry no data: they are counted apart and
+ * belong to no sum. Invariant 11: records = valid + duplicates + rejects, and for a view valid = counted + filtered.
  */
 export interface Ledger {
   readonly records: number;

@@ -6,7 +6,7 @@ export type Position = bigint & { readonly [positionBrand]: true };
 /** Epoch milliseconds, UTC. */
 export type EpochMs = number;
 
-/** Partition -> position. A partition that is absent counts as 0: partitions added later start at 0. */
+/** Partition -> position. An absent partition counts as 0: partitions that are added later start at 0. */
 export type Cut = ReadonlyMap<number, Position>;
 
 /** `[from, to)` of one partition. */
@@ -16,24 +16,24 @@ export interface PartitionSpan {
   readonly to: Position;
 }
 
-/** A `Cut` as it is stored and sent: positions are decimal strings, because 64 bits do not fit a JSON number. */
+/** A `Cut` as it is stored and sent. Positions are decimal strings, because a JSON number cannot hold 64 bits. */
 export type CutJson = Readonly<Record<string, string>>;
 
 export const ZERO = 0n as Position;
 
-/** Brands an offset as a position; throws RangeError on a negative one. */
+/** Returns an offset as a position. Throws RangeError for a negative one. */
 export function position(offset: bigint | number | string): Position {
   const value = BigInt(offset);
   if (value < 0n) throw new RangeError(`a position cannot be negative: ${value}`);
   return value as Position;
 }
 
-/** The position of `partition` in `cut`, 0 when the cut does not name it. */
+/** Returns the position of `partition` in `cut`. 0 if the cut does not have it. */
 export function at(cut: Cut, partition: number): Position {
   return cut.get(partition) ?? ZERO;
 }
 
-/** Every partition that any of `cuts` names, ascending. */
+/** Returns every partition that any of `cuts` has, ascending. */
 export function partitionsOf(...cuts: Cut[]): number[] {
   return [...new Set(cuts.flatMap((cut) => [...cut.keys()]))].sort((a, b) => a - b);
 }
@@ -47,14 +47,14 @@ export function cutReached(a: Cut, b: Cut): boolean {
   return partitionsOf(a, b).every((partition) => at(a, partition) >= at(b, partition));
 }
 
-/** The least cut at or above all of them. */
+/** Returns the least cut at or above all of them. */
 export function farthest(...cuts: Cut[]): Cut {
   const ends = new Map<number, Position>();
   for (const cut of cuts) for (const [one, end] of cut) ends.set(one, end > at(ends, one) ? end : at(ends, one));
   return ends;
 }
 
-/** The greatest cut at or below all of them. */
+/** Returns the greatest cut at or below all of them. */
 export function nearest(...cuts: Cut[]): Cut {
   const [first = new Map(), ...others] = cuts;
   const lower = (a: Cut, b: Cut): Cut =>
@@ -62,7 +62,7 @@ export function nearest(...cuts: Cut[]): Cut {
   return others.reduce(lower, first);
 }
 
-/** As `nearest`, with these partitions and no others. Empty without cuts. */
+/** Returns the same as `nearest`, with these partitions and no others. Empty without cuts. */
 export function nearestIn(partitions: readonly number[], cuts: readonly Cut[]): Cut {
   const lower = new Map<number, Position>();
   for (const cut of cuts)
@@ -74,7 +74,8 @@ export function nearestIn(partitions: readonly number[], cuts: readonly Cut[]): 
 }
 
 /**
- * How many positions `to` lies beyond `from`, over all partitions of `to`: one in which `from` is further counts none.
+ * Returns how many positions `to` is beyond `from`, over all partitions of `to`. A partition in which `from` is further
+ * counts 0.
  */
 export function positionsBetween(from: Cut, to: Cut): bigint {
   let sum = 0n;
@@ -85,7 +86,7 @@ export function positionsBetween(from: Cut, to: Cut): bigint {
   return sum;
 }
 
-/** `cut` with one partition moved. */
+/** Returns `cut` with another position of one partition. */
 export function cutWith(cut: Cut, partition: number, to: Position): Cut {
   return new Map(cut).set(partition, to);
 }
@@ -94,7 +95,7 @@ export function cutToJson(cut: Cut): CutJson {
   return Object.fromEntries(partitionsOf(cut).map((partition) => [String(partition), at(cut, partition).toString()]));
 }
 
-/** A cut as JSON text, by partition: for scripts of Redis, keys and sentences. */
+/** Returns a cut as JSON text, by partition: for scripts of Redis, keys and sentences. */
 export function cutText(cut: Cut): string {
   return JSON.stringify(cutToJson(cut));
 }

@@ -1,42 +1,44 @@
 import type { EpochMs, Position } from "./position.ts";
 
-/** What a topic keeps; null: without limit. */
+/** The retention limits of a topic. Null: no limit. */
 export interface RetentionLimits {
   readonly retentionMs: number | null;
-  /** Of each partition. */
+  /** For each partition. */
   readonly retentionBytes: number | null;
 }
 
-/** A partition's log, and from where on somebody still needs it. */
+/** A partition's log, and the position from which on it is still needed. */
 export interface NeededLog {
   readonly partition: number;
   readonly start: Position;
-  /** How far committed data goes. */
+  /** The end of the committed data. */
   readonly stable: Position;
   readonly needed: Position;
-  /** For what: `what is not archived yet`, or `what view revenue would read again`. */
+  /** What needs it: `what is not archived yet`, or `what view revenue would read again`. */
   readonly purpose: string;
-  /** When the first record at or after `start`, and at or after `needed`, was written; null when there is none. */
+  /**
+   * The times when the first record at or after `start`, and at or after `needed`, were written. Null if there is none.
+   */
   readonly startAtMs: EpochMs | null;
   readonly neededAtMs: EpochMs | null;
-  /** Of the largest replica. */
+  /** The size of the largest replica. */
   readonly sizeBytes: number;
 }
 
-/** What Kafka will delete first of what is still needed. */
+/** The data that Kafka will delete first of everything that is still needed. */
 export interface RetentionRisk {
   readonly partition: number;
   readonly needed: Position;
   readonly purpose: string;
-  /** 0 when it may be gone already. Kafka deletes whole segments, so it can take longer. */
+  /** 0 if it may be deleted already. Kafka deletes whole segments, so it can take longer. */
   readonly secondsLeft: number;
 }
 
 /**
- * When Kafka may delete something that is still needed; null when it will not. A segment goes when its youngest record
- * is older than `retention.ms`, or when what comes after it is still `retention.bytes` (Kafka's topic settings), so
- * both times are what is left at least: by age from the record itself, by size at the higher of two rates, that since
- * the log's start and that since the record.
+ * Returns the data that Kafka may delete first, and when. Null if it will delete nothing that is still needed. A segment
+ * is deleted when its youngest record is older than `retention.ms`, or when the data after it is still
+ * `retention.bytes` (Kafka's topic settings). So both times are lower bounds: by age, computed from the record itself;
+ * by size, at the higher of the rates since the log's start and since the record.
  */
 export function retentionRisk(
   limits: RetentionLimits,
@@ -71,7 +73,7 @@ function bySize({ retentionBytes }: RetentionLimits, log: NeededLog, nowMs: Epoc
   return left / Math.max(rate(log.sizeBytes, log.startAtMs), rate(neededBytes, log.neededAtMs));
 }
 
-/** `Kafka will delete what is not archived yet in 3 h`. */
+/** Returns a text such as `Kafka will delete what is not archived yet in 3 h`. */
 export function retentionText({ purpose, secondsLeft }: RetentionRisk): string {
   if (secondsLeft === 0) return `Kafka may have deleted ${purpose}`;
   const [amount, unit] =

@@ -6,10 +6,10 @@ export interface Span {
   readonly to: Cut;
 }
 
-/** Where two neighbouring tiles do not meet, and how. */
+/** The place where two neighbouring tiles do not meet, and how. */
 export interface Misfit {
   readonly kind: "gap" | "overlap";
-  /** Index of the tile that does not begin where the ones before it end. */
+  /** The index of the tile that does not begin where the ones before it end. */
   readonly index: number;
   readonly partition: number;
   readonly expected: Position;
@@ -19,8 +19,8 @@ export interface Misfit {
 export type Tiling = { readonly ok: true; readonly to: Cut } | { readonly ok: false; readonly misfit: Misfit };
 
 /**
- * Invariant 1, in one place: do `tiles`, in order, cover the log from `start` without gap or overlap?
- * Returns the position where the last one ends, or the first misfit.
+ * Invariant 1, in one place: checks that `tiles`, in order, cover the log from `start` without gap or overlap. Returns
+ * the position where the last one ends, or the first misfit.
  */
 export function tile(start: Cut, tiles: readonly Span[]): Tiling {
   let end = start;
@@ -42,8 +42,8 @@ export function tile(start: Cut, tiles: readonly Span[]): Tiling {
 }
 
 /**
- * The run of `tiles` that begins at `start` and continues to the last one, or why there is none.
- * A chain in Redis may still hold older segments in front (grace): they are skipped.
+ * Returns the run of `tiles` that begins at `start` and continues to the last one, or the reason why there is none. A
+ * chain in Redis may still hold older segments in front (grace): they are skipped.
  */
 export function tilesFrom<T extends Span>(
   start: Cut,

@@ -6,9 +6,9 @@ import { EXACT, type Measure, type ScaleOf } from "./measure.ts";
 const WHOLE: ScaleOf = () => 0;
 
 /**
- * As `builtField`: a wrong argument makes a measure that carries its problem, which start-up reports with file and
- * field. The places of decimal fields are known when a view binds the measure to its stream (`withScales`); until then
- * all numbers are integers.
+ * Returns the measure that `build` makes, as `builtField` does: if an argument is wrong, the measure carries the
+ * problem, and start-up reports it with file and field. The decimal places of fields are known when a view binds the
+ * measure to its stream (`withScales`). Until then all numbers are integers.
  */
 export function builtMeasure(kind: string, options: Described, build: (scaleOf: ScaleOf) => Measure): Measure {
   try {

@@ -7,24 +7,24 @@ import { scaleOfSql } from "../numbers/scale.ts";
 import { integerOf, type Measure, type Presented, presentInteger, type ScaleOf } from "./measure.ts";
 
 /**
- * Fields of `decimal` are kept and merged as integers of 10^-scale units. Here is how they become decimals again when
- * they are presented. State, SQL and the order of rows know the integers only.
+ * Turns integers into decimals for presentation. Fields of `decimal` are stored and merged as integers of 10^-scale
+ * units. State, SQL and the order of rows use the integers only.
  */
 
-/** An integer of 10^-scale units as a decimal number with all its places: 1230 with scale 2 is "12.30". */
+/** Returns an integer of 10^-scale units as a decimal number with all its places: 1230 with scale 2 is "12.30". */
 export function decimalText(units: bigint, scale: number): string {
   if (scale === 0) return units.toString();
   const digits = (units < 0n ? -units : units).toString().padStart(scale + 1, "0");
   return `${units < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** With this many digits the nearest double is written with the same digits again. */
+/** The most digits of a decimal whose nearest double is written with the same digits. */
 const EXACT_DIGITS = 15;
 const MOST_EXACT = 10n ** BigInt(EXACT_DIGITS);
 
 /**
- * An integer of 10^-scale units for an answer: a number while a double has all of its digits, else its text. Null for
- * none.
+ * Returns an integer of 10^-scale units for an answer: a number while a double has all of its digits, else its text.
+ * Null for undefined.
  */
 export function presentDecimal(units: bigint | undefined, scale: number): Presented {
   if (units === undefined || scale === 0) return presentInteger(units);
@@ -32,13 +32,13 @@ export function presentDecimal(units: bigint | undefined, scale: number): Presen
   return units < MOST_EXACT && units > -MOST_EXACT ? Number(text) : text;
 }
 
-/** `presentDecimal` of an integer that is presented already; any other value is as it is. */
+/** Applies `presentDecimal` to an integer that is presented already. Returns any other value unchanged. */
 export function inDecimals(value: Presented, scale: number): Presented {
   const units = scale === 0 ? null : integerOf(value);
   return units === null ? value : presentDecimal(units, scale);
 }
 
-/** The 10^-scale units of a decimal number that a client wrote, as text. Null for what is none, or has more places. */
+/** Returns the 10^-scale units of a decimal number in a client's text. Null for any other text, and for more places. */
 export function unitsOfText(text: string, scale: number): string | null {
   const value = fractionOfText(text);
   if (value === null || text.length > 100) return null;
@@ -46,15 +46,15 @@ export function unitsOfText(text: string, scale: number): string | null {
   return scaled % value.under === 0n ? (scaled / value.under).toString() : null;
 }
 
-/** What of a view its expressions read. */
+/** The parts of a view that its expressions depend on. */
 interface Read {
   readonly stream: Stream;
   readonly each: string | null;
 }
 
 /**
- * The places of an expression over a stream's events, or with `each` over its lines; 0 where it has none, or that is
- * not certain.
+ * Returns the decimal places of an expression over a stream's events, or with `each` over its lines. 0 if it has none,
+ * or if that is not certain.
  */
 function scaleOver({ stream, each }: Read): ScaleOf {
   const fields: Readonly<Record<string, Field>> = stream?.fields ?? {};
@@ -74,15 +74,15 @@ function scaleOver({ stream, each }: Read): ScaleOf {
   return ({ text }: Sql) => scaleOfSql(text, columnScale) ?? 0;
 }
 
-/** What has a name, in upper or lower case, as SQL takes names. */
+/** Returns the value with a name, in upper or lower case, because SQL ignores case. */
 function named<V>(record: Readonly<Record<string, V>>, name: string): V | undefined {
   const lower = name.toLowerCase();
   return record[name] ?? Object.entries(record).find(([one]) => one.toLowerCase() === lower)?.[1];
 }
 
 /**
- * A view whose measures are answered in the units of the decimal fields that they read. Definitions may be wrong in any
- * way here.
+ * Returns a view whose measures are answered in the units of the decimal fields that they read. The definition may have
+ * any errors.
  */
 export function withDecimals<V extends Read & { readonly measures: Readonly<Record<string, Measure>> }>(view: V): V {
   const { measures } = view;
@@ -96,7 +96,7 @@ type Grouped = Read & { readonly by: Readonly<Record<string, Sql>> };
 
 const known = new WeakMap<Grouped, ReadonlyMap<string, number>>();
 
-/** The dimensions of a view that are decimals, with their places. */
+/** Returns the dimensions of a view that are decimals, with their places. */
 export function dimensionScales(view: Grouped): ReadonlyMap<string, number> {
   const held = known.get(view);
   if (held !== undefined) return held;
@@ -107,7 +107,7 @@ export function dimensionScales(view: Grouped): ReadonlyMap<string, number> {
   return found;
 }
 
-/** A dimension's value as an answer shows it. */
+/** Returns a dimension's value in the form of an answer. */
 export function shownGroupValue(view: Grouped, dimension: string, value: Presented): Presented {
   return inDecimals(value, dimensionScales(view).get(dimension) ?? 0);
 }

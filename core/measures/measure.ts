@@ -3,16 +3,16 @@ import type { Sql } from "../contract/sql.ts";
 import type { Fraction } from "../numbers/fraction.ts";
 import type { Registers } from "../numbers/hll.ts";
 
-/** How two states of a component become one. All are commutative and associative to the bit. */
+/** The ways to merge two states of a component. All are commutative and associative to the bit. */
 export type Merge = "sum" | "min" | "max" | "first" | "last";
 
 /** A mergeable value: a 64-bit integer, or the text of a pick (`first`, `last`). */
 export type StateValue = bigint | string;
 
-/** The item of a component that keeps a value for each: an integer (a bin) or a text. */
+/** The item of a component that has a value for each item: an integer (a bin) or a text. */
 export type Item = number | string;
 
-/** The merges. A pick's text begins with the place of its event, so that comparing texts compares places. */
+/** The merge functions. A pick's text begins with the place of its event, so comparing texts compares places. */
 export const MERGE: Readonly<Record<Merge, (a: StateValue, b: StateValue) => StateValue>> = {
   sum: (a, b) => (a as bigint) + (b as bigint),
   min: (a, b) => (a < b ? a : b),
@@ -36,44 +36,47 @@ export interface Component {
   readonly merge: Merge;
   readonly partial: string;
   /**
-   * Of integers and items: SQL of `partial` for one event alone, NULL or an integer. Merged over some events, it is
-   * what `partial` gives for all of them. Picks and registers have none, because their `partial` is for one event.
+   * Of integers and items: SQL of `partial` for one event alone, NULL or an integer. Merged over some events, it gives
+   * the same as `partial`. Absent for picks and registers, whose `partial` is for one event already.
    */
   readonly single?: string;
   readonly item?: { readonly sql: string; readonly type: "integer" | "text" };
-  /** Of registers: SQL of the text of one event's value, whose hash `partial` is. */
+  /** Of registers: SQL of the text of one event's value. `partial` is its hash. */
   readonly text?: string;
-  /** Of a pick: "log" where the place of its event is its position alone; absent: its event time first. */
+  /** Of a pick: "log" if the place of its event is its position alone. Absent: its event time comes first. */
   readonly place?: "log";
-  /** SQL that says whether an event has anything to say to this component; absent: every event has. */
+  /** SQL: whether an event has a value for this component. Absent: every event has. */
   readonly given?: string;
 }
 
-/** How many events (or lines) a cell counts. Every view keeps it under this one name: it says which groups exist. */
+/**
+ * The number of events (or lines) that a cell counts. Every view has it under this name, because it shows which groups
+ * exist.
+ */
 export const ROWS: Component = { name: "rows", form: "integer", merge: "sum", partial: "count(*)", single: "1" };
 
-/** The state of one cell as a measure sees it when it is presented. */
+/** The state of one cell, as a measure presents it. */
 export interface CellState {
   integer(component: string): bigint | undefined;
   items(component: string): ReadonlyMap<Item, bigint>;
-  /** The value that was picked, as JSON gives it. */
+  /** Returns the picked value, from its JSON. */
   pick(component: string): Presented | undefined;
   registers(component: string): Registers | undefined;
 }
 
 /**
- * A number that a double does not hold, an integer beyond 2^53-1 or a decimal of more than 15 digits, is the text of
- * all its digits.
+ * A presented value. An integer beyond 2^53-1, or a decimal of more than 15 digits, is the text of all its digits,
+ * because a double cannot hold it.
  */
 export type Presented = number | string | boolean | null;
 
-/** What a field of a row can be: a value, several named ones (quantiles), or a list of records (top items, bins). */
+/** The value of a field in a row: one value, several named ones (quantiles), or a list of records (top items, bins). */
 export type PresentedField =
   | Presented
   | Readonly<Record<string, Presented>>
   | readonly Readonly<Record<string, Presented>>[];
 
-/** What an answer says about a field: whether the number is exact, and if not how far off it is. */
+/** The accuracy of a field: whether the number is exact, and if not how large its error is. */
 export interface Accuracy {
   readonly exact: boolean;
   /** Relative error: a standard error for distinct counts, a bound for quantiles; 0 when exact. */
@@ -83,13 +86,13 @@ export interface Accuracy {
 
 export const EXACT: Accuracy = { exact: true, error: 0, note: "exact" };
 
-/** The decimal places of an expression's integers; 0 for none. */
+/** Returns the decimal places of an expression's integers. 0 if it has none. */
 export type ScaleOf = (sql: Sql) => number;
 
-/** What the numbers of a measure are; "picked": what the expression gives. */
+/** The type of a measure's numbers. "picked": the type of the expression. */
 export type Values = "integer" | "decimal" | "double" | "picked";
 
-/** A measure as data: what its builder was given. Plain JSON; `measureFrom` in kinds.ts builds it again. */
+/** A measure as data: the arguments of its builder. Plain JSON; `measureFrom` in kinds.ts makes the measure again. */
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
 
 /**
@@ -108,58 +111,58 @@ export type PlainColumn =
 /** In a proof, a quotient that is not computed yet: dividend and divisor. */
 export type PlainTerms = readonly [over: bigint, under: bigint];
 
-/** What the columns hold in one row. */
+/** The values of the columns in one row. */
 export interface PlainFound {
-  /** As DuckDB gives it. */
+  /** Returns the value as DuckDB returns it. */
   aggregate(column: string): unknown;
   items(column: string): readonly (readonly [item: string, weight: bigint])[];
   registers(column: string): Registers;
 }
 
 /**
- * A measure by its definition: how a proof computes it from all events, without state, merging or any formula of an
+ * A measure computed by its definition, for a proof: from all events, without state, merging or any formula of an
  * answer.
  */
 export interface Plain {
   readonly columns: Readonly<Record<string, PlainColumn>>;
-  /** What an answer has to say. */
+  /** Returns the field that an answer has to have. */
   readonly present: (found: PlainFound) => PresentedField;
-  /** Of a measure of one number: that number before it is rounded, for a ratio. */
+  /** For a measure of one number: that number before it is rounded, for a ratio. */
   readonly terms?: (found: PlainFound) => PlainTerms | null;
-  /** How far an answer's numbers may be off these, relative; absent: not at all. */
+  /** The relative error that an answer's numbers may have. Absent: none. */
   readonly within?: number;
-  /** Of an estimate: the exact figure that it stands for. */
+  /** For an estimate: the exact number. */
   readonly truth?: (found: PlainFound) => bigint;
 }
 
-/** A mergeable aggregate. Each kind is one file that owns all of its renderings. */
+/** A mergeable aggregate. Each kind is one file that contains all forms of it. */
 export interface Measure extends Described {
   readonly kind: string;
   readonly spec: MeasureSpec;
   readonly unit: string;
   readonly accuracy: Accuracy;
-  /** What it reads: checked against the stream's columns at start-up. */
+  /** The expressions that it reads. They are checked against the stream's columns at start-up. */
   readonly inputs: readonly { readonly sql: Sql; readonly type: "integer" | "condition" | "any" }[];
   readonly components: readonly Component[];
-  /** What its numbers are. Of doubles each is the nearest one to its value. */
+  /** The type of its numbers. A double is the nearest one to the exact value. */
   readonly values: Values;
-  /** How many places its decimals have; 0 for others. State keeps integers of 10^-scale units. */
+  /** The number of decimal places. 0 if it has none. State keeps integers of 10^-scale units. */
   readonly scale: number;
   /** The same measure, answered in the units of the decimal fields that it reads. */
   readonly withScales?: (scaleOf: ScaleOf) => Measure;
-  /** What rows are sorted by, where that is not what is presented. */
+  /** Returns the value to sort rows by, if it is not the presented one. */
   readonly sortKey?: (state: CellState) => Presented;
-  /** The names of its values when it presents several (`p50`, `p99`), or "list"; absent: it presents one value. */
+  /** The names of its values if it presents several (`p50`, `p99`), or "list". Absent: it presents one value. */
   readonly parts?: readonly string[] | "list";
   readonly present: (state: CellState) => PresentedField;
-  /** Of a measure of one number: that number before it is rounded, for a ratio. Null where it presents none. */
+  /** For a measure of one number: that number before it is rounded, for a ratio. Null if it presents none. */
   readonly exact?: (state: CellState) => Fraction | null;
   readonly plain: Plain;
-  /** What is wrong with the arguments that it was made of; absent: nothing. */
+  /** The problem with the arguments that it was made with. Absent if there is none. */
   readonly problem?: string;
 }
 
-/** A 64-bit integer for JSON: a number while that is exact, else text. */
+/** Returns a 64-bit integer for JSON: a number while that is exact, else text. */
 export function presentInteger(value: bigint): number | string;
 export function presentInteger(value: bigint | undefined): Presented;
 export function presentInteger(value: bigint | undefined): Presented {
@@ -168,13 +171,13 @@ export function presentInteger(value: bigint | undefined): Presented {
   return Number.isSafeInteger(number) ? number : value.toString();
 }
 
-/** The integer that a number or a text is; null for what is none, and for a number that may have been rounded. */
+/** Returns the integer of a number or a text. Null for anything else, and for a number that may have been rounded. */
 export function integerOf(value: unknown): bigint | null {
   if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : null;
   return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : null;
 }
 
-/** The value of a pick from its JSON: an integer that a double would round stays text. */
+/** Returns the value of a pick from its JSON. An integer that a double would round stays text. */
 export function pickedValue(json: string): Presented {
   const integer = integerOf(json);
   return integer === null ? (JSON.parse(json) as Presented) : presentInteger(integer);

@@ -1,9 +1,9 @@
 import type { Presented } from "./measure.ts";
 
 /**
- * The order of an answer's rows by one column: null last in both directions; numbers, also those that are presented as
- * text, by value and before other text; text by code point. It is total: only equal values compare as 0, so "007" and
- * "7" have an order of their own.
+ * Compares two values of a column, for the order of an answer's rows: null last in both directions; numbers, also those
+ * that are presented as text, by value and before other text; text by code point. The order is total: only equal values
+ * compare as 0, so "007" and "7" are ordered too.
  */
 export function comparePresented(a: Presented, b: Presented, descending: boolean): number {
   if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
@@ -20,13 +20,16 @@ function compareValues(a: NonNullable<Presented>, b: NonNullable<Presented>): nu
   return compareText(String(a), String(b)) || compareText(typeof a, typeof b);
 }
 
-/** JavaScript compares a bigint with a number by value, so that long integers and fractions have one order. */
+/**
+ * Returns a value as a number or bigint, or null if it is not one. JavaScript compares a bigint with a number by value,
+ * so long integers and fractions have one order.
+ */
 function numberOf(value: NonNullable<Presented>): number | bigint | null {
   if (typeof value === "number") return value;
   return typeof value === "string" && /^-?\d{1,40}$/.test(value) ? BigInt(value) : null;
 }
 
-/** Text by code point, which is also the order of its UTF-8 bytes and DuckDB's. */
+/** Compares text by code point, which is also the order of its UTF-8 bytes and DuckDB's. */
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);
@@ -40,7 +43,7 @@ export function compareText(a: string, b: string): number {
 const FIRST_SURROGATE = 0xd800;
 const AFTER_SURROGATES = 0xe000;
 
-/** A surrogate is half of a code point above all those that have one unit. */
+/** Returns the rank of a UTF-16 unit. A surrogate is half of a code point that is above all code points of one unit. */
 function rankOf(unit: number): number {
   return unit >= FIRST_SURROGATE && unit < AFTER_SURROGATES ? unit + 0x1_0000 : unit;
 }

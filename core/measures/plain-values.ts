@@ -1,11 +1,11 @@
 import type { PlainFound, PlainTerms, Presented } from "./measure.ts";
 
 /**
- * How a proof presents what DuckDB found. None of these formulas is an answer's: a wrong one there has to differ from
- * what is computed here, so nothing is imported from where answers are made.
+ * Presents the values that DuckDB returned, for a proof. None of these formulas is shared with answers: an error in an
+ * answer's formula has to show as a difference, so nothing is imported from the code that makes answers.
  */
 
-/** An integer aggregate; DuckDB gives narrow types as numbers and wide ones as bigint. */
+/** Returns an integer aggregate. DuckDB returns narrow types as numbers and wide ones as bigint. */
 export function plainInteger(found: PlainFound, column: string): bigint | undefined {
   const value = found.aggregate(column) as bigint | number | null | undefined;
   return value === null || value === undefined ? undefined : BigInt(value);
@@ -13,20 +13,20 @@ export function plainInteger(found: PlainFound, column: string): bigint | undefi
 
 const LARGEST = 2n ** 53n - 1n;
 
-/** A number of JSON for what all its readers keep, text beyond. */
+/** Returns a JSON number if all JSON readers keep it, otherwise text. */
 export function plainPresented(value: bigint | undefined): number | string | null {
   if (value === undefined) return null;
   return value <= LARGEST && value >= -LARGEST ? Number(value) : String(value);
 }
 
-/** How many units of a decimal with this many places make one. */
+/** Returns how many units of a decimal with this many places make 1. */
 export function plainUnits(scale: number): bigint {
   return BigInt(`1${"0".repeat(scale)}`);
 }
 
 /**
- * This many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is
- * text.
+ * Returns a decimal number of this many units: as a number with at most fifteen digits, which all readers of JSON keep,
+ * otherwise as text.
  */
 export function plainDecimal(units: bigint | undefined, scale: number): number | string | null {
   if (units === undefined || scale === 0) return plainPresented(units);
@@ -34,7 +34,7 @@ export function plainDecimal(units: bigint | undefined, scale: number): number |
   return String(units).replace("-", "").length <= 15 ? Number(written) : written;
 }
 
-/** The digits of a whole number with a point before the last `scale` of them. */
+/** Returns the digits of a whole number with a point before the last `scale` of them. */
 export function plainDecimalText(digits: string, scale: number): string {
   const [sign, size] = digits.startsWith("-") ? ["-", BigInt(digits.slice(1))] : ["", BigInt(digits)];
   const [whole, rest] = [size / plainUnits(scale), size % plainUnits(scale)];
@@ -47,7 +47,10 @@ export function plainPicked(json: string): Presented {
   return typeof value === "number" && Math.abs(value) > Number(LARGEST) && !/[.eE]/.test(json) ? json : value;
 }
 
-/** A presented value as a quotient of whole numbers, by the binary digits of a double; null when it is not a number. */
+/**
+ * Returns a presented value as a quotient of whole numbers, by the binary digits of a double. Null if it is not a
+ * number.
+ */
 export function plainTerms(value: Presented): PlainTerms | null {
   if (typeof value === "string" && /^-?\d+$/.test(value)) return [BigInt(value), 1n];
   const number = value === null || value === "" ? Number.NaN : Number(value);
@@ -57,15 +60,15 @@ export function plainTerms(value: Presented): PlainTerms | null {
   return [number < 0 ? -size : size, 1n << BigInt(fraction.length)];
 }
 
-/** As `plainTerms`, also of a decimal number that is written as text. */
+/** The same as `plainTerms`, also for a decimal number that is written as text. */
 export function plainTermsOf(value: Presented): PlainTerms | null {
   const [, whole = "", places = ""] = typeof value === "string" ? (/^(-?\d+)\.(\d+)$/.exec(value) ?? []) : [];
   return places === "" ? plainTerms(value) : [BigInt(`${whole}${places}`), plainUnits(places.length)];
 }
 
 /**
- * A quotient as the nearest double: its decimal digits are written down as far as two neighbouring doubles could be
- * told apart, and a last one for what follows, and the language reads them. Null for a division by zero.
+ * Returns a quotient as the nearest double. Writes enough decimal digits to tell two neighbouring doubles apart, and
+ * one more digit for the rest, and lets JavaScript read them. Null for a division by zero.
  */
 export function plainQuotient([over, under]: PlainTerms): number | null {
   if (under === 0n) return null;

@@ -2,22 +2,22 @@ import type { Described } from "../contract/described.ts";
 import type { Sql } from "../contract/sql.ts";
 import type { ScaleOf } from "./measure.ts";
 
-/** What a measure of numbers may be given. */
+/** The options of a measure of numbers. */
 export interface NumberOptions extends Described {
-  /** A word for people. */
+  /** The unit's name, for people. */
   readonly unit?: string;
   /**
-   * How many decimal places the expression's integers have. Absent: as many as the decimal fields that it is made of.
+   * The number of decimal places of the expression's integers. Absent: that of the decimal fields in the expression.
    */
   readonly scale?: number | undefined;
 }
 
 const MOST_PLACES = 18;
 
-/** Hundredths by their name: a measure that is called so over a decimal field of two places is answered in them. */
+/** Units that are hundredths: a measure with such a unit over a decimal field of two places is answered in them. */
 const HUNDREDTHS: ReadonlySet<string> = new Set(["cent", "cents", "pence", "penny"]);
 
-/** The places that a measure answers. Throws RangeError for a scale that is none. */
+/** Returns the decimal places of a measure's answers. Throws RangeError for an invalid scale. */
 export function chosenScale(input: Sql, { unit = "", scale }: NumberOptions, scaleOf: ScaleOf): number {
   if (scale === undefined) {
     const found = scaleOf(input);
@@ -28,12 +28,14 @@ export function chosenScale(input: Sql, { unit = "", scale }: NumberOptions, sca
   return scale;
 }
 
-/** Whether a unit says that numbers are in hundredths of a currency's unit. */
+/** Whether a unit means hundredths of a currency's unit. */
 export function isHundredths(unit: string): boolean {
   return HUNDREDTHS.has(String(unit).toLowerCase());
 }
 
-/** A scale for a measure's specification: only where it was given, so that other specifications are as they were. */
+/**
+ * Returns a scale for a measure's specification. Empty if none was given, so that such specifications do not change.
+ */
 export function scaleSpec(scale: number | undefined): { readonly scale?: number } {
   return scale === undefined ? {} : { scale };
 }

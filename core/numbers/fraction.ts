@@ -1,4 +1,4 @@
-/** A rational number; `under` is above zero. */
+/** A rational number. `under` is above zero. */
 export interface Fraction {
   readonly over: bigint;
   readonly under: bigint;
@@ -8,23 +8,23 @@ export function wholeFraction(value: bigint): Fraction {
   return { over: value, under: 1n };
 }
 
-/** This many units of 10^-scale; null for none. */
+/** Returns a number of 10^-scale units as a fraction. Null for undefined. */
 export function scaledDown(units: bigint | undefined, scale: number): Fraction | null {
   return units === undefined ? null : { over: units, under: 10n ** BigInt(scale) };
 }
 
-/** The exact value of a double; null when it is not finite. */
+/** Returns the exact value of a double. Null when it is not finite. */
 export function fractionOfDouble(value: number): Fraction | null {
   if (!Number.isFinite(value)) return null;
   let [over, under] = [value, 1n];
-  // Doubling is exact, and a double is a whole number after at most 1,074 of them.
+  // Doubling is exact, and makes any double a whole number after at most 1,074 times.
   for (; !Number.isInteger(over); over *= 2) under *= 2n;
   return { over: BigInt(over), under };
 }
 
 /**
- * The exact value of a decimal number as it is written, 0.07 or 7e-2; null for what is none. Exponents have at most
- * three digits.
+ * Returns the exact value of a decimal number as written, such as 0.07 or 7e-2. Null for any other text. Exponents have
+ * at most three digits.
  */
 export function fractionOfText(text: string): Fraction | null {
   const [, sign = "", whole = "", decimals = "", exponent = "0"] =
@@ -35,19 +35,19 @@ export function fractionOfText(text: string): Fraction | null {
   return scale > 0 ? { over: digits, under: 10n ** BigInt(scale) } : wholeFraction(digits * 10n ** BigInt(-scale));
 }
 
-/** The exact quotient; null when the divisor is zero. */
+/** Returns the exact quotient. Null when the divisor is zero. */
 export function divide(top: Fraction, bottom: Fraction): Fraction | null {
   if (bottom.over === 0n) return null;
   const sign = bottom.over < 0n ? -1n : 1n;
   return { over: sign * top.over * bottom.under, under: sign * top.under * bottom.over };
 }
 
-/** Two more bits than a double keeps: one to round by, and one that says whether anything follows. */
+/** Two bits more than a double has: one to round by, and one that says whether any further bit is set. */
 const KEPT_BITS = 55;
 
 /**
- * The double that is nearest to a fraction, and of two that are as near the even one (IEEE 754). Not for values below
- * 2^-1000.
+ * Returns the double that is nearest to a fraction; if two are equally near, the even one (IEEE 754). Not for values
+ * below 2^-1000.
  */
 export function nearestDouble({ over, under }: Fraction): number {
   const size = over < 0n ? -over : over;
@@ -59,7 +59,7 @@ export function nearestDouble({ over, under }: Fraction): number {
   return over < 0n ? -rounded : rounded;
 }
 
-/** The least whole number that is not below a fraction. */
+/** Returns the least whole number that is not below a fraction. */
 export function ceiling({ over, under }: Fraction): bigint {
   const cut = over / under;
   return over > 0n && over % under !== 0n ? cut + 1n : cut;

@@ -1,6 +1,6 @@
 /**
  * HyperLogLog with the parameters of Redis (16,384 registers of 6 bits), so that a sketch can move between Redis,
- * Parquet and here. Sources: Redis `hyperloglog.c` for the hash, register choice and string layout; Ertl, "New
+ * Parquet and this process. Sources: Redis `hyperloglog.c` for the hash, register choice and string layout; Ertl, "New
  * cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, algorithm 6, for the estimate;
  * MurmurHash64A by Appleby for the hash.
  */
@@ -28,8 +28,8 @@ function murmur64OfEightBytes(value: bigint): bigint {
 }
 
 /**
- * The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. In SQL it is
- * `registerSql`.
+ * Returns the register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank. `registerSql` is the same in
+ * SQL.
  */
 export function registerOf(hash: bigint): { register: number; rank: number } {
   const mixed = murmur64OfEightBytes(hash);
@@ -43,7 +43,7 @@ export function registerOf(hash: bigint): { register: number; rank: number } {
 }
 
 /**
- * SQL: the 64-bit hash of a text that stands for it in a sketch. DuckDB's MD5, so both layers and any later version
+ * SQL: the 64-bit hash that represents a text in a sketch. It is DuckDB's MD5, so both layers and any later version
  * agree on it.
  */
 export function hashSql(text: string): string {
@@ -53,8 +53,8 @@ export function hashSql(text: string): string {
 const LOW = "4294967295::UBIGINT";
 
 /**
- * SQL: column `x` times the constant, modulo 2^64, from 32-bit halves: no product or sum leaves 64 bits. (In 128-bit
- * integers the same takes a hundred times as long.)
+ * SQL: column `x` times the constant, modulo 2^64, from 32-bit halves, so that no product or sum exceeds 64 bits.
+ * (128-bit integers take a hundred times as long.)
  */
 function timesMultiplier(x: string): string {
   const [high, low] = [`${MULTIPLIER >> 32n}::UBIGINT`, `${MULTIPLIER & 0xffffffffn}::UBIGINT`];
@@ -64,8 +64,8 @@ function timesMultiplier(x: string): string {
 }
 
 /**
- * SQL: a table expression `source` with a UBIGINT column `hash` -> the same rows with `register` (INTEGER) and `rank`
- * (TINYINT). MurmurHash64A one step a sub-query, so that nothing is computed twice.
+ * SQL: turns a table expression `source` with a UBIGINT column `hash` into the same rows with `register` (INTEGER) and
+ * `rank` (TINYINT). Each step of MurmurHash64A is a sub-query, so that nothing is computed twice.
  */
 export function registerSql(source: string): string {
   const start = `${SEED ^ ((8n * MULTIPLIER) & MASK)}::UBIGINT`;
@@ -108,12 +108,12 @@ export class Registers {
     if (sparse.size > 1_024) this.#densify(sparse);
   }
 
-  /** What it takes in memory, about. */
+  /** The approximate size in memory. */
   get sizeBytes(): number {
     return this.#dense?.length ?? 40 * (this.#sparse?.size ?? 0);
   }
 
-  /** How many registers are set, or for many of them all that there are: what a merge looks at. */
+  /** The number of registers that a merge reads: those that are set or, for a dense sketch, all. */
   get size(): number {
     return this.#dense?.length ?? this.#sparse?.size ?? 0;
   }
@@ -131,7 +131,7 @@ export class Registers {
     return this;
   }
 
-  /** Set registers, ascending: the state rows (item, integer) of the protocol. */
+  /** Returns the set registers, ascending: the state rows (item, integer) of the protocol. */
   entries(): [register: number, rank: number][] {
     if (this.#sparse) return [...this.#sparse].sort((a, b) => a[0] - b[0]);
     return [...(this.#dense ?? [])].flatMap((rank, register): [number, number][] =>
@@ -139,7 +139,7 @@ export class Registers {
     );
   }
 
-  /** The estimated number of distinct values, as PFCOUNT would give it. */
+  /** Returns the estimated number of distinct values, the same as PFCOUNT. */
   estimate(): number {
     const histogram = this.#histogram();
     let z = REGISTER_COUNT * tau((REGISTER_COUNT - (histogram[RANK_BITS + 1] ?? 0)) / REGISTER_COUNT);
@@ -148,11 +148,11 @@ export class Registers {
     return Math.round((ALPHA_INFINITY * REGISTER_COUNT * REGISTER_COUNT) / z);
   }
 
-  /** How many registers hold each rank. */
+  /** Returns the number of registers with each rank. */
   #histogram(): Uint32Array {
     const histogram = new Uint32Array(64);
     const dense = this.#dense ?? NO_REGISTERS;
-    // By index: one loop over either kind of registers takes four times as long.
+    // A loop by index: a loop that works for both kinds of registers takes four times as long.
     for (let register = 0; register < dense.length; register++) {
       const rank = dense[register] ?? 0;
       histogram[rank] = (histogram[rank] ?? 0) + 1;
@@ -209,7 +209,7 @@ function sigma(start: number): number {
 
 const HEADER_BYTES = 16;
 
-/** Throws RangeError where these bytes, as Redis returned them, are not a HyperLogLog. */
+/** Throws RangeError if bytes from Redis are not a HyperLogLog. */
 export function requireSketch(bytes: Buffer): void {
   if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
     throw new RangeError("not a HyperLogLog");
@@ -226,7 +226,7 @@ export function registersFromRedis(bytes: Buffer): Registers {
   return registers;
 }
 
-/** Dense: 6-bit registers, little-endian bit order. */
+/** Reads a dense sketch: 6-bit registers, little-endian bit order. */
 function readDense(bytes: Buffer, registers: Registers): void {
   for (let register = 0; register < REGISTER_COUNT; register++) {
     const bit = register * 6;
@@ -237,7 +237,10 @@ function readDense(bytes: Buffer, registers: Registers): void {
   }
 }
 
-/** Sparse: 00xxxxxx is a run of zeroes, 01xxxxxx yyyyyyyy a long one, 1vvvvvxx a run of x+1 registers of value v+1. */
+/**
+ * Reads a sparse sketch: 00xxxxxx is a run of zeroes, 01xxxxxx yyyyyyyy a long one, 1vvvvvxx a run of x+1 registers of
+ * value v+1.
+ */
 function readSparse(bytes: Buffer, registers: Registers): void {
   let register = 0;
   for (let at = HEADER_BYTES; at < bytes.length; at++) {

@@ -1,6 +1,6 @@
-/** Chance that can be repeated: all of it is a function of its seed. */
+/** Repeatable random numbers: each is a function of its seed. */
 
-/** One of the choices, each as likely as its share. */
+/** Returns one of the choices. The probability of each is its share. */
 export function pick<T extends { readonly share: number }>(choices: readonly T[], chance: number): T {
   const total = choices.reduce((sum, { share }) => sum + share, 0);
   let rest = chance * total;
@@ -13,7 +13,7 @@ export function pick<T extends { readonly share: number }>(choices: readonly T[]
   return first;
 }
 
-/** The state that a run's random numbers begin with. Throws RangeError for what is not a whole number from 0. */
+/** Returns the first state of a run's random numbers. Throws RangeError if the seed is not a whole number from 0. */
 export function seedState(seed: number): number {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`a seed is a whole number from 0, not ${seed}`);
   return mix(Math.floor(seed / 2 ** 32)) ^ (seed >>> 0);
@@ -27,7 +27,7 @@ export function mix(value: number): number {
   return h ^ (h >>> 16);
 }
 
-/** Numbers from 0 up to but not 1: mulberry32 (Tommy Ettinger). */
+/** Returns a function that returns numbers in [0, 1): mulberry32 (Tommy Ettinger). */
 export function randomNumbers(low: number, high: number): () => number {
   let state = (low + mix(high)) | 0;
   return () => {
@@ -38,7 +38,7 @@ export function randomNumbers(low: number, high: number): () => number {
   };
 }
 
-/** A number of the standard normal distribution from two even ones (Box and Muller). */
+/** Returns a number of the standard normal distribution, from two uniform ones (Box and Muller). */
 export function normal(a: number, b: number): number {
   return Math.sqrt(-2 * Math.log(1 - a)) * Math.cos(2 * Math.PI * b);
 }

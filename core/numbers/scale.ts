@@ -1,8 +1,8 @@
 /**
- * How many decimal places the integers of an SQL expression have. A `decimal` field is a column of integers, of
- * 10^-scale each, and so is what arithmetic makes of it: a sum keeps the places, a product adds them. Returns null for
- * everything that is not certain: other functions, division, casts, and sums of different scales. Literals are in the
- * units of what they are added to, as SQL adds them.
+ * Returns the decimal places of an SQL expression's integers. A `decimal` field is a column of integers of 10^-scale
+ * units, and so is the result of arithmetic on it: a sum keeps the places, a product adds them. Returns null where the
+ * places are not certain: for other functions, division, casts, and sums of different scales. A literal has the unit of
+ * the value that it is added to.
  */
 export function scaleOfSql(text: string, columnScale: (name: string) => number | undefined): number | null {
   const tokens = tokensOf(text);
@@ -12,12 +12,12 @@ export function scaleOfSql(text: string, columnScale: (name: string) => number |
   return parser.isDone && typeof scale === "number" ? scale : null;
 }
 
-/** "any": a literal, which has the scale of what it meets. Null: not certain. */
+/** "any": a literal, which takes the scale of the other operand. Null: not certain. */
 type Scale = number | "any" | null;
 
 const TOKEN = /\s*(?:\d+(?![\w.])|"(?:[^"]|"")+"|[A-Za-z_]\w*|'(?:[^']|'')*'|\/\/|<=|>=|<>|!=|[-+*/%(),.<>=|&~])/y;
 
-/** Null for text that has something else, or a comment. */
+/** Returns the tokens of a text. Null if it has any other character, or a comment. */
 function tokensOf(text: string): string[] | null {
   if (/--|\/\*/.test(text)) return null;
   const tokens: string[] = [];
@@ -33,7 +33,7 @@ function tokensOf(text: string): string[] | null {
 /** Functions whose result has the scale of all their arguments. */
 const OF_ALL: ReadonlySet<string> = new Set(["abs", "coalesce", "greatest", "ifnull", "least"]);
 
-/** The one scale of all these; null when they differ, or when one of them is not certain. */
+/** Returns the common scale. Null when the scales differ, or when one of them is not certain. */
 function same(scales: readonly Scale[]): Scale {
   if (scales.includes(null)) return null;
   const known = new Set(scales.filter((scale) => scale !== "any"));
@@ -47,8 +47,8 @@ function product(a: Scale, b: Scale): Scale {
 }
 
 /**
- * Recursive descent over sums, products, signs, columns, CASE and a few functions. What it does not know makes the
- * scale null.
+ * Recursive descent over sums, products, signs, columns, CASE and a few functions. Any other syntax makes the scale
+ * null.
  */
 class Parser {
   readonly #tokens: readonly string[];
@@ -117,7 +117,7 @@ class Parser {
     return null;
   }
 
-  /** Passes over conditions, up to and with `word` outside of parentheses and inner CASEs. */
+  /** Skips conditions up to `word`, which is skipped too. Ignores `word` inside parentheses and inner CASEs. */
   #skipTo(word: string): boolean {
     let depth = 0;
     for (let token = this.#next(); token !== undefined; token = this.#next()) {

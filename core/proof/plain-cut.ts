@@ -4,17 +4,17 @@ import { calendarStarts } from "../query/calendar.ts";
 import type { AnswerRange } from "../query/partial.ts";
 import type { Query } from "../query/query.ts";
 
-/** What a proof says of buckets that an answer's range cuts. Nothing here is what answers are made with. */
+/** Computes, for a proof, which buckets an answer's range cuts. No code is shared with answers. */
 
 const LONGEST_UNIT_MS = 367 * 86_400_000;
 
-/** Whether an answer to this query has a column for it. */
+/** Whether an answer to this query has the column `partial`. */
 export function plainMayCut({ sessions, table, grainMs }: View, { everyMs, calendar }: Query): boolean {
   const isWhole = calendar === null ? everyMs === grainMs : calendar.unit === "all";
   return sessions === null && table === null && !isWhole;
 }
 
-/** Whether a part of the row's own time, `[bucket, next bucket)`, lies outside of the range and was left out. */
+/** Whether the range leaves out a part of the row's time, `[bucket, next bucket)`. */
 export function plainIsCut(view: View, query: Query, range: AnswerRange, bucket: EpochMs): boolean {
   if (!plainMayCut(view, query)) return false;
   const { calendar, everyMs, windowMs } = query;

@@ -8,30 +8,30 @@ import { bucketStarts, type Query } from "../query/query.ts";
 import { bucketOf } from "../time.ts";
 
 /**
- * A view's rows by plain SQL over raw events, all at once: what a proof compares an answer with. Nothing here knows
- * states, components or merges: an event belongs to the rows whose time it lies in, and a measure is an aggregate over
- * a row's events.
+ * A view's rows, computed by plain SQL over raw events, all at once. A proof compares an answer with them. There are no
+ * states, components or merges here: an event belongs to the rows whose time contains it, and a measure is an aggregate
+ * over a row's events.
  */
 
 /** A query whose rows are computed by plain SQL. */
 export interface PlainQuery {
   readonly view: View;
   readonly query: Query;
-  /** The event time that is answered for. */
+  /** The event time of the answer. */
   readonly range: TimeRange;
-  /** A relation of decoded events up to one position, as SQL. */
+  /** SQL: a relation of decoded events up to one position. */
   readonly events: string;
 }
 
-/** SQL and the values that are bound to its places. */
+/** SQL, and the values of its parameters. */
 export interface PlainSql {
   readonly sql: string;
   readonly values: readonly (string | bigint)[];
 }
 
 /**
- * The columns that make a row: its start, for sessions its last event's time, and the values of the dimensions that
- * were asked for.
+ * The columns that identify a row: its start, for sessions its last event's time, and the values of the query's
+ * dimensions.
  */
 export interface PlainKey {
   readonly columns: readonly string[];
@@ -45,7 +45,7 @@ export function plainKey({ view, query }: Pick<PlainQuery, "view" | "query">): P
   return { sessions, columns: ["_bucket", ...(sessions ? ["_ended"] : []), ...groups] };
 }
 
-/** What the measures of a query ask of each row, by `<measure>.<column>`. */
+/** Returns the columns that the measures of a query need of each row, by `<measure>.<column>`. */
 export function plainColumns({ view, query }: Pick<PlainQuery, "view" | "query">): Map<string, PlainColumn> {
   return new Map(
     query.measures.flatMap((name) =>
@@ -54,7 +54,7 @@ export function plainColumns({ view, query }: Pick<PlainQuery, "view" | "query">
   );
 }
 
-/** The rows and all aggregates: the key's columns, then a column for each of `plainColumns` that is an aggregate. */
+/** SQL: the rows and all aggregates: the key's columns, then a column for each aggregate of `plainColumns`. */
 export function plainAggregates(wanted: PlainQuery): PlainSql {
   const { columns } = plainKey(wanted);
   const asked = [...plainColumns(wanted)].flatMap(([name, column]) =>
@@ -64,7 +64,7 @@ export function plainAggregates(wanted: PlainQuery): PlainSql {
   return { sql: `${sql} SELECT ${[...columns, ...asked].join(", ")} FROM placed GROUP BY ALL`, values };
 }
 
-/** The items of one column, the heaviest first: the key's columns, the item and its weight. */
+/** SQL: the items of one column, the heaviest first: the key's columns, the item and its weight. */
 export function plainItems(
   wanted: PlainQuery,
   { item, weight, show }: Extract<PlainColumn, { form: "items" }>,
@@ -80,8 +80,8 @@ export function plainItems(
 }
 
 /**
- * The registers of one column, all different values in one fold: the key's columns and the list of `register * 64 +
- * rank`.
+ * SQL: the registers of one column, from all different values at once: the key's columns and the list of `register * 64
+ * + rank`.
  */
 export function plainRegisters(
   wanted: PlainQuery,
@@ -94,13 +94,13 @@ export function plainRegisters(
   return { sql: `${sql} SELECT ${key}, list((register * 64 + rank)::INTEGER) FROM (${ranks}) GROUP BY ALL`, values };
 }
 
-/** When counted events happened, in grains: the first, the middle and the last; all null without any. */
+/** SQL: the grains of the first, the middle and the last counted event. All are null if there are no events. */
 export function plainExtent(view: View, range: TimeRange, events: string): string {
   const time = `(SELECT ${floored("_at", view.grainMs)} AS _grain FROM lines WHERE ${within(range)})`;
   return `${lines(view, events)} SELECT min(_grain), quantile_disc(_grain, 0.5), max(_grain) FROM ${time}`;
 }
 
-/** `count` grains that counted events happened in, chosen at random. */
+/** SQL: `count` grains with counted events, chosen at random. */
 export function plainSample(view: View, range: TimeRange, events: string, count: number): string {
   return (
     `${lines(view, events)} SELECT _grain FROM (SELECT DISTINCT ${floored("_at", view.grainMs)} AS _grain FROM ` +
@@ -109,8 +109,8 @@ export function plainSample(view: View, range: TimeRange, events: string, count:
 }
 
 /**
- * `lines`: every counted event, or with `each` every element of its list, with its time, all dimensions, and `_at`:
- * what rows are cut by, its time or of a table the shard of its key.
+ * SQL: `lines`, every counted event, or with `each` every element of its list, with its time, all dimensions, and
+ * `_at`. Buckets are made from `_at`: the event's time, or for a table the shard of its key.
  */
 function lines(view: View, events: string): string {
   const { each, stream, by } = view;
@@ -133,7 +133,10 @@ function lines(view: View, events: string): string {
   ].join(", ");
 }
 
-/** From the first two bytes of the MD5 of a key's text, which its number has as the lowest ones. Null for a view. */
+/**
+ * SQL: the shard, from the first two bytes of the MD5 of a key's text, which are the lowest ones of its number. Null
+ * for a view.
+ */
 function plainShard({ by, table }: View): string | null {
   if (table === null) return null;
   const parts = Object.values(by).map(({ text }) => `CAST((${text}) AS VARCHAR)`);
@@ -146,14 +149,17 @@ function within({ fromMs, toMs }: TimeRange): string {
 }
 
 /**
- * SQL: the start of a bucket. Written here although core/time.ts has the same: a mistake in what makes the answers must
- * not be in what proves them.
+ * SQL: the start of a bucket. It repeats core/time.ts on purpose: an error in the code of answers must not be in the
+ * code that proves them.
  */
 function floored(time: string, widthMs: number): string {
   return `(${time} - ((${time} % ${widthMs}) + ${widthMs}) % ${widthMs})`;
 }
 
-/** `placed`: the lines that the query wants, each in every row that it belongs to. What a client sent is bound. */
+/**
+ * SQL: `placed`, the lines that the query selects, each in every row that it belongs to. A client's values are
+ * parameters.
+ */
 function placed({ view, query, range, events }: PlainQuery): PlainSql {
   const values: string[] = [];
   const dimensions = Object.keys(view.by);
@@ -179,12 +185,15 @@ function rows(view: View, query: Query, range: TimeRange): string {
   return windowMs === everyMs ? bucketRows(everyMs, range) : slidingRows(everyMs, windowMs, range);
 }
 
-/** Buckets of one width, aligned to the epoch. */
+/** SQL: buckets of one width, aligned to the epoch. */
 function bucketRows(everyMs: number, range: TimeRange): string {
   return `placed AS (SELECT *, ${floored("_at", everyMs)} AS _bucket FROM wanted WHERE ${within(range)})`;
 }
 
-/** A row covers `windowMs` up to the end of its bucket: every line joined with the rows that reach it. */
+/**
+ * SQL: sliding windows. A row covers `windowMs` up to the end of its bucket, so every line is joined with the rows that
+ * contain it.
+ */
 function slidingRows(everyMs: number, windowMs: number, range: TimeRange): string {
   const firstMs = bucketOf(range.fromMs, everyMs);
   const own = floored("_time", everyMs);
@@ -200,7 +209,7 @@ function slidingRows(everyMs: number, windowMs: number, range: TimeRange): strin
   ].join(", ");
 }
 
-/** Days, weeks, months …: a row lasts until the next one begins. */
+/** SQL: days, weeks, months …: a row lasts until the next one begins. */
 function calendarRows(starts: readonly number[], range: TimeRange): string {
   const list = starts.map((start) => `${start}::BIGINT`).join(", ");
   return [
@@ -210,14 +219,16 @@ function calendarRows(starts: readonly number[], range: TimeRange): string {
   ].join(", ");
 }
 
-/** Gaps and islands: an event as much as the gap after the one before it in its group begins a session. */
+/**
+ * SQL: sessions by gaps and islands. An event at least the gap after the one before it in its group begins a session.
+ */
 function sessionRows(view: View, gapMs: number, range: TimeRange): string {
   const group = Object.keys(view.by).map((_, index) => `_d${index}`);
   const of = (columns: readonly string[]) => (columns.length === 0 ? "" : `PARTITION BY ${columns.join(", ")} `);
   const session = of([...group, "_session"]);
   return [
     `gaps AS (SELECT *, _time - lag(_time) OVER (${of(group)}ORDER BY _time) AS _gap FROM wanted)`,
-    // Over a range, not over rows: events of one moment are in one session, in whatever order they come.
+    // Over a range, not over rows: events with the same time are in one session, whatever their order.
     `islands AS (SELECT *, sum(CASE WHEN _gap < ${gapMs} THEN 0 ELSE 1 END) OVER (${of(group)}` +
       "ORDER BY _time RANGE UNBOUNDED PRECEDING) AS _session FROM gaps)",
     `whole AS (SELECT *, min(_time) OVER (${session}) AS _bucket, max(_time) OVER (${session}) AS _ended FROM islands)`,

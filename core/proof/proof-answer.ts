@@ -8,21 +8,21 @@ import type { Query } from "../query/query.ts";
 import { plainMayCut } from "./plain-cut.ts";
 
 /**
- * What a proof asks of an answer beside its values: that it has the rows that its limit allows, in its order, and that
- * its CSV says the same. Nothing here sorts, cuts or writes as an answer does.
+ * Checks the parts of an answer other than its values: it has the rows that its limit allows, in its order, and its CSV
+ * has the same content. The code that sorts, cuts and writes answers is not used here.
  */
 
-/** An answer as a client is given it. */
+/** An answer as a client gets it. */
 export interface GivenAnswer {
   readonly order: Query["order"];
   readonly limit: number;
   readonly rows: readonly Row[];
   readonly truncated: boolean;
-  /** Its rows as CSV; null: not asked for. */
+  /** Its rows as CSV. Null if they were not requested. */
   readonly csv: string | null;
 }
 
-/** A field of a row, or a whole row, as it is served and as the log says. */
+/** A field of a row, or a whole row: the served value and the one computed from the log. */
 export interface ComparedValue {
   readonly row: Row;
   readonly field: string;
@@ -30,13 +30,13 @@ export interface ComparedValue {
   readonly log: PresentedField | Row;
 }
 
-/** What is wrong with an answer, and what would be right. */
+/** An error in an answer, with the right value. */
 export interface AnswerFault extends ComparedValue {
   readonly problem: "out of order" | "not its limit" | "other CSV";
 }
 
 /**
- * The faults of an answer, the first of each kind. `all` are the rows that were compared with the log, whatever their
+ * Returns the faults of an answer, the first of each kind. `all` are the rows that were compared with the log, in any
  * order.
  */
 export function answerFaults(view: View, query: Query, all: readonly Row[], given: GivenAnswer): AnswerFault[] {
@@ -54,8 +54,8 @@ function limitFault(all: readonly Row[], { rows, limit, truncated }: GivenAnswer
 }
 
 /**
- * Each given row is one of all, none is given twice, each stands before the next, and the last before all that are left
- * out.
+ * Checks that each given row is one of all rows, that none is given twice, that each comes before the next, and that
+ * the last comes before all that are left out.
  */
 function orderFault(view: View, query: Query, all: readonly Row[], { rows, order }: GivenAnswer): AnswerFault | null {
   const field = order[0]?.field ?? "bucket";
@@ -78,7 +78,7 @@ function orderFault(view: View, query: Query, all: readonly Row[], { rows, order
   return null;
 }
 
-/** Whether one row stands before another. */
+/** Whether one row comes before another. */
 function stands(view: View, before: Row, after: Row, fields: Query["order"]): boolean {
   for (const { field, descending } of fields) {
     const [a, b] = [sortedBy(before, field), sortedBy(after, field)];
@@ -90,7 +90,7 @@ function stands(view: View, before: Row, after: Row, fields: Query["order"]): bo
   return false;
 }
 
-/** The value that a row is sorted by: instants as what they are, not as their text. */
+/** Returns the value that a row is sorted by. An instant is a number there, not its text. */
 function sortedBy(row: Row, field: string): Presented {
   const [name = "", part] = field.split(".");
   const value = (row[name] ?? null) as Presented | Readonly<Record<string, Presented>>;
@@ -98,13 +98,14 @@ function sortedBy(row: Row, field: string): Presented {
   return name === "bucket" || name === "ended" ? Date.parse(String(value)) : (value as Presented);
 }
 
-/** Whether a field holds decimals, of which long ones are text. */
+/** Whether a field has decimals. Long decimals are text. */
 function isDecimal(view: View, field: string): boolean {
   return (view.measures[field]?.scale ?? 0) > 0 || dimensionScales(view).has(field);
 }
 
 /**
- * Numbers, as text too, stand before other text. Of two texts that are one number, 7 and 007, the code points decide.
+ * Whether a value comes before another. Numbers, as text too, come before other text. Two texts of the same number,
+ * such as 7 and 007, are compared by code points.
  */
 function isLess(a: NonNullable<Presented>, b: NonNullable<Presented>, decimals: boolean): boolean {
   const written = decimals ? /^-?[0-9]{1,40}(\.[0-9]+)?$/ : /^-?[0-9]{1,40}$/;
@@ -138,7 +139,7 @@ function csvFault(view: View, query: Query, { rows, csv }: GivenAnswer): AnswerF
   return more === "" ? null : { problem: "other CSV", row: {}, field: "csv", served: more, log: "" };
 }
 
-/** In place of a field's name, for the column that says whether the range cuts the row's bucket. */
+/** Stands for a field's name in the column that says whether the range cuts the row's bucket. */
 const PARTIAL = "";
 
 interface CsvColumn {
@@ -172,17 +173,17 @@ function cellsOf(view: View, columns: readonly CsvColumn[], row: Row): string[] 
   });
 }
 
-/** A list as JSON; numbers that are held as text are numbers there. */
+/** Returns a list as JSON. Numbers that are stored as text are JSON numbers there. */
 function listText(list: PresentedField): string {
   return JSON.stringify(list).replace(/"(from|to|count|weight)":"(-?[0-9.]+)"/g, '"$1":$2');
 }
 
-/** A decimal of at most fifteen digits, with all of its places. */
+/** Returns a decimal of at most fifteen digits, with all of its places. */
 function plainFixed(value: number, scale: number): string {
   return plainDecimalText(String(Math.round(value * Number(plainUnits(scale)))), scale);
 }
 
-/** A cell of RFC 4180. Empty text is quoted, to differ from null. */
+/** Returns a cell of RFC 4180. Empty text is quoted, so that it differs from null. */
 function written(text: string): string {
   return text === "" || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

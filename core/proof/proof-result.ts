@@ -7,13 +7,13 @@ const values = z.record(z.string(), z.custom<Presented>());
 const place = values.describe("the row's start and dimensions");
 const compared = z.custom<PresentedField | Row>();
 
-/** One value, or a whole row, that is not what the log says. */
+/** A value, or a whole row, that differs from the one computed from the log. */
 export const Difference = z.object({
   problem: z.enum([
     ...["differs", "registers differ", "beyond its error", "not served", "not in the log"],
     ...["out of order", "not its limit", "other CSV"],
   ] as const),
-  /** Empty, and all values null, of a table of which no rows are to be shown. */
+  /** Empty, and all values null, for a table whose rows are not to be shown. */
   row: place,
   field: z.string().describe("a measure, or delay.p99; row for a whole row"),
   served: compared,
@@ -22,19 +22,19 @@ export const Difference = z.object({
 });
 export type Difference = z.infer<typeof Difference>;
 
-/** What was found of one field in all rows. */
+/** The result for one field over all rows. */
 export const FieldProof = z.object({
   type: z.string(),
   compared: count,
   different: count,
   error: z.number().describe("the relative error that the field states; 0: it has to be equal"),
   largestError: z.number().describe("the largest that was seen, against the exact figure"),
-  /** One in 370 does by chance. */
+  /** By chance it happens once in 370. */
   beyondThreeErrors: count.describe("of an estimate: rows further off than three standard errors").exactOptional(),
 });
 export type FieldProof = z.infer<typeof FieldProof>;
 
-/** A row as it is shown: both readings, and the exact figures of its estimates. */
+/** A row for people: the served one and the one from the log, and the exact numbers of its estimates. */
 export const ShownRow = z.object({ row: place, served: AnyRow, log: AnyRow, exact: values });
 export type ShownRow = z.infer<typeof ShownRow>;
 
@@ -49,7 +49,7 @@ export const ComparedRows = z.object({
 });
 export type ComparedRows = z.infer<typeof ComparedRows>;
 
-/** An answer that was proven, and where it stands. */
+/** An answer that was proven, and its position. */
 export const ProvenAnswer = z.object({
   asOf: z.string(),
   position: LogPosition,
@@ -60,11 +60,11 @@ export const ProvenAnswer = z.object({
 });
 export type ProvenAnswer = z.infer<typeof ProvenAnswer>;
 
-/** What is served, compared with the log. */
+/** The comparison of served rows with the log. */
 export const Proof = ComparedRows.extend({
   view: z.string(),
   equal: z.boolean().describe("whether nothing differs"),
-  /** One, unless it was too large for one or samples were taken. */
+  /** One answer, unless it was too large or samples were taken. */
   answers: list(ProvenAnswer).describe("the answers that were compared, each at its own position"),
   records: count.describe("records of the log that were read"),
   decoded: z.enum(["anew", "archived"]).describe("whether archived records were decoded from their original bytes"),
@@ -72,7 +72,8 @@ export const Proof = ComparedRows.extend({
 export type Proof = z.infer<typeof Proof>;
 
 /**
- * The proof of a joined table: of each of its tables, by the name that it has there. Its columns are computed of these.
+ * The proof of a joined table: the proof of each of its tables, by the table's name in the definition. The joined
+ * columns are computed from these tables.
  */
 export const JoinedProof = z.object({
   view: z.string(),
@@ -81,7 +82,7 @@ export const JoinedProof = z.object({
 });
 export type JoinedProof = z.infer<typeof JoinedProof>;
 
-/** The proofs that one answer has: one, or that of each table of a joined one. */
+/** Returns the proofs of one answer: one, or that of each table of a joined one. */
 export function proofsIn(proof: Proof | JoinedProof): Proof[] {
   return "tables" in proof ? Object.values(proof.tables) : [proof];
 }

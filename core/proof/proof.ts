@@ -13,7 +13,7 @@ import { plainIsCut } from "./plain-cut.ts";
 import { answerFaults, type ComparedValue, type GivenAnswer } from "./proof-answer.ts";
 import type { ComparedRows, Difference, FieldProof, ShownRow } from "./proof-result.ts";
 
-/** A row of an answer, and the registers that its distinct counts were estimated from. */
+/** A row of an answer, and the registers of its distinct counts. */
 export interface ServedRow {
   readonly row: Row;
   registers(measure: string, column: string): Registers | undefined;
@@ -22,7 +22,7 @@ export interface ServedRow {
 /** The same row, computed from the log. */
 export interface PlainRow {
   readonly bucket: EpochMs;
-  /** Of a session: when its last event happened. */
+  /** For a session: the time of its last event. */
   readonly ended: EpochMs | null;
   readonly group: readonly GroupValue[];
   found(measure: string): PlainFound;
@@ -31,19 +31,19 @@ export interface PlainRow {
 const MOST_DIFFERENCES = 100;
 
 /**
- * An estimate further off than this is not bad luck: by chance five standard errors are passed once in two million, and
- * small counts, where two values met in one register, by more than five in fewer.
+ * The largest error of an estimate, in standard errors, that counts as chance. Five are exceeded by chance once in two
+ * million rows. `SMALL` is the limit for small counts: it is even rarer that more than five values share registers.
  */
 const MOST_ERRORS = 5;
 const SMALL = 5;
 const TOLD_ERRORS = 3;
 
-/** Compares what is served with what the log says, page by page. */
+/** Compares served rows with rows computed from the log, page by page. */
 export class RowComparison {
   readonly #view: View;
   readonly #query: Query;
   readonly #mostShown: number;
-  /** Of a table with no rows shown, differences have no values either: its rows are records. */
+  /** Whether differences are reported without values: the rows of a table may be records. */
   readonly #hidesValues: boolean;
   readonly #tallies = new Map<string, FieldProof>();
   readonly #differences: Difference[] = [];
@@ -76,9 +76,9 @@ export class RowComparison {
   }
 
   /**
-   * Compares all rows of an answer with those that the log gives for the same question at the same position, and
-   * answers as they are `given` with all rows: their order, their limits and their CSV. `range` is the event time that
-   * the answer says it is about.
+   * Compares all rows of an answer with those computed from the log for the same query at the same position. Also
+   * compares the answers in `given` with all rows: their order, their limits and their CSV. `range` is the answer's
+   * event time.
    */
   add(
     served: readonly ServedRow[],
@@ -148,13 +148,13 @@ export class RowComparison {
     if (isMarked !== isCut) this.#differs("differs", { row: log, field, served: isMarked, log: isCut });
   }
 
-  /** Quantiles: each within its relative error of the exact one. */
+  /** Compares quantiles: each has to be within its relative error of the exact one. */
   #compareParts(tally: FieldProof, { row, field, served, log }: ComparedValue): void {
     for (const [part, exact] of Object.entries((log ?? {}) as Record<string, Presented>)) {
       const given = (served as Record<string, Presented> | null)?.[part] ?? null;
       const error = relativeError(given, exact);
       if (Number.isFinite(error)) tally.largestError = Math.max(tally.largestError, error);
-      // Half of a percent in doubles is a hair more or less than half of a percent.
+      // Half a percent in doubles is very slightly more or less than half a percent.
       if (!(error <= tally.error + 1e-12))
         this.#differs("beyond its error", { row, field: `${field}.${part}`, served: given, log: exact });
     }
@@ -170,7 +170,7 @@ export class RowComparison {
     }
   }
 
-  /** An estimate: against the figure that it stands for. */
+  /** Compares an estimate with the exact number. */
   #compareTruth(tally: FieldProof, plain: PlainRow, { row, field, served }: ComparedValue): void {
     const truth = this.#view.measures[field]?.plain.truth?.(plain.found(field));
     if (truth === undefined) return;
@@ -190,7 +190,7 @@ export class RowComparison {
     this.#differences.push({ problem, field, ...values });
   }
 
-  /** As the answer presents it. */
+  /** Returns a row of the log in the form of the answer. */
   #present({ bucket, ended, group, found }: PlainRow): Row {
     const { zone, by, measures } = this.#query;
     const iso = (timeMs: EpochMs) => (zone === "UTC" ? new Date(timeMs).toISOString() : isoInZone(timeMs, zone));
@@ -209,7 +209,7 @@ export class RowComparison {
   }
 
   #place(row: Row): Record<string, Presented> {
-    // A table's key says all: its bucket is only a number of the hash.
+    // A table's key identifies the row: its bucket is only a number of the hash.
     const start = this.#view.table === null ? ["bucket"] : [];
     return Object.fromEntries([...start, ...this.#query.by].map((name) => [name, (row[name] ?? null) as Presented]));
   }
@@ -228,15 +228,15 @@ export class RowComparison {
   }
 }
 
-/** A dimension's value: of a decimal its units with the point in its place. */
+/** Returns a dimension's value, with the point in its place for a decimal. */
 function plainDimension(view: View, name: string, value: GroupValue): GroupValue {
   const scale = dimensionScales(view).get(name) ?? 0;
   return scale === 0 || value === null ? value : plainDecimal(BigInt(value), scale);
 }
 
 /**
- * Whether a row of a table says what its events say: each column to the digit, or within the error that its measure
- * states. Columns that are not measures are parts of the key, or fields of the newest record.
+ * Whether a row of a table equals the one computed from its events: each column to the digit, or within the error that
+ * its measure states. Columns that are not measures are parts of the key, or fields of the newest record.
  */
 export function rowsAgree(view: View, served: Row | null, log: Row | null): boolean {
   if (served === null || log === null) return served === log;
@@ -251,12 +251,12 @@ export function rowsAgree(view: View, served: Row | null, log: Row | null): bool
   });
 }
 
-/** To the digit. What is presented is JSON, and both sides write its keys in one order. */
+/** Whether two values are equal to the digit. Both are JSON, and both sides write its keys in one order. */
 function same(a: PresentedField, b: PresentedField): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** 0 when equal, also to null and to zero; infinite where only one is. */
+/** Returns the relative error: 0 when equal, also for null and zero; infinite where only one is. */
 function relativeError(given: Presented, exact: Presented): number {
   if (given === exact) return 0;
   if (given === null || exact === null || Number(exact) === 0) return Number.POSITIVE_INFINITY;

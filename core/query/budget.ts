@@ -1,22 +1,22 @@
 import { TidelineError } from "../errors.ts";
 
 /**
- * How much work one question may cause. All limits are numbers of things, none is a time: the same question over the
- * same state is always answered or always refused, however busy the server is.
+ * The limits of the work for one query. All are numbers of things, none is a time: the same query over the same state
+ * is always answered or always refused, however busy the server is.
  */
 export interface BudgetLimits {
   /**
-   * Rows of files that lie in the range that is read: state rows of batch versions, archived records, records that are
+   * Rows of files within the range that is read: state rows of batch versions, archived records, records that are
    * decoded again.
    */
   readonly rows: number;
   /** Cells held in memory at once, before rows are sorted and limited. */
   readonly cells: number;
-  /** Sliding windows, before rows are sorted and limited: beside the buckets that they are made of, which are cells. */
+  /** Sliding windows, before rows are sorted and limited. The buckets that they consist of count as cells. */
   readonly windows: number;
-  /** Merges of one value, one item or sixteen registers of a sketch. */
+  /** Merges: each of one value, one item or sixteen registers of a sketch. */
   readonly merges: number;
-  /** Items of quantiles, histograms and top lists held in memory at once, and those that rows show. */
+  /** Items of quantiles, histograms and top lists: those held in memory at once, and those in rows. */
   readonly items: number;
   /** Memory for the registers of distinct counts, bytes. */
   readonly sketchBytes: number;
@@ -24,7 +24,7 @@ export interface BudgetLimits {
 
 export type BudgetUnit = keyof BudgetLimits;
 
-/** What one answer may cost. At these limits it takes about 200 MB and ten seconds of one core. */
+/** The limits of one answer. At these limits it takes about 200 MB and ten seconds of one core. */
 export const ANSWER_LIMITS: BudgetLimits = {
   rows: 1_000_000_000,
   cells: 200_000,
@@ -35,9 +35,8 @@ export const ANSWER_LIMITS: BudgetLimits = {
 };
 
 /**
- * What one answer may cost that the server computes on its own event loop: about half a second of one core. What costs
- * more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its
- * own.
+ * The limits of an answer that the server computes on its own event loop: about half a second of one core. The helper
+ * process computes larger ones. Rows do not load the event loop, because DuckDB adds them up on threads of its own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,
@@ -48,7 +47,7 @@ export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   sketchBytes: 4 * 1024 * 1024,
 };
 
-/** This many registers are merged in the time that one value takes. */
+/** The number of registers that are merged in the time of one value. */
 export const REGISTERS_A_MERGE = 16;
 
 const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
@@ -60,7 +59,7 @@ const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
   sketchBytes: (amount) => `${amount} bytes of distinct counts would be held`,
 };
 
-/** What to ask less of, by unit. */
+/** The parameters to change, by unit. */
 const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   rows: "a narrower from and to",
   cells: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
@@ -70,13 +69,10 @@ const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
 };
 
-/** What to ask less of a table. */
+/** The parameters of a table to change. */
 const NARROWER_TABLE = "key, a prefix, a smaller limit, fewer columns, or the order of the key";
 
-/**
- * TOO_LARGE: a question costs more than its budget. `needed` is how much, null when it is only known to be more than
- * the limit.
- */
+/** TOO_LARGE: a query exceeds its budget. `needed` is the amount, null if it is only known to exceed the limit. */
 export class OverBudget extends TidelineError {
   override readonly name = "OverBudget";
   readonly unit: BudgetUnit;
@@ -93,7 +89,7 @@ export class OverBudget extends TidelineError {
     this.limit = limit;
   }
 
-  /** The same of a table, of which other things can be left out. */
+  /** Returns the same error for a table, with a table's parameters. */
   ofTable(): TidelineError {
     const parameters = [{ parameter: "limit", problem: this.message, allowed: NARROWER_TABLE }];
     return new TidelineError(this.code, this.message, NARROWER_TABLE, { parameters });
@@ -104,15 +100,15 @@ function grouped(amount: number): string {
   return Math.ceil(amount).toLocaleString("en-US");
 }
 
-/** What something cost, by unit. */
+/** The cost of some work, by unit. */
 export type Spending = Readonly<Record<BudgetUnit, number>>;
 
 export const BUDGET_UNITS: readonly BudgetUnit[] = ["rows", "cells", "windows", "merges", "items", "sketchBytes"];
 
-/** Counts what one question costs, and knows whether anybody still wants its answer. */
+/** Counts the cost of one query, and knows whether its answer is still wanted. */
 export class Budget {
   readonly #limits: BudgetLimits;
-  /** Aborted when nobody waits for the answer any more; null for one that is wanted in any case. */
+  /** Aborted when nobody waits for the answer any more. Null for an answer that is wanted in any case. */
   readonly left: AbortSignal | null;
   readonly #spent: Record<BudgetUnit, number> = {
     rows: 0,
@@ -128,12 +124,12 @@ export class Budget {
     this.left = left;
   }
 
-  /** Throws the reason of `left` once it is aborted. To be called from time to time: not for every merge. */
+  /** Throws the reason of `left` once it is aborted. Call it from time to time, not for every merge. */
   requireWanted(): void {
     if (this.left?.aborted === true) throw this.left.reason;
   }
 
-  /** A budget that nothing exceeds. */
+  /** Returns a budget without limits. */
   static unlimited(left: AbortSignal | null = null): Budget {
     const limit = Number.POSITIVE_INFINITY;
     return new Budget(
@@ -146,12 +142,12 @@ export class Budget {
     return this.#spent[unit];
   }
 
-  /** What was spent so far, for `charge`. */
+  /** Returns the amounts spent so far, for `charge`. */
   spending(): Spending {
     return { ...this.#spent };
   }
 
-  /** Counts what was spent for something that is used again. Throws OverBudget. */
+  /** Counts the earlier cost of something that is used again. Throws OverBudget. */
   charge(spending: Spending): void {
     for (const unit of BUDGET_UNITS) this.spend(unit, spending[unit]);
   }
@@ -162,7 +158,7 @@ export class Budget {
     if (this.#spent[unit] > this.#limits[unit]) throw new OverBudget(unit, this.#limits[unit], null);
   }
 
-  /** Throws OverBudget, with how much too much it is, when `amount` more would not fit. Counts nothing. */
+  /** Throws OverBudget with the needed amount if `amount` more would not fit. Counts nothing. */
   require(unit: BudgetUnit, amount: number): void {
     const needed = this.#spent[unit] + amount;
     if (needed > this.#limits[unit]) throw new OverBudget(unit, this.#limits[unit], needed);

@@ -2,7 +2,7 @@ import { Temporal } from "temporal-polyfill";
 import type { EpochMs } from "../log/position.ts";
 import { finish, STEP, type Work } from "./work.ts";
 
-/** Grains whose buckets differ in length: they follow a calendar in a time zone. Weeks begin on Monday. */
+/** Grains whose buckets differ in length, because they follow a calendar in a time zone. Weeks begin on Monday. */
 export type CalendarUnit = "day" | "week" | "month" | "quarter" | "year";
 
 export interface CalendarGrain {
@@ -23,17 +23,17 @@ const NAMES: ReadonlyMap<string, CalendarUnit> = new Map([
   ] as const),
 ]);
 
-/** "1d", "week", "1 month", "1q", "1y", "all" -> the unit; null when it is none of these. */
+/** Returns the unit of "1d", "week", "1 month", "1q", "1y" or "all". Null for any other text. */
 export function parseCalendarUnit(text: string): CalendarGrain["unit"] | null {
   if (/^\s*all\s*$/i.test(text)) return "all";
   const name = /^\s*(?:1\s*)?([a-z]+)\s*$/i.exec(text)?.[1]?.toLowerCase();
   return name === undefined ? null : (NAMES.get(name) ?? null);
 }
 
-/** The zone under its own spelling ("europe/berlin" -> "Europe/Berlin"); null when there is none of this name. */
+/** Returns the zone in its usual spelling ("europe/berlin" -> "Europe/Berlin"). Null for an unknown name. */
 export function parseZone(text: string): string | null {
   try {
-    // An offset such as +02:00 has no daylight saving: it is not a zone that people live in.
+    // An offset such as +02:00 has no daylight saving, so it is not a time zone here.
     return /^[A-Za-z]/.test(text) ? new Intl.DateTimeFormat("en", { timeZone: text }).resolvedOptions().timeZone : null;
   } catch {
     return null;
@@ -43,14 +43,14 @@ export function parseZone(text: string): string | null {
 const DAY_MS = 86_400_000;
 const MOST_STARTS = 20_000;
 
-/** Starts that were computed before, the least recently used dropped first: at most this many starts are kept. */
+/** The most starts that are kept. The least recently used are dropped first. */
 const MOST_KEPT_STARTS = 200_000;
 const kept = new Map<string, readonly EpochMs[]>();
 let keptStarts = 0;
 
 /**
- * The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. They are kept: the same range
- * is computed once. Throws RangeError when they are more than 20,000.
+ * Returns the starts of all buckets that touch `[fromMs, toMs)`, ascending, in epoch milliseconds. They are kept, so
+ * the same range is computed once. Throws RangeError when there are more than 20,000.
  */
 export function* calendarWork({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<readonly EpochMs[]> {
   if (unit === "all") return [fromMs];
@@ -62,7 +62,7 @@ export function* calendarWork({ unit, zone }: CalendarGrain, fromMs: EpochMs, to
     return held;
   }
   const starts = yield* computeStarts(unit, zone, { fromMs, toMs });
-  // Two may have computed the same at once.
+  // Two callers may have computed the same starts.
   if (!kept.has(key)) keptStarts += starts.length;
   kept.set(key, starts);
   for (const [oldest, { length }] of kept) {
@@ -73,7 +73,7 @@ export function* calendarWork({ unit, zone }: CalendarGrain, fromMs: EpochMs, to
   return starts;
 }
 
-/** `calendarWork`, at once. */
+/** Runs `calendarWork` to its end at once. */
 export function calendarStarts(grain: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): readonly EpochMs[] {
   return finish(calendarWork(grain, fromMs, toMs));
 }
@@ -87,7 +87,8 @@ function* computeStarts(
   const first = firstDate(Temporal.Instant.fromEpochMilliseconds(fromMs).toZonedDateTimeISO(zone).toPlainDate(), unit);
   let offset = offsetAt(Temporal.PlainDate.from(first).toZonedDateTime(zone));
   for (const midnightMs of midnights(first, unit)) {
-    // The first instant of the local day. Where clocks skip midnight, that is when they do: on the first day, too.
+    // The start is the first instant of the local day. Where clocks skip midnight, it is the time of the skip, on the
+    // first day too.
     let startMs = Math.max(midnightMs - offset.ms, offset.fromMs);
     while (startMs >= offset.untilMs) {
       offset = offsetAt(Temporal.Instant.fromEpochMilliseconds(offset.untilMs).toZonedDateTimeISO(zone));
@@ -97,13 +98,13 @@ function* computeStarts(
     if (startMs >= toMs && starts.length > 0) break;
     if (starts.length === MOST_STARTS)
       throw new RangeError(`there are more than ${MOST_STARTS} of a ${unit} between from and to`);
-    // A zone that moved across the date line has no such day: it would begin with the next one.
+    // A zone that crossed the date line skipped this day: its start would be that of the next day.
     if (startMs !== starts.at(-1)) starts.push(startMs);
   }
   return starts;
 }
 
-/** How far local time is ahead of UTC from `fromMs` to before `untilMs`. */
+/** How far local time is ahead of UTC, from `fromMs` to before `untilMs`. */
 interface Offset {
   readonly ms: number;
   readonly fromMs: EpochMs;
@@ -115,11 +116,11 @@ function offsetAt(time: Temporal.ZonedDateTime): Offset {
   return { ms: time.offsetNanoseconds / 1e6, fromMs: time.epochMilliseconds, untilMs };
 }
 
-/** The midnights of successive buckets from a date on, as if local time were UTC. Endless. */
+/** Yields the midnights of successive buckets from a date on, as if local time were UTC. Endless. */
 function* midnights(first: Temporal.PlainDate, unit: CalendarUnit): Generator<EpochMs> {
   const months = MONTHS[unit];
   const { year, month, day } = first;
-  // Not Date.UTC, which takes the year 50 for 1950.
+  // Date.UTC would take the year 50 for 1950.
   const midnight = (afterMonths: number, date: number) =>
     new Date(0).setUTCFullYear(year, month - 1 + afterMonths, date);
   if (months === undefined)
@@ -144,7 +145,7 @@ function firstDate(date: Temporal.PlainDate, unit: CalendarUnit): Temporal.Plain
   }
 }
 
-/** The last of ascending `starts` that is not after `time`. */
+/** Returns the last of ascending `starts` that is not after `time`. */
 export function startOf(starts: readonly EpochMs[], time: EpochMs): EpochMs {
   let [low, high] = [0, starts.length];
   while (low < high) {
@@ -155,7 +156,7 @@ export function startOf(starts: readonly EpochMs[], time: EpochMs): EpochMs {
   return starts[low - 1] ?? time;
 }
 
-/** ISO 8601 with the zone's offset at that time: 2026-07-01T00:00:00+02:00. */
+/** Returns ISO 8601 with the zone's offset at that time: 2026-07-01T00:00:00+02:00. */
 export function isoInZone(timeMs: EpochMs, zone: string): string {
   return Temporal.Instant.fromEpochMilliseconds(timeMs).toZonedDateTimeISO(zone).toString({ timeZoneName: "never" });
 }

@@ -2,19 +2,19 @@ import type { TimeRange } from "../interval.ts";
 import type { EpochMs } from "../log/position.ts";
 import { bucketOf } from "../time.ts";
 
-/** Where in event time some stored state rows lie: the buckets from `fromMs` to `lastMs`, both included. */
+/** The event times of some stored state rows: the buckets from `fromMs` to `lastMs`, both included. */
 export interface RowExtent {
   readonly fromMs: EpochMs;
   readonly lastMs: EpochMs;
   readonly rows: number;
 }
 
-/** How many rows a read of `range` looks at. */
+/** Returns how many rows a read of `range` has to look at. */
 export function rowsRead(extents: readonly RowExtent[], range: TimeRange): number {
   return extents.reduce((sum, extent) => sum + (overlaps(extent, range) ? extent.rows : 0), 0);
 }
 
-/** About how many rows lie in `range`, as if those of an extent were spread evenly. */
+/** Returns the approximate number of rows in `range`, as if those of an extent were spread evenly. */
 function rowsWithin(extents: readonly RowExtent[], range: TimeRange): number {
   let rows = 0;
   for (const extent of extents) {
@@ -30,10 +30,7 @@ function overlaps({ fromMs, lastMs }: RowExtent, range: TimeRange): boolean {
   return lastMs >= range.fromMs && fromMs < range.toMs;
 }
 
-/**
- * The first bucket that has rows at `fromMs` or later, as far as is known: none before it has any. Null when there are
- * none.
- */
+/** Returns the first bucket at or after `fromMs` that may have rows. Null if there is none. */
 export function nextWithRows(extents: readonly RowExtent[], fromMs: EpochMs): EpochMs | null {
   let next: EpochMs | null = null;
   for (const extent of extents) {
@@ -44,10 +41,7 @@ export function nextWithRows(extents: readonly RowExtent[], fromMs: EpochMs): Ep
   return next;
 }
 
-/**
- * How far a piece of `range` from its beginning on reaches that has about `rows` rows: at least a bucket of `grainMs`,
- * at most `range`.
- */
+/** Returns the first piece of `range` that has about `rows` rows. It has at least one bucket of `grainMs`. */
 export function pieceOf(
   extents: readonly RowExtent[],
   range: TimeRange,
@@ -63,7 +57,7 @@ export function pieceOf(
   return { fromMs: range.fromMs, toMs: Math.min(bucketOf(low, grainMs), range.toMs) };
 }
 
-/** Pieces of about `rows` rows each that have all of the rows in `range`, one after the other. */
+/** Returns successive pieces of about `rows` rows each, which together have all rows in `range`. */
 export function piecesOf(
   extents: readonly RowExtent[],
   range: TimeRange,

@@ -1,16 +1,19 @@
 import { wholeNumberOf } from "../whole-number.ts";
 
-/** Notes that a parameter is wrong. All that are wrong are named in one refusal. */
+/** Reports a wrong parameter. One refusal names all wrong parameters. */
 export type Fail = (parameter: string, problem: string, allowed: string) => void;
 
 export interface NumberRange {
-  /** 1 when absent. */
+  /** Absent: 1. */
   readonly least?: number;
   readonly most: number;
   readonly byDefault: number;
 }
 
-/** A whole number in a range; `byDefault` when it is not given, and when it is wrong, which `fail` is told. */
+/**
+ * Returns a whole number in a range. Returns `byDefault` if it is absent, and if it is wrong, which is reported to
+ * `fail`.
+ */
 export function wholeNumber(
   parameter: string,
   text: string | undefined,
@@ -24,7 +27,7 @@ export function wholeNumber(
   return byDefault;
 }
 
-/** What a client sent, for a sentence: quoted, and cut when it is long. */
+/** Returns a client's text for a sentence: quoted, and cut off when it is long. */
 export function shown(text: string): string {
   return text.length > 60 ? `"${text.slice(0, 60)}…"` : `"${text}"`;
 }

@@ -5,11 +5,9 @@ import { bucketOf } from "../time.ts";
 import { calendarStarts } from "./calendar.ts";
 import { bucketStarts, type Query } from "./query.ts";
 
-/** The event time that an answer is about. */
+/** The event time of an answer. */
 export interface AnswerRange extends TimeRange {
-  /**
-   * The newest bucket after the range that the view holds, when the query did not say where the range ends; else null.
-   */
+  /** The newest bucket after the range that the view has, if the query did not give the end of the range. Else null. */
   readonly laterMs?: EpochMs | null;
 }
 
@@ -25,15 +23,18 @@ export function canBeCut(
   return calendar === null ? everyMs > grainMs : calendar.unit !== "all";
 }
 
-/** The column that says of a row whether the range cuts its bucket. A view may have a field `partial` of its own. */
+/**
+ * Returns the name of the column that says whether the range cuts a row's bucket. A view may have a field `partial` of
+ * its own.
+ */
 export function partialColumn({ by, measures }: Pick<View, "by" | "measures">): string {
   return "partial" in by || "partial" in measures ? "bucket.partial" : "partial";
 }
 
 /**
- * Returns whether the range leaves out a part of a bucket's time, by the bucket's start. A range whose end the query
- * did not give ends with the newest event: that cuts nothing, unless the view holds later events. The first window of
- * sliding ones is whole, because what lies before the range is read.
+ * Returns a function that returns, for a bucket's start, whether the range leaves out a part of the bucket's time. If
+ * the query did not give the end of its range, the range ends with the newest event. That cuts no bucket, unless the
+ * view has later events. The first sliding window is whole, because the buckets before the range are read too.
  */
 export function cutBuckets(view: View, query: Query, range: AnswerRange): (bucket: EpochMs) => boolean {
   const { fromMs, toMs, laterMs = null } = range;
@@ -46,8 +47,8 @@ export function cutBuckets(view: View, query: Query, range: AnswerRange): (bucke
 }
 
 /**
- * The starts of the first and last bucket of a range, and where the last one ends; of a calendar's only whether that is
- * after the range.
+ * Returns the starts of the first and last bucket of a range, and the end of the last one. For a calendar, the end only
+ * shows whether it is after the range.
  */
 function ends(view: View, query: Query, range: TimeRange): { first: EpochMs; last: EpochMs; endMs: EpochMs } {
   const { fromMs, toMs } = range;

@@ -23,13 +23,13 @@ export const AnyRow = z.custom<Row>((value) => typeof value === "object" && valu
 
 export interface PresentedRows {
   readonly rows: Row[];
-  /** There are more rows than the query's limit. */
+  /** Whether there are more rows than the query's limit. */
   readonly truncated: boolean;
 }
 
 /**
- * A row before it is presented: its coordinates and what it is sorted by. `cell` is null while windows have to be slid
- * for it again.
+ * A row before it is presented: its coordinates and its sort values. `cell` is null if its window has to be computed
+ * again.
  */
 interface Candidate extends Group {
   readonly bucket: EpochMs;
@@ -37,7 +37,7 @@ interface Candidate extends Group {
   readonly keys: readonly Presented[];
 }
 
-/** Of which view what is asked, and which of its rows are wanted. */
+/** A query, its view, and the event time of the wanted rows. */
 export interface Asked {
   readonly view: View;
   readonly query: Query;
@@ -45,10 +45,10 @@ export interface Asked {
 }
 
 /**
- * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view
- * of sessions the cells are whole sessions; for sliding windows they are the buckets before they are slid, and `window`
- * says which rows are wanted. A row whose bucket the window cuts has `partial: true`. Only what is sorted by is
- * presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
+ * Turns cells of the query's own buckets and dimensions into sorted, limited, presented rows. `bucket` is ISO 8601. For
+ * a view of sessions the cells are whole sessions. For sliding windows the cells are single buckets, and `window` says
+ * which rows are wanted. A row whose bucket the window cuts has `partial: true`. Only the sort values are computed for
+ * every row, because an estimate costs more than the rest of its row. Throws OverBudget.
  */
 export function* presenting(asked: Asked, cells: readonly Cell[], budget: Budget): Work<PresentedRows> {
   const { view, query, window } = asked;
@@ -66,7 +66,8 @@ export function* presenting(asked: Asked, cells: readonly Cell[], budget: Budget
   const present = (cell: Cell): Row => {
     const row = Object.fromEntries([...columns].map(([name, column]) => [name, fieldOf(cell, name, column)]));
     budget.spend("items", listedIn(row));
-    // Sorted as numbers: the text of a zone's time goes back when summer time ends.
+    // Added after sorting: instants are sorted as numbers, because the text of a zone's time goes back when summer time
+    // ends.
     const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
     return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended, ...(isCut(cell.bucket) ? partial : {}) };
   };
@@ -74,7 +75,7 @@ export function* presenting(asked: Asked, cells: readonly Cell[], budget: Budget
   return { rows, truncated: sorted.length > query.limit };
 }
 
-/** Quantiles and distinct counts: a few numbers of many items or registers. */
+/** Whether a measure makes a few numbers from many items or registers: quantiles and distinct counts. */
 function isKept({ parts, components }: Measure): boolean {
   return parts !== "list" && components.some(({ form }) => form === "items" || form === "registers");
 }
@@ -89,14 +90,14 @@ function fieldOf(cell: Cell, name: string, { shown, isKept = false }: Column): P
   return value;
 }
 
-/** How many bins and top items a row shows. */
+/** Returns the number of bins and top items in a row. */
 function listedIn(row: Row): number {
   let listed = 0;
   for (const value of Object.values(row)) if (Array.isArray(value)) listed += value.length;
   return listed;
 }
 
-/** `presenting` at once, without a budget. */
+/** Runs `presenting` at once, without a budget. */
 export function presentRows(
   view: View,
   query: Query,
@@ -106,12 +107,12 @@ export function presentRows(
   return finish(presenting({ view, query, window }, cells, Budget.unlimited()));
 }
 
-/** What sliding windows of a query need of `slide`. */
+/** Returns the windows of a query for `slide`. */
 export function windowsOf({ everyMs, windowMs }: Query, { fromMs, toMs }: TimeRange) {
   return { everyMs, windowMs, fromMs: bucketOf(fromMs, everyMs), toMs };
 }
 
-/** The components of these measures. */
+/** Returns the components of these measures. */
 export function componentsOfMeasures(view: View, measures: Iterable<string>): Set<string> {
   return new Set(
     [...measures].flatMap((name) =>
@@ -120,11 +121,11 @@ export function componentsOfMeasures(view: View, measures: Iterable<string>): Se
   );
 }
 
-/** A column of the rows: what it shows, and where it is something else what rows are sorted by. */
+/** A column of the rows: its presented value, and its sort value if that is another one. */
 interface Column {
   readonly shown: (cell: Cell) => PresentedField;
   readonly sortedBy?: (cell: Cell) => PresentedField;
-  /** Whether it is small and dear to compute: it is kept for a cell that does not change any more. */
+  /** Whether its value is small and expensive. Then it is kept for a cell that does not change any more. */
   readonly isKept?: boolean;
 }
 
@@ -175,7 +176,7 @@ function* cellCandidates(cells: readonly Cell[], keysOf: KeysOf): Work<Candidate
   return candidates;
 }
 
-/** Rows are presented by this many between two yields. */
+/** The number of rows presented between two yields. */
 const STEPS_OF_ROWS = 100;
 
 function* slidCandidates(
@@ -210,7 +211,7 @@ function* cellRows(picked: readonly Candidate[], present: (cell: Cell) => Row): 
   return rows;
 }
 
-/** Slides the windows again, as far as rows of them were picked. */
+/** Computes the windows of the selected rows again. */
 function* slidRows(
   { view, query, window }: Asked,
   cells: readonly Cell[],

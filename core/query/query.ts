@@ -9,32 +9,32 @@ import { type CalendarGrain, calendarStarts, parseCalendarUnit, parseZone, start
 import { filterAllows, filterValue } from "./filter.ts";
 import { type NumberRange, shown, wholeNumber } from "./parameters.ts";
 
-/** What a client asks of a view, with every default filled in. */
+/** A client's query of a view, with every default filled in. */
 export interface Query {
-  /** Event time `[fromMs, toMs)`, aligned to the view's grain; null: decided by what the view holds. */
+  /** Event time `[fromMs, toMs)`, aligned to the view's grain. Null: the newest buckets of the view decide. */
   readonly fromMs: EpochMs | null;
   readonly toMs: EpochMs | null;
-  /** The width of a bucket; the view's grain where `calendar` says how buckets are cut. */
+  /** The width of a bucket. With `calendar`, the view's grain. */
   readonly everyMs: number;
   /** Buckets of a calendar: days and weeks of a time zone, months, quarters, years. */
   readonly calendar: CalendarGrain | null;
-  /** How much time a row covers, up to the end of its bucket: `everyMs`, or a multiple of it for sliding windows. */
+  /** The time that a row covers, up to the end of its bucket: `everyMs`, or a multiple of it for sliding windows. */
   readonly windowMs: number;
-  /** How instants are shown. */
+  /** The time zone of shown instants. */
   readonly zone: string;
   /** Dimensions to group by, a subset of the view's. */
   readonly by: readonly string[];
-  /** Dimension -> the values it may have, as text; null means no value. */
+  /** The allowed values of each dimension, as text. Null means no value. */
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
   readonly measures: readonly string[];
-  /** Columns to sort by; "bucket" and the dimensions break ties. */
+  /** Columns to sort by. Rows with equal values are sorted by "bucket" and the dimensions. */
   readonly order: readonly { readonly field: string; readonly descending: boolean }[];
   readonly limit: number;
 }
 
 export const DEFAULT_LIMIT = 1_000;
 export const MAX_LIMIT = 100_000;
-/** How many rows an answer may be asked to have. */
+/** The number of rows that a query may ask for. */
 export const ROW_LIMIT: NumberRange = { most: MAX_LIMIT, byDefault: DEFAULT_LIMIT };
 export const DEFAULT_WINDOW_MS = 86_400_000;
 
@@ -42,7 +42,7 @@ type Parameters = Readonly<Record<string, string | readonly string[] | undefined
 
 /**
  * Reads a request's parameters: from, to, every, zone, window, by, where[dimension], measures, order, limit. Lists are
- * separated by commas. Total: any input gives a query or the list of what is wrong with it.
+ * separated by commas. Any input gives a query or a list of its errors.
  */
 export function planQuery(
   view: View,
@@ -100,18 +100,18 @@ export function planQuery(
 }
 
 const WHERE = /^where\[(.*)\]$/s;
-/** Beside where[dimension]. */
+/** The parameters of a query without where[dimension]. */
 export const QUERY_PARAMETERS = ["from", "to", "every", "zone", "window", "by", "measures", "order", "limit"] as const;
 const KNOWN: ReadonlySet<string> = new Set(QUERY_PARAMETERS);
 
-/** Whether a parameter of this name is one of `planQuery`. */
+/** Whether `planQuery` reads a parameter of this name. */
 export function isQueryParameter(name: string): boolean {
   return KNOWN.has(name) || WHERE.test(name);
 }
 
 const MOST_WINDOWS = 1_440;
 
-/** How rows are cut out of time: `every`, `zone` and `window`. */
+/** Reads `every`, `zone` and `window`, which decide the buckets of rows. */
 function planBuckets(
   view: View,
   single: (name: string) => string | undefined,
@@ -180,7 +180,10 @@ function planWhere(
   return where;
 }
 
-/** The values that a filter of one dimension allows, as the state has them: decimals in units of their last place. */
+/**
+ * Returns the values that a filter of one dimension allows, in the form of the state: decimals in units of their last
+ * place.
+ */
 function filterValues(
   view: View,
   dimension: string,
@@ -198,16 +201,16 @@ function filterValues(
   });
 }
 
-/** The newest buckets that a view holds: of all, and of those that do not begin after now. Null for none. */
+/** The newest buckets of a view: of all, and of those that do not begin after now. Null if there are none. */
 export interface NewestBuckets {
   readonly untilNow: EpochMs | null;
   readonly any: EpochMs | null;
 }
 
 /**
- * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so
- * that one event of a wrong clock does not hide all others; only a `from` after now asks for what is newer, too.
- * Without `from` it begins 24 hours, or a bucket if that is longer, before the end.
+ * Returns the event time of a query. Without `to` it ends with the newest bucket that does not begin after now, so that
+ * one event with a wrong clock does not hide all others. Only if `from` is after now, newer buckets count too. Without
+ * `from` it begins 24 hours before the end, or one bucket if that is longer.
  */
 export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs: EpochMs): TimeRange {
   const { untilNow, any } = newest;
@@ -219,8 +222,8 @@ export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs:
 }
 
 /**
- * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that
- * begin in it reach beyond its end, as far as they go.
+ * Returns the range of state buckets for the rows of `window`. It is larger than the window for sliding windows.
+ * Sessions that begin in the window are read to their end, even beyond it.
  */
 export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange): TimeRange {
   const { everyMs, windowMs } = query;
@@ -231,16 +234,16 @@ export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange)
 }
 
 /**
- * The gap of the sessions that a query's rows are; null when they are buckets, as the values of a dimension are counted
- * in.
+ * Returns the gap of sessions, if the query's rows are sessions. Null if they are buckets, as when the values of a
+ * dimension are counted.
  */
 export function gapOf(view: View, { everyMs }: Query): number | null {
   return everyMs === view.grainMs ? (view.sessions?.gapMs ?? null) : null;
 }
 
 /**
- * The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where
- * they do not fit the view's.
+ * Returns the starts of the calendar's buckets in `range`. Null where all buckets have one width. Throws RangeError
+ * where they do not fit the view's buckets.
  */
 export function bucketStarts(view: View, { calendar }: Query, range: TimeRange): readonly EpochMs[] | null {
   if (calendar === null) return null;
@@ -274,13 +277,13 @@ function planOrder(
   return order;
 }
 
-/** What an answer with these dimensions and measures can be sorted by. */
+/** Returns the columns that an answer with these dimensions and measures can be sorted by. */
 function orderColumns(view: View, by: readonly string[], measures: readonly string[]): string[] {
   const sessions = view.sessions === null ? [] : SESSION_COLUMNS;
   return ["bucket", ...sessions, ...by, ...measures.flatMap((name) => sortableColumns(view, name))];
 }
 
-/** What can be sorted by of a measure: itself, or its parts as `delay.p99`; a list has no order. */
+/** Returns the sortable columns of a measure: itself, or its parts such as `delay.p99`. A list has no order. */
 export function sortableColumns(view: View, measure: string): string[] {
   const parts = view.measures[measure]?.parts;
   if (parts === undefined) return [measure];
@@ -288,8 +291,8 @@ export function sortableColumns(view: View, measure: string): string[] {
 }
 
 /**
- * How the coordinates of stored state map to those of the cells that an answer is merged in. `bucket` is the start of
- * the query's bucket that a stored one belongs to; windows are slid over these later.
+ * Returns functions that map the coordinates of stored state to those of the cells of an answer. `bucket` is the start
+ * of the query's bucket that contains a stored one. Windows are computed from these buckets later.
  */
 export function answerPlaces(view: View, query: Query, window: TimeRange) {
   const dimensions = Object.keys(view.by);

@@ -6,21 +6,21 @@ import { type Cell, CellTable, copyOf, type GroupKey } from "../state/cells.ts";
 import { type Budget, REGISTERS_A_MERGE } from "./budget.ts";
 import { STEP, type Work } from "./work.ts";
 
-/** The newest session of a group while buckets come in. */
+/** The newest session of a group while buckets are added. */
 interface Run {
-  /** The merged state; null for a session that is not asked for. */
+  /** The merged state. Null for a session that is not wanted. */
   readonly cell: Cell | null;
   lastMs: EpochMs;
 }
 
 /**
- * Sessions as merges of buckets. A session is successive events of one group, none as much as the gap after the one
- * before. A bucket is no longer than the gap, so all of its events of a group belong together, and two neighbouring
- * buckets do when the last event of one and the first of the next are close enough. That is seen from merged state
- * alone: where batch and stream meet, and when events came, make no difference.
+ * Sessions as merges of buckets. A session is successive events of one group, each less than the gap after the one
+ * before. A bucket is no longer than the gap, so all of its events of a group belong together. Two neighbouring buckets
+ * belong together when the last event of one and the first of the next are close enough. Merged state is enough to see
+ * that, so it does not matter where batch and stream meet, or when events arrived.
  *
- * Buckets are added in ascending order, from one gap before the range on; one merge each. After `toMs` it is enough to
- * add buckets until `openGroups` is empty.
+ * Buckets are added in ascending order, from one gap before the range on, with one merge each. After `toMs`, buckets
+ * are added until `openGroups` is empty.
  */
 export class SessionRuns {
   readonly #gapMs: number;
@@ -39,8 +39,8 @@ export class SessionRuns {
   }
 
   /**
-   * Adds cells of the view's own grain and all of its dimensions; none is in a bucket before those that were added
-   * already.
+   * Adds cells of the view's own grain with all of its dimensions. No cell may be in a bucket before those added
+   * earlier.
    */
   *add(cells: readonly Cell[]): Work<void> {
     let merges = 0;
@@ -72,7 +72,7 @@ export class SessionRuns {
     this.#open.set(cell.key, { cell: begun, lastMs });
   }
 
-  /** Merges a bucket into a session, and counts what the session holds more than before. */
+  /** Merges a bucket into a session, and counts the growth of the session. */
   #absorb(session: Cell, cell: Cell): void {
     const before = heldBy(session);
     this.#table.absorb(session, cell);
@@ -85,7 +85,7 @@ export class SessionRuns {
     this.#budget.spend("sketchBytes", sign * held.sketchBytes);
   }
 
-  /** The groups whose wanted session an event at `timeMs` or later may still belong to. */
+  /** Returns the groups whose wanted session may get an event at `timeMs` or later. */
   openGroups(timeMs: EpochMs): Cell["group"][] {
     const open: Cell["group"][] = [];
     for (const [key, { cell, lastMs }] of this.#open) {
@@ -104,7 +104,7 @@ export class SessionRuns {
   }
 }
 
-/** What a cell holds beside its values, in the units of the budget. */
+/** The contents of a cell other than its values, in the units of the budget. */
 interface Held {
   readonly items: number;
   readonly sketchBytes: number;
@@ -117,7 +117,7 @@ function heldBy({ items, registers }: Cell): Held {
   return { items: count, sketchBytes };
 }
 
-/** The time of the last event of a cell of a view of sessions. */
+/** Returns the time of the last event in a cell of a view of sessions. */
 export function sessionEnd({ values }: Cell): EpochMs {
   return Number(values.get(SESSION_LAST));
 }
@@ -126,7 +126,7 @@ function firstOf({ values }: Cell): EpochMs {
   return Number(values.get(SESSION_FIRST));
 }
 
-/** What it costs to merge a cell into another, in merges. */
+/** Returns the cost of merging a cell into another, in merges. */
 export function weightOf({ values, items, registers }: Cell): number {
   let weight = 1 + values.size;
   for (const held of items.values()) weight += held.size;

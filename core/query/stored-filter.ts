@@ -9,14 +9,14 @@ import { ONE_INTEGER, type StoredFilter } from "./top-order.ts";
 
 type Values = readonly (string | null)[];
 
-/** Where stored state has the values of a column. */
+/** The place of a column's values in stored state. */
 export type StoredPlace = Place<StoredFilter>;
 type Place<Filter> = Filter extends StoredFilter ? Omit<Filter, "column" | "values"> : never;
 
 /**
- * The filters of a question that a database can look for in stored state. Keys for which they hold may have other rows
- * by now, or none; a settled key for which one does not hold has no such row. Filters on other columns are left out:
- * lists, and measures that are not count, sum, min or max.
+ * Returns the filters of a query that a database can apply to stored state. A key for which they hold may have another
+ * row now, or none. A settled key for which one does not hold has no row that the query wants. Filters on other columns
+ * are left out: lists, and measures that are not count, sum, min or max.
  */
 export function storedFilters(view: View, where: ReadonlyMap<string, Values>): StoredFilter[] {
   return [...where].flatMap(([column, values]) => {
@@ -25,7 +25,7 @@ export function storedFilters(view: View, where: ReadonlyMap<string, Values>): S
   });
 }
 
-/** Null for lists, and for measures that are not count, sum, min or max. */
+/** Returns the place of a column's values. Null for lists, and for measures that are not count, sum, min or max. */
 export function storedPlace(view: View, column: string): StoredPlace | null {
   const spec = recordField(view, column);
   if (spec !== null)
@@ -43,7 +43,9 @@ export function recordFieldSql(field: string): string {
   return `json_extract_string(label[${PICK_PLACE_DIGITS + 1}:], ${quoteText(`$."${field}"`)})`;
 }
 
-/** Fields of these types are compared as text, in the units of a decimal and the milliseconds of an instant. */
+/**
+ * The types of fields that are compared as text. For a decimal the text is its units, for an instant its milliseconds.
+ */
 const RECORD_TYPES: ReadonlySet<string> = new Set(["text", "oneOf", "flag", "integer", "decimal", "instant"]);
 
 function recordField(view: View, column: string) {
@@ -51,7 +53,7 @@ function recordField(view: View, column: string) {
   return spec === undefined ? null : bare(spec);
 }
 
-/** The values as stored state has them. */
+/** Returns the values in the form of stored state. */
 function storedValues(view: View, column: string, values: Values): Values {
   const spec = recordField(view, column);
   if (spec?.type === "instant") return values.flatMap(milliseconds);
@@ -59,7 +61,10 @@ function storedValues(view: View, column: string, values: Values): Values {
   return inUnits(values, dimensionScales(view).get(column) ?? view.measures[column]?.scale ?? 0);
 }
 
-/** What is not a number of this many places is not a value of the column. */
+/**
+ * Returns values in units of their last place. Leaves out values that are not numbers with so many places, because the
+ * column cannot have them.
+ */
 function inUnits(values: Values, scale: number): Values {
   if (scale === 0) return values;
   return values.flatMap((value) => (value === null ? [null] : (unitsOfText(value, scale) ?? [])));

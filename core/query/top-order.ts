@@ -3,51 +3,49 @@ import type { View } from "../definition/view.ts";
 import type { Query } from "./query.ts";
 
 /**
- * One column to sort cells by, such that a database can do it exactly as `comparePresented`. Null comes last in both
+ * One column to sort cells by, if a database can sort exactly as `comparePresented` does. Null comes last in both
  * directions.
  */
 export type OrderKey = (
   | { readonly by: "bucket" }
   | { readonly by: "dimension"; readonly name: string }
-  /** A dimension's value as text; the one of events that have none is "null", and the last of that name. */
+  /** A dimension's value as text. The value of events without one is "null", and comes after the text "null". */
   | { readonly by: "text"; readonly name: string }
-  /** An integer of the state; `absent` is what a cell without it has. */
+  /** An integer of the state. A cell without it has the value `absent`. */
   | { readonly by: "component"; readonly key: string; readonly absent: 0 | null }
 ) & { readonly descending: boolean };
 
 /**
- * What a filter on a column of a table's rows means for its stored state. `values` are texts as state has them, null
- * means no value.
+ * A filter on a column of a table's rows, for its stored state. `values` are texts in the form of state, null means no
+ * value.
  */
 export type StoredFilter =
   /** A part of the key. */
   (
     | { readonly by: "dimension"; readonly name: string }
-    /** An integer of the state; `absent` is what a cell without it has. */
+    /** An integer of the state. A cell without it has the value `absent`. */
     | { readonly by: "component"; readonly key: string; readonly absent: 0 | null }
     /** A field of the newest record, which is the pick `key`. */
     | { readonly by: "record"; readonly key: string; readonly field: string }
   ) & { readonly column: string; readonly values: readonly (string | null)[] };
 
-/** Which cells come first. */
+/** The cells that come first. */
 export interface TopOrder {
   readonly keys: readonly OrderKey[];
-  /** How many are wanted. */
+  /** The number of cells wanted. */
   readonly limit: number;
-  /** Only values of this dimension that begin so, as text. */
+  /** Only values of this dimension that begin with this text. */
   readonly prefix: { readonly dimension: string; readonly text: string } | null;
-  /**
-   * Only groups that come after this one, whose values are given as text; absent: all. Of an order by dimensions alone.
-   */
+  /** Only groups after this one, whose values are given as text. Only for an order by dimensions alone. Absent: all. */
   readonly after?: readonly string[];
-  /** Only cells for which these hold. Of a table; absent: all. */
+  /** Only cells for which these filters hold. Only for a table. Absent: all. */
   readonly filters?: readonly StoredFilter[];
 }
 
 /** Measures that present one integer of their state. */
 export const ONE_INTEGER: ReadonlySet<string> = new Set(["count", "sum", "min", "max"]);
 
-/** How the rows of a query are sorted; the field that stands against it, when a database cannot do that. */
+/** Returns how the rows of a query are sorted. If a database cannot sort them, returns the field that is the reason. */
 export function topOrder(view: View, query: Query): TopOrder | { readonly unsortable: string } {
   const keys: OrderKey[] = [];
   const order = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];

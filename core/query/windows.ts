@@ -7,7 +7,7 @@ import { weightOf } from "./sessions.ts";
 import { STEP, sorting, type Work } from "./work.ts";
 
 /**
- * The windows of an answer: one ends with each bucket from `fromMs` to before `toMs`, and covers `windowMs` up to the
+ * The windows of an answer. One ends with each bucket from `fromMs` to before `toMs`, and covers `windowMs` up to the
  * bucket's end.
  */
 export interface Windows {
@@ -19,13 +19,13 @@ export interface Windows {
 }
 
 export interface SlideOptions {
-  /** Which components are merged; those that are not are missing in the windows. */
+  /** The components to merge. The others are missing in the windows. */
   readonly components: ReadonlySet<string>;
-  /** Which windows of a group are wanted, null for none of it; absent: all. */
+  /** Returns the wanted windows of a group, null for none of them. Absent: all. */
   readonly rangeOf?: (key: GroupKey) => { readonly fromMs: EpochMs; readonly toMs: EpochMs } | null;
   /**
-   * Gets each window that holds anything, group by group and ascending. The cell is valid during the call only: what it
-   * holds continues to change.
+   * Called with each window that is not empty, group by group and ascending. The cell is valid during the call only:
+   * its contents change afterwards.
    */
   readonly onWindow: (window: Cell) => void;
 }
@@ -99,14 +99,15 @@ function* slideGroup(
 }
 
 /**
- * A sum over the buckets in the queue, and how many of them have a value: without any there is none, which is not zero.
+ * A sum over the buckets in the queue, and the number of buckets with a value. If no bucket has a value, there is no
+ * sum; that is not zero.
  */
 interface Sum {
   value: bigint;
   buckets: number;
 }
 
-/** The buckets of one window of one group, oldest first, and what they merge to. */
+/** The buckets of one window of one group, oldest first, and their merge. */
 class WindowQueue {
   readonly #table: CellTable;
   readonly #sums: ReadonlySet<string>;
@@ -117,9 +118,9 @@ class WindowQueue {
   readonly #itemBuckets = new Map<string, Map<Item, number>>();
   readonly #queue: Cell[] = [];
   #head = 0;
-  /** Suffixes of the older buckets, merged: the last one covers them all, and the first only the newest of them. */
+  /** Merged suffixes of the older buckets: the last one covers them all, and the first only the newest of them. */
   readonly #front: Cell[] = [];
-  /** The newer buckets, one by one and merged. */
+  /** The newer buckets. */
   #back: Cell[] = [];
   #backMerged: Cell | null = null;
 
@@ -134,7 +135,7 @@ class WindowQueue {
     return this.#queue.length - this.#head;
   }
 
-  /** Adds the newest bucket; returns how many merges that took. */
+  /** Adds the newest bucket. Returns the number of merges. */
   push(cell: Cell): number {
     this.#queue.push(cell);
     this.#count(cell, 1);
@@ -145,7 +146,7 @@ class WindowQueue {
     return weightOf(cell);
   }
 
-  /** Drops the buckets before `timeMs`; returns how many merges that took beside those that it yielded. */
+  /** Drops the buckets before `timeMs`. Returns the number of merges that it has not yielded. */
   *dropBefore(timeMs: EpochMs): Work<number> {
     let merges = 0;
     for (let oldest = this.#queue[this.#head]; oldest !== undefined; oldest = this.#queue[this.#head]) {
@@ -182,7 +183,7 @@ class WindowQueue {
     return merges;
   }
 
-  /** All buckets of the queue merged, as the row of bucket `end`. */
+  /** Returns all buckets of the queue merged, as the row of bucket `end`. */
   window(end: EpochMs): Cell {
     const older = this.#front.at(-1) ?? null;
     const newer = this.#backMerged;
@@ -203,7 +204,7 @@ class WindowQueue {
     };
   }
 
-  /** Adds the sums of a bucket, or takes them away. */
+  /** Adds the sums of a bucket, or subtracts them. */
   #count({ values, items }: Cell, sign: 1 | -1): void {
     for (const component of this.#sums) {
       const value = values.get(component);
@@ -234,7 +235,7 @@ class WindowQueue {
     weights.set(item, (weights.get(item) ?? 0n) + (sign === 1 ? weight : -weight));
   }
 
-  /** What a bucket holds that cannot be subtracted. */
+  /** Returns the parts of a bucket that cannot be subtracted. */
   #only({ bucket, group, key, values, items, registers }: Cell): Cell {
     const of = <V>(held: ReadonlyMap<string, V>) =>
       new Map([...held].filter(([component]) => this.#others.has(component)));

@@ -1,11 +1,11 @@
 /**
- * Computation in steps. It yields the number of merges (or operations of that size) done since its last yield, every
- * thousand or so, so that the caller can count them against a budget and let others run in between. The result does not
- * depend on who drives it.
+ * A computation in steps. It yields the number of merges (or operations of that size) since its last yield, about every
+ * thousand, so that the caller can count them against a budget and let others run in between. The result does not
+ * depend on the caller.
  */
 export type Work<T> = Generator<number, T, void>;
 
-/** How many merges are done between two yields, about: well below a millisecond. */
+/** The approximate number of merges between two yields: well below a millisecond. */
 export const STEP = 1_000;
 
 /** Runs work to its end at once. */
@@ -16,7 +16,10 @@ export function finish<T>(work: Work<T>): T {
   }
 }
 
-/** Values in the order of `compare`, equal ones in their old order: a merge sort that yields. Returns a new array. */
+/**
+ * Sorts values in the order of `compare`, equal ones in their old order, by a merge sort that yields. Returns a new
+ * array.
+ */
 export function* sorting<T>(values: readonly T[], compare: (a: T, b: T) => number): Work<T[]> {
   let runs: T[][] = [];
   for (let at = 0; at < values.length; at += STEP) {

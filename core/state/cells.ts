@@ -13,14 +13,14 @@ import {
 import { Registers } from "../numbers/hll.ts";
 import { PICK_PLACE_DIGITS } from "./compile.ts";
 
-/** The value of one dimension. Types survive: true is not "true", null is null. */
+/** The value of one dimension. Its type is kept: true is not "true", and null is null. */
 export type GroupValue = string | number | boolean | null;
 
 declare const groupKeyBrand: unique symbol;
 
 /**
- * A group as text: the JSON array of its values, the same in Redis and in memory. It is made once, where a cell enters,
- * and goes with it.
+ * A group as text: the JSON array of its values, the same in Redis and in memory. It is made once, when a cell is made,
+ * and kept with it.
  */
 export type GroupKey = string & { readonly [groupKeyBrand]: true };
 
@@ -37,20 +37,21 @@ export interface Cell extends Group {
   readonly values: Map<string, StateValue>;
   readonly items: Map<string, Map<Item, bigint>>;
   readonly registers: Map<string, Registers>;
-  /** What some measures of it were presented as; null before any was, absent while it may still change. */
+  /** The presented values of some measures. Null before any was presented. Absent while the cell may still change. */
   presented?: Map<string, PresentedField> | null;
 }
 
 /**
  * State rows merged into cells. This is the merge of the whole system: batch rows and speed rows go into the same
- * table, and because every component merges commutatively and associatively, the order they come in cannot be seen in
- * the result.
+ * table. Every component merges commutatively and associatively, so the order of rows does not change the result.
  */
 export class CellTable {
   readonly #cells = new Map<string, Cell>();
-  /** Finished cells of others, which may be read but not written. One that is merged into is copied to `#cells`. */
+  /**
+   * Finished cells of other tables, which may be read but not written. Merging into one copies it to `#cells` first.
+   */
   #adopted: ReadonlyMap<string, Cell> = new Map();
-  /** How many of `#cells` are copies. */
+  /** The number of copies in `#cells`. */
   #copied = 0;
   readonly #merge: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
 
@@ -65,7 +66,7 @@ export class CellTable {
     values.set(component, held === undefined || merge === undefined ? value : merge(held, value));
   }
 
-  /** Merges the integer of one item into a cell of this table; returns whether the item is new there. */
+  /** Merges the integer of one item into a cell of this table. Returns whether the item is new there. */
   mergeItem({ items }: Cell, component: string, item: Item, value: bigint): boolean {
     const held = items.get(component) ?? new Map<Item, bigint>();
     items.set(component, held);
@@ -75,14 +76,14 @@ export class CellTable {
     return before === undefined;
   }
 
-  /** The registers of a component of a cell of this table, to merge into. */
+  /** Returns the registers of a component in a cell of this table, to merge into. */
   sketch({ registers }: Cell, component: string): Registers {
     const held = registers.get(component) ?? new Registers();
     registers.set(component, held);
     return held;
   }
 
-  /** Merges all that another cell holds into a cell of this table. */
+  /** Merges the contents of another cell into a cell of this table. */
   absorb(cell: Cell, { values, items, registers }: Cell): void {
     for (const [component, value] of values) this.merge(cell, component, value);
     for (const [component, held] of items)
@@ -90,12 +91,12 @@ export class CellTable {
     for (const [component, held] of registers) this.sketch(cell, component).merge(held);
   }
 
-  /** Begins an empty table with finished cells that others hold too, as `held` gave them. Costs nothing a cell. */
+  /** Fills an empty table with finished cells from `held`, which others use too. There is no cost per cell. */
   adopt(cells: ReadonlyMap<string, Cell>): void {
     this.#adopted = cells;
   }
 
-  /** The cells by their coordinates, for `adopt`: nothing may be merged here any more. */
+  /** Returns the cells by their coordinates, for `adopt`. Nothing may be merged into this table afterwards. */
   held(): ReadonlyMap<string, Cell> {
     for (const cell of this.#cells.values()) cell.presented = null;
     return this.#adopted.size === 0 ? this.#cells : new Map([...this.#adopted, ...this.#cells]);
@@ -111,7 +112,9 @@ export class CellTable {
     return this.#adopted.size + this.#cells.size - this.#copied;
   }
 
-  /** The cell at these coordinates, made when it is new: one look-up for everything that goes into it. */
+  /**
+   * Returns the cell at these coordinates, and makes it if it is new. One look-up serves everything that goes into it.
+   */
   cell(bucket: EpochMs, group: readonly GroupValue[], key: GroupKey = groupKey(group)): Cell {
     const place = placeKey(bucket, key);
     const held = this.#cells.get(place);
@@ -124,7 +127,7 @@ export class CellTable {
   }
 }
 
-/** The coordinates of a cell as text. */
+/** Returns the coordinates of a cell as text. */
 export function placeKey(bucket: EpochMs, key: GroupKey): string {
   return `${bucket}${key}`;
 }
@@ -133,7 +136,7 @@ function emptyCell(bucket: EpochMs, group: readonly GroupValue[], key: GroupKey)
   return { bucket, group, key, values: new Map(), items: new Map(), registers: new Map() };
 }
 
-/** A cell that can be merged into without changing the one that it was copied from. */
+/** Returns a copy of a cell. Merging into the copy does not change the original. */
 export function copyOf({ bucket, group, key, values, items, registers }: Cell): Cell {
   return {
     bucket,
@@ -159,7 +162,8 @@ export function mergeStateRow(table: CellTable, view: View, row: readonly unknow
 }
 
 /**
- * A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null.
+ * Returns a dimension's value as JSON has it: text, a boolean, an integer (as text where a double would round it), or
+ * null.
  */
 export function groupValue(value: unknown): GroupValue {
   return typeof value === "bigint" ? presentInteger(value) : ((value ?? null) as GroupValue);
@@ -169,12 +173,12 @@ export function groupKey(group: readonly GroupValue[]): GroupKey {
   return JSON.stringify(group) as GroupKey;
 }
 
-/** The key of a group with one more value at its end, from the group's key. */
+/** Returns the key of a group with one more value at its end, from the group's key. */
 export function groupKeyWith(key: GroupKey, value: GroupValue): GroupKey {
   return `${key === "[]" ? "[" : `${key.slice(0, -1)},`}${JSON.stringify(value)}]` as GroupKey;
 }
 
-/** The key of a group without its last value, which is `value`: what `groupKeyWith` was given. */
+/** Returns the key of a group without its last value, which is `value`. The opposite of `groupKeyWith`. */
 export function groupKeyWithout(key: GroupKey, value: GroupValue): GroupKey {
   const end = key.length - JSON.stringify(value).length - 2;
   return (end <= 0 ? "[]" : `${key.slice(0, end)}]`) as GroupKey;
@@ -184,7 +188,7 @@ export function groupFromKey(key: GroupKey): GroupValue[] {
   return JSON.parse(key) as GroupValue[];
 }
 
-/** A cell as the measure called `measure` sees it: by its own components' names. */
+/** Returns a cell's state for the measure called `measure`, by the measure's own component names. */
 export function stateOf(cell: Cell, measure: string): CellState {
   const key = (component: string) => componentKey(measure, component);
   return {

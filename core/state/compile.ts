@@ -7,21 +7,23 @@ import { bucketSql } from "../time.ts";
 import { shardSql } from "./shard.ts";
 
 /**
- * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the
- * columns of the contract and of `META_COLUMNS`; the caller names the relation, already restricted to the span it
- * wants.
+ * The view compiler: turns one definition into the SQL of both layers. All SQL reads a relation of decoded events with
+ * the columns of the contract and of `META_COLUMNS`. The caller gives the relation, already limited to the wanted span.
  */
 
-/** SQL: whether a row is an event that counts: it decodes, and it is not a duplicate. */
+/** SQL: whether a row is a valid event: it decodes, and it is not a duplicate. */
 export const VALID = "_reject IS NULL AND NOT _duplicate";
 
-/** SQL: is this event counted by the view? Never NULL. */
+/** SQL: whether the view counts the event. Never NULL. */
 function counted(view: View): string {
   const condition = countedCondition(view);
   return condition === null ? VALID : `(${VALID} AND ${condition})`;
 }
 
-/** SQL: what measures count: the counted events, or with `each` their lines, each with its place in the list. */
+/**
+ * SQL: the lines that measures count: the counted events, or with `each` their elements, each with its place in the
+ * list.
+ */
 export function linesSql(view: View, events: string): string {
   if (view.each === null) return `(SELECT * FROM ${events} WHERE ${counted(view)})`;
   const list = quoteName(view.each);
@@ -31,35 +33,35 @@ export function linesSql(view: View, events: string): string {
   );
 }
 
-/** SQL: the start of the event's bucket, epoch milliseconds. Of a table: the shard of its key. */
+/** SQL: the start of the event's bucket, in epoch milliseconds. For a table: the shard of its key. */
 function bucket(view: View): string {
   if (view.table !== null) return shardSql(view, view.table);
   return bucketSql(quoteName(view.stream.eventTime), view.grainMs);
 }
 
-/** What makes a cell, as expressions over an event: its bucket, then its dimensions. */
+/** Returns expressions over an event for the coordinates of its cell: its bucket, then its dimensions. */
 function cellExpressions(view: View): string[] {
   return [bucket(view), ...Object.values(view.by).map(({ text }) => `(${text})`)];
 }
 
-/** `cellExpressions` under their names. */
+/** Returns `cellExpressions` with their names. */
 export function cell(view: View): string[] {
   const names = cellColumns(view);
   return cellExpressions(view).map((expression, index) => `${expression} AS ${names[index]}`);
 }
 
-/** The components that have one value in a cell, as aggregates over its events. */
+/** SQL: a component with one value in a cell, as an aggregate over the cell's events. */
 function aggregate(view: View, component: NamedComponent): string {
   const { form, partial, given = "true" } = component;
   if (form === "integer") return partial;
-  // For a small batch half of what `list(DISTINCT …)` takes, which has a table of its own.
+  // For a small batch it takes half the time of `list(DISTINCT …)`, which makes a table of its own.
   if (form === "registers") return `list_distinct(list(${partial}) FILTER (${given}))`;
   return pickSql(view, component);
 }
 
 /**
- * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of
- * a fixed number, then the value as JSON. The greatest text is the last event's.
+ * SQL: the text of a pick. It begins with the place of the event (event time from the year -314,886 on, partition,
+ * offset, line) in a fixed number of digits, then has the value as JSON. So the greatest text is the last event's.
  */
 function pickSql(view: View, component: NamedComponent): string {
   const { merge, given = "true" } = component;
@@ -73,26 +75,26 @@ function pickSql(view: View, component: NamedComponent): string {
 /** SQL of event time, partition, offset, line and value. */
 type PickParts = Readonly<Record<"t" | "p" | "o" | "l" | "v", string>>;
 
-/** The parts of a pick, of one event. */
+/** Returns the parts of a pick, of one event. */
 function pickPartsSql(view: View, { partial, place }: NamedComponent): PickParts {
   const time = place === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);
   return { t: time, p: "_partition", o: "_offset", l: view.each === null ? "0" : "_line", v: `(${partial})` };
 }
 
-/** The text of a pick, of its parts. */
+/** SQL: the text of a pick, from its parts. */
 function pickTextSql({ place }: NamedComponent, { t, p, o, l, v }: PickParts): string {
   const digits = `format('{:017d}{:010d}{:019d}{:06d}', ${t} + 10000000000000000, ${p}, ${o}, ${l})`;
   const json = `to_json(${v})::VARCHAR`;
-  // The newest record of a key counts even when it says that there is no more.
+  // The newest record of a key counts even if it deletes the key.
   return `${digits} || ${place === "log" ? `coalesce(${json}, 'null')` : json}`;
 }
 
-/** How many digits stand before the value in the text of a pick. */
+/** The number of digits before the value in the text of a pick. */
 export const PICK_PLACE_DIGITS = 52;
 
 /**
- * The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD; items are not
- * among it.
+ * SQL: the state of a micro-batch, a row a cell. Registers are the list of distinct hashes, for PFADD. Items are not
+ * included.
  */
 export function partialSql(view: View, events: string): string {
   const states = wide(view).map((component) => `${aggregate(view, component)} AS ${quoteName(component.key)}`);
@@ -100,12 +102,12 @@ export function partialSql(view: View, events: string): string {
   return `SELECT ${columns.join(", ")} FROM ${linesSql(view, events)} GROUP BY ALL`;
 }
 
-/** The components that `partialSql` has a column for, in their order. */
+/** Returns the components that have a column in `partialSql`, in the order of the columns. */
 export function wide(view: View): NamedComponent[] {
   return componentsOf(view).filter(({ form }) => form !== "items");
 }
 
-/** The items of one component in a micro-batch: (partition, bucket, dimensions, item, value), a row an item. */
+/** SQL: the items of one component in a micro-batch, as (partition, bucket, dimensions, item, value), a row an item. */
 export function partialItemsSql(view: View, component: NamedComponent, events: string): string {
   const columns = ["_partition AS partition", ...cell(view), `${component.item?.sql} AS item`];
   return (
@@ -115,13 +117,14 @@ export function partialItemsSql(view: View, component: NamedComponent, events: s
 }
 
 /**
- * How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask.
+ * SQL: the number of events that a view counts, a row a partition. Without `each` it is the sum of `rows`, so this SQL
+ * is not needed.
  */
 export function countedSql(view: View, events: string): string {
   return `SELECT _partition AS partition, count(*) AS counted FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
 }
 
-/** What became of a batch's records, whatever a view counts of them: a row a partition. */
+/** SQL: the counts of a batch's records, duplicates and rejects, independent of views: a row a partition. */
 export function batchLedgerSql(events: string): string {
   return [
     "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",
@@ -129,7 +132,7 @@ export function batchLedgerSql(events: string): string {
   ].join("");
 }
 
-/** The ledger of a span for a view, a row a partition. */
+/** SQL: the ledger of a span for a view, a row a partition. */
 export function ledgerSql(view: View, events: string): string {
   return [
     "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",
@@ -138,7 +141,7 @@ export function ledgerSql(view: View, events: string): string {
   ].join("");
 }
 
-/** The columns that make a cell of stored state, quoted. */
+/** Returns the columns that identify a cell of stored state, quoted. */
 export function cellColumns(view: View): string[] {
   return ["bucket", ...Object.keys(view.by).map(quoteName)];
 }
@@ -149,9 +152,9 @@ export function stateColumns(view: View): string[] {
 }
 
 /**
- * State rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order.
- * `item` is the bin or the register, else 0; `label` the text of an item or pick, else NULL; `value` the integer, the
- * rank of a register, or 1 for a pick.
+ * SQL: state rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order.
+ * `item` is the bin or the register, else 0. `label` is the text of an item or pick, else NULL. `value` is the integer,
+ * the rank of a register, or 1 for a pick.
  */
 export function stateSql(view: View, events: string): string {
   const columns = cellColumns(view).join(", ");
@@ -162,7 +165,7 @@ export function stateSql(view: View, events: string): string {
   const aggregates = integers
     .map((component) => `${component.partial} AS ${quoteName(`_${component.key}`)}`)
     .join(", ");
-  // No dimension has a name that begins with an underscore.
+  // A leading underscore cannot collide: no dimension has a name that begins with one.
   const names = integers.map(({ key }) => quoteName(`_${key}`)).join(", ");
   const selects = [
     `SELECT ${columns}, substr(component, 2) AS component, 0::BIGINT AS item, NULL::VARCHAR ` +
@@ -189,8 +192,8 @@ export function stateSql(view: View, events: string): string {
 }
 
 /**
- * The registers of one component. Events share their texts, and to look one up costs less than to hash it: each is
- * hashed once.
+ * SQL: the registers of one component. Many events have the same text, and looking a text up costs less than hashing
+ * it, so each text is hashed once.
  */
 function registersSql(view: View, { key, text, given = "true" }: NamedComponent, lines: string): string {
   if (text === undefined) throw new RangeError(`${key}: registers of no text`);
@@ -206,8 +209,8 @@ function registersSql(view: View, { key, text, given = "true" }: NamedComponent,
 }
 
 /**
- * How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. A stored cell
- * has 64 bits; what many of them add up to for an answer may have more, which `wide` sums allow.
+ * SQL: the merge of stored state rows, each component in its own way. `keep` are the columns that identify a cell. A
+ * stored cell has 64 bits. The sum of many of them for an answer may have more, which needs `wide` sums.
  */
 export function mergeSql(view: View, states: string, keep: readonly string[], sums: "stored" | "wide"): string {
   const of = (...merges: NamedComponent["merge"][]) =>
@@ -221,7 +224,7 @@ export function mergeSql(view: View, states: string, keep: readonly string[], su
     cases === "" ? otherwise : `CASE ${cases}ELSE ${otherwise} END`;
   const key = [...keep, "component", "item"].join(", ");
   const picks = of("first", "last");
-  // Of a pick only one text is left in a cell; every other label makes a row of its own.
+  // For a pick only one text remains in a cell. Every other label makes a row of its own.
   const apart = picks === "" ? "label" : `CASE WHEN component IN (${picks}) THEN NULL ELSE label END`;
   const label = choice(when("first", "min(label)") + when("last", "max(label)"), "any_value(label)");
   const value = choice(
@@ -233,25 +236,25 @@ export function mergeSql(view: View, states: string, keep: readonly string[], su
   return `SELECT ${key}, ${label} AS label, ${value} AS value FROM ${states} GROUP BY ${key}, ${apart}`;
 }
 
-/** Stored state rows in the one order that makes their hash comparable. */
+/** SQL: the order of stored state rows that makes their hashes comparable. */
 export function stateOrder(view: View): string {
   return [...cellColumns(view), "component", "item", "label"].join(", ");
 }
 
 /**
- * For small micro-batches: what each event (or line) adds to each component, a row an event: (partition, bucket,
- * dimensions, then for each component its value, and before that its item if it has items). NULL where an event adds
- * nothing.
+ * SQL: the values that each event (or line) adds to each component, for small micro-batches. A row an event:
+ * (partition, bucket, dimensions, then for each component its value, preceded by its item if it has items). NULL where
+ * an event adds nothing.
  *
- * DuckDB groups nothing here. A grouped statement costs about a millisecond, however few events it reads; one that only
- * reads costs a quarter of that. The caller merges the rows, as Redis merges batches: the result is the same as that of
- * `partialSql` and `partialItemsSql` (test/laws/answers/single-events.test.ts).
+ * DuckDB groups nothing here, because a statement that groups costs about a millisecond, however few events it reads,
+ * and one that only reads costs a quarter of that. The caller merges the rows, as Redis merges batches. The result is
+ * the same as that of `partialSql` and `partialItemsSql` (test/laws/answers/single-events.test.ts).
  */
 export function singlesSql(view: View, events: string): string {
   return `SELECT ${["_partition", ...singleExpressions(view)].join(", ")} FROM ${linesSql(view, events)}`;
 }
 
-/** The columns of `singlesSql` behind the partition, as expressions over an event (or line). */
+/** Returns the columns of `singlesSql` after the partition, as expressions over an event (or line). */
 export function singleExpressions(view: View): string[] {
   return [...cellExpressions(view), ...componentsOf(view).flatMap((component) => singleColumns(view, component))];
 }
@@ -273,12 +276,15 @@ function singleSql(view: View, component: NamedComponent): string {
   return single;
 }
 
-/** The events that a view counts, a row an event: (partition, 1). Summed, the rows of `countedSql`. */
+/** SQL: the events that a view counts, a row an event: (partition, 1). Summed, they are the rows of `countedSql`. */
 export function singleCountedSql(view: View, events: string): string {
   return `SELECT _partition AS partition, 1 AS counted FROM ${events} WHERE ${counted(view)}`;
 }
 
-/** What became of a batch's records, a row a record. Summed, the rows of `batchLedgerSql`. */
+/**
+ * SQL: whether each record of a batch is a duplicate or a reject, a row a record. Summed, they are the rows of
+ * `batchLedgerSql`.
+ */
 export function singleLedgerSql(events: string): string {
   return [
     "SELECT _partition AS partition, 1 AS records, _duplicate::INTEGER AS duplicates,",

@@ -1,16 +1,16 @@
 import type { GroupValue } from "./cells.ts";
 
 /**
- * Something held for each group, found by the group's values themselves, a level of the tree for each. A text that
- * stands for the whole group would have to be made for each look-up, which takes seven times as long.
+ * A value for each group, in a tree with a level for each of the group's values. With a text for the whole group as the
+ * key, each look-up would have to make the text, which takes seven times as long.
  */
 export interface GroupTree<T> {
   next: Map<GroupValue, GroupTree<T>> | null;
-  /** What is held for the values on the way here; null: nothing yet. */
+  /** The value for the path to here. Null: none yet. */
   held: T | null;
 }
 
-/** The level below for one value, made when there is none. */
+/** Returns the next level for one value, and makes it if there is none. */
 export function below<T>(level: GroupTree<T>, value: GroupValue): GroupTree<T> {
   level.next ??= new Map();
   const found = level.next.get(value);

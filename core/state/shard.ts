@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { Table, View } from "../definition/view.ts";
 
 /**
- * Stands between the values of a key of several parts: contracts allow control characters in texts, but a collision
- * only puts two keys into one shard.
+ * The separator between the values of a key of several parts. Contracts allow control characters in texts, but a
+ * collision only puts two keys into one shard.
  */
 const BETWEEN = 31;
 
@@ -15,8 +15,8 @@ export function shardSql({ by }: View, { shards }: Table): string {
 }
 
 /**
- * The shard of a key: the first 16 bits of its text's MD5, modulo the number of shards. MD5, so that any later version
- * and both layers agree on it. (DuckDB's numbers of all 64 bits take six times as long.)
+ * Returns the shard of a key: the first 16 bits of its text's MD5, modulo the number of shards. It is MD5, so that any
+ * later version and both layers agree on it. (DuckDB's numbers of all 64 bits take six times as long.)
  */
 export function shardOf(key: readonly string[], { shards }: Table): number {
   const text = key.join(String.fromCharCode(BETWEEN));

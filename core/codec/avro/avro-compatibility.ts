@@ -5,8 +5,9 @@ import { typeOf } from "./avro.ts";
 const { types } = avsc;
 
 /**
- * How a new version's schema breaks the rule that its stream keeps, against the version before: one sentence per field.
- * Backward: the new schema reads what the old one wrote; forward: the old one reads what the new one writes.
+ * Returns how a new version's schema breaks its stream's compatibility rule with the version before: one sentence per
+ * field. Backward: the new schema must read what the old one wrote. Forward: the old one must read what the new one
+ * writes.
  */
 export function incompatibilities(newer: string, older: string, rule: Compatibility): string[] {
   const [next, last] = [typeOf(newer), typeOf(older)];
@@ -18,7 +19,7 @@ export function incompatibilities(newer: string, older: string, rule: Compatibil
   ];
 }
 
-/** Why `reader` cannot read what `writer` wrote, by Avro's rules of schema resolution. */
+/** Returns why `reader` cannot read data of `writer`, by Avro's rules of schema resolution. */
 function unreadable(reader: Type, writer: Type): string[] {
   if (!(reader instanceof types.RecordType) || !(writer instanceof types.RecordType)) {
     const problem = resolution(reader, writer);

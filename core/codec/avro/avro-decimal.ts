@@ -1,6 +1,6 @@
 import avsc, { type Schema, type Type } from "avsc";
 
-/** Digits of a decimal that JSON readers could still tell apart are far fewer. */
+/** The most bytes of a decimal. JSON readers tell far fewer digits apart. */
 export const DECIMAL_BYTES = 16;
 
 /** A decimal as its exact text. */
@@ -15,7 +15,7 @@ export class Decimal extends avsc.types.LogicalType {
   override _fromValue(bytes: Uint8Array | undefined): string {
     if (bytes === undefined || bytes.length === 0 || bytes.length > DECIMAL_BYTES)
       throw new Error("a decimal of no or too many digits");
-    // Six bytes are what a number holds exactly, and nearly every decimal fits.
+    // A JavaScript number holds six bytes exactly, and nearly every decimal fits.
     if (bytes.length <= 6) return decimalText((bytes as Buffer).readIntBE(0, bytes.length), this.scale);
     let unscaled = 0n;
     for (const byte of bytes) unscaled = (unscaled << 8n) | BigInt(byte);
@@ -28,7 +28,7 @@ export class Decimal extends avsc.types.LogicalType {
     return unscaledBytes(BigInt(whole + part.padEnd(this.scale, "0")));
   }
 
-  /** Only a decimal of the same scale says the same. */
+  /** Returns a resolver only for a decimal of the same scale: with another scale the same digits mean another value. */
   override _resolve(type: Type): ((value: unknown) => unknown) | undefined {
     return type instanceof Decimal && type.scale === this.scale ? (value) => value : undefined;
   }
@@ -41,7 +41,7 @@ function decimalText(unscaled: bigint | number, scale: number): string {
   return `${negative ? "-" : ""}${digits.slice(0, point)}${scale === 0 ? "" : `.${digits.slice(point)}`}`;
 }
 
-/** The fewest big-endian bytes of two's complement. */
+/** Returns a number as the fewest big-endian bytes of two's complement. */
 export function unscaledBytes(unscaled: bigint): Buffer {
   let length = 1;
   while (BigInt.asIntN(length * 8, unscaled) !== unscaled) length++;

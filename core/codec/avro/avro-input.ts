@@ -2,10 +2,11 @@ import { sequenceLength } from "../text/utf8.ts";
 import { VarintInput } from "../varint.ts";
 
 /**
- * Where a record is being read. What ends beyond it is found when its length is compared, or when the record is over.
+ * The read position in a record. Methods may read beyond the end of the record; the caller finds that when it compares
+ * a length, or when the record is over.
  */
 export class AvroInput extends VarintInput {
-  /** The same bytes, to be read four at a time. */
+  /** A view of the same bytes, for reading four at a time. */
   view: DataView;
 
   constructor() {
@@ -17,30 +18,30 @@ export class AvroInput extends VarintInput {
   set(bytes: Uint8Array, from: number, end: number): void {
     this.at = from;
     this.end = end;
-    // Records lie in large buffers, many in each.
+    // Many records lie in one large buffer, so the view is seldom made again.
     if (bytes === this.bytes) return;
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** -1 at the end. */
+  /** Reads a byte. -1 at the end. */
   byte(): number {
     return this.at < this.end ? (this.bytes[this.at++] as number) : -1;
   }
 
-  /** A zig-zag number of variable length; NaN beyond 2^52, where a double does not tell all of them apart. */
+  /** Reads a zig-zag number of variable length. NaN beyond 2^52, where a double is not exact. */
   long(): number {
     const value = this.signed();
     return value < 2 ** 52 ? value : Number.NaN;
   }
 
-  /** How many bytes follow that belong to a value; -1 when the record does not have them. */
+  /** Reads the length of a value. -1 when the record does not have that many bytes. */
   length(): number {
     const length = this.long();
     return length >= 0 && length <= this.end - this.at ? length : -1;
   }
 
-  /** An IEEE number of four or eight bytes; NaN when the record does not have them. */
+  /** Reads an IEEE number of four or eight bytes. NaN when the record does not have them. */
   float(size: 4 | 8): number {
     if (this.end - this.at < size) return Number.NaN;
     const from = this.at;
@@ -49,7 +50,7 @@ export class AvroInput extends VarintInput {
   }
 }
 
-/** How many elements the next block has; 0 ends a list, NaN is more than the record has bytes. */
+/** Reads the number of elements in the next block. 0 ends a list. NaN is more than the record has bytes. */
 export function blockSize(input: AvroInput): number {
   const size = input.long();
   if (size < 0 && Number.isNaN(input.long())) return Number.NaN;
@@ -58,14 +59,14 @@ export function blockSize(input: AvroInput): number {
 
 const HIGH_BITS = 0x80808080 | 0;
 
-/** How many of the bytes in `[at, end)` are ASCII before the first one that is not, in steps of four. */
+/** Returns how many bytes in `[at, end)` are ASCII before the first other byte, in steps of four. */
 export function asciiSteps({ view }: AvroInput, at: number, end: number): number {
   let next = at;
   while (next + 4 <= end && (view.getInt32(next, true) & HIGH_BITS) === 0) next += 4;
   return next - at;
 }
 
-/** As `sequenceLength`, and 0 for U+FFFD: it is what a reader makes of bytes that are not UTF-8. */
+/** Returns the same as `sequenceLength`, but 0 for U+FFFD, because readers make it of bytes that are not UTF-8. */
 export function plainSequence(bytes: Uint8Array, at: number, end: number): number {
   const isReplacement = bytes[at] === 0xef && bytes[at + 1] === 0xbf && bytes[at + 2] === 0xbd;
   return isReplacement ? 0 : sequenceLength(bytes, at, end);

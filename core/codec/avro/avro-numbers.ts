@@ -7,7 +7,7 @@ import type { InJson, ValueReader } from "./avro-values.ts";
 
 const { types } = avsc;
 
-/** Which numbers a field may have: with how many decimal places, and between which bounds. */
+/** The limits of a field's numbers: decimal places and bounds. */
 export interface NumberLimits {
   readonly scale: number;
   readonly min: number;
@@ -19,7 +19,7 @@ export function numberReader(type: Type, limits: NumberLimits, inJson: InJson): 
   return source === null ? null : new Numeral(source, limits, inJson);
 }
 
-/** Reads a number as units of 10^-scale; NaN for what is none. */
+/** Reads a number as units of 10^-scale. NaN for anything else. */
 type NumberSource = (input: AvroInput) => number;
 
 function numberSource(type: Type, scale: number): NumberSource | null {
@@ -40,7 +40,9 @@ function numberSource(type: Type, scale: number): NumberSource | null {
   return (input) => bigEndian(input, size ?? input.length()) * factor;
 }
 
-/** A number in two's complement; NaN when it has no or too many bytes, or the record does not have them. */
+/**
+ * Reads a number in two's complement. NaN when its number of bytes is 0 or too large, or the record does not have them.
+ */
 function bigEndian(input: AvroInput, size: number): number {
   if (size < 1 || size > DECIMAL_BYTES || size > input.end - input.at) return Number.NaN;
   let value = ((input.bytes[input.at++] as number) << 24) >> 24;
@@ -55,7 +57,7 @@ class Numeral implements ValueReader {
   readonly #source: NumberSource;
   readonly #min: number;
   readonly #max: number;
-  /** Decimal places that are written with a point. */
+  /** The decimal places that are written, with a point before them. */
   readonly #places: number;
 
   constructor(source: NumberSource, { scale, min, max }: NumberLimits, inJson: InJson) {

@@ -8,8 +8,8 @@ import { Nullable, type ValueReader } from "./avro-values.ts";
 const { types } = avsc;
 
 /**
- * `__proto__` is not a property that an object can be given: what its value is read as is left to the reader of
- * objects.
+ * Returns the reader of a field that is passed over; null for a type that is not read here, and for the name
+ * `__proto__`, which an object cannot be given as a property: its value is left to the reader of objects.
  */
 export function passOverField(
   { name, type }: { name: string; type: Type },
@@ -18,9 +18,7 @@ export function passOverField(
   return name === "__proto__" ? null : passOver(type, within);
 }
 
-/**
- * A reader that writes nothing, of a value that is only looked at for being one; null for a type that is not read here.
- */
+/** Returns a reader that checks a value and writes nothing. Null for a type that is not read here. */
 function passOver(type: Type, within: readonly Type[]): ValueReader | null {
   if (within.includes(type)) return null;
   const inner = [...within, type];

@@ -5,12 +5,12 @@ const { types } = avsc;
 
 export interface NullableType {
   readonly of: Type;
-  /** The bytes that stand for its branches. */
+  /** The bytes that mark each branch in a record. */
   readonly value: number;
   readonly nothing: number;
 }
 
-/** A union of one type and null. */
+/** Returns the parts of a union of one type and null. Null for any other type. */
 export function nullableOf(type: Type): NullableType | null {
   if (!(type instanceof types.UnwrappedUnionType)) return null;
   const isNull = type.types.map((branch) => branch instanceof types.NullType);
@@ -19,7 +19,7 @@ export function nullableOf(type: Type): NullableType | null {
   return { of, value: isNull.indexOf(false) * 2, nothing: isNull.indexOf(true) * 2 };
 }
 
-/** How many bytes a value of a fixed size has; null for one that says so itself. */
+/** Returns the size of a value in bytes. Null if each value has its own length. */
 export function sizeOf({ underlyingType }: Decimal): number | null {
   return underlyingType instanceof types.FixedType ? underlyingType.size : null;
 }

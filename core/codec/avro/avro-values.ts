@@ -7,14 +7,14 @@ import type { NullableType } from "./avro-types.ts";
 const { types } = avsc;
 
 /**
- * Reads one value of the writer's type: whether it is recognised. What it writes is what the column, or a list's JSON,
- * has for it.
+ * Reads one value of the writer's type, and returns whether it was recognised. Writes the text of the column, or of a
+ * list's JSON.
  */
 export interface ValueReader {
   read(input: AvroInput, out: ColumnText): boolean;
 }
 
-/** Where a value is written: as the text of a column's row, or inside of a list's JSON. */
+/** Whether a value is written inside a list's JSON. Otherwise it is the text of a column's row. */
 export type InJson = boolean;
 
 const QUOTE = 0x22;
@@ -41,7 +41,7 @@ export class PlainText implements ValueReader {
   }
 }
 
-/** Copies a text of `length` bytes. Returns how many UTF-16 units it has; NaN if it is not recognised. */
+/** Copies a text of `length` bytes. Returns its number of UTF-16 units, or NaN if the text is not recognised. */
 function copyText(input: AvroInput, length: number, out: ColumnText, isEscaped: boolean): number {
   const { bytes } = input;
   const target = out.bytes;
@@ -122,7 +122,7 @@ export class Flag implements ValueReader {
 export class Nullable implements ValueReader {
   readonly #of: ValueReader;
   readonly #branch: NullableType;
-  /** What is written for null; null where the contract refuses it. */
+  /** The text that is written for null. Null if the contract refuses null. */
   readonly #nothing: Uint8Array | null;
 
   constructor(of: ValueReader, branch: NullableType, nothing: Uint8Array | null) {
@@ -154,12 +154,12 @@ export interface FieldReader {
 }
 
 interface ElementField {
-  /** What stands before the value: nothing for one that is passed over. */
+  /** The bytes before the value. Empty for a field that is passed over. */
   readonly prefix: Uint8Array;
   readonly reader: ValueReader;
 }
 
-/** A list of what `of` reads, which writes JSON. */
+/** Reads a list of the values that `of` reads, and writes JSON. */
 export class Elements implements ValueReader {
   readonly #of: ValueReader & { readonly spare?: number };
   readonly #max: number;
@@ -187,10 +187,10 @@ export class Elements implements ValueReader {
   }
 }
 
-/** A record as JSON, which has no fields that are passed over. */
+/** Reads a record and writes it as JSON, without the fields that are passed over. */
 export class RecordJson implements ValueReader {
   readonly #fields: readonly ElementField[];
-  /** What its JSON may need beside twice its bytes. */
+  /** The space that its JSON may need in addition to twice its bytes. */
   readonly spare: number;
 
   constructor(fields: readonly FieldReader[]) {

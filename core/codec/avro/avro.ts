@@ -12,9 +12,9 @@ const { types } = avsc;
 
 /**
  * Avro in Confluent's wire format: a zero byte, the id of the writer's schema (four bytes, big endian), the body. A
- * record is read by its writer's schema and turned into JSON text of the writer's fields, so that versions, bounds and
- * defaults are decided by the one contract. Nearly all records are spared that: what `bodyScanner` recognises are the
- * columns that this JSON would give.
+ * record is read by its writer's schema and turned into JSON text of the writer's fields, so that the one contract
+ * decides about versions, bounds and defaults. Nearly all records skip that text: `bodyScanner` writes the columns that
+ * this JSON would give.
  */
 
 /** A schema that records were written with. Compiled once, used for every record of its id. */
@@ -30,21 +30,21 @@ export class AvroSchema implements AvroReader {
   }
 
   /**
-   * A body as JSON text. Throws when the body is malformed or longer than its value, or says what JSON cannot say
-   * exactly: an integer beyond 2^53-1, not a number, text that is not UTF-8.
+   * Returns a body as JSON text. Throws when the body is malformed or longer than its value, or has a value that JSON
+   * cannot hold exactly: an integer beyond 2^53-1, NaN or infinity, text that is not UTF-8.
    */
   jsonOf(body: Uint8Array): string {
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
     const value: unknown = this.#type.fromBuffer(bytes);
     const json = this.#write(value);
-    // What is not UTF-8 is read as U+FFFD; a text that had one in the first place is written as it was read.
+    // Bytes that are not UTF-8 are read as U+FFFD. A text that really has U+FFFD is the same when it is written again.
     if (json.includes("\ufffd") && !this.#type.toBuffer(value).equals(bytes)) throw new Error("text is not UTF-8");
     return json;
   }
 
   /**
-   * Reads its bodies as events of a version, straight into the texts of columns; null where only their JSON can say
-   * what they are.
+   * Returns a scanner of its bodies as events of a version, which writes the texts of columns directly. Null if only
+   * the JSON text can decide.
    */
   scannerOf(version: Version): BodyScanner | null {
     let scanner = this.#scanners.get(version);
@@ -56,8 +56,8 @@ export class AvroSchema implements AvroReader {
   }
 
   /**
-   * An event in the wire format, under the id that the registry gave this schema. Absent fields get the schema's
-   * defaults.
+   * Returns an event in the wire format, under the id that the registry gave this schema. Absent fields get the
+   * schema's defaults.
    */
   encode(id: number, event: unknown): Buffer {
     const body = this.#type.toBuffer(event);
@@ -67,7 +67,9 @@ export class AvroSchema implements AvroReader {
   }
 }
 
-/** The type of a schema's text: exact decimals, and lists that cannot claim more elements than there are bytes. */
+/**
+ * Returns the type of a schema's text: decimals are exact, and a list cannot claim more elements than there are bytes.
+ */
 export function typeOf(text: string): Type {
   return avsc.Type.forSchema(JSON.parse(text) as Schema, {
     logicalTypes: { decimal: Decimal },
@@ -80,7 +82,7 @@ export function typeOf(text: string): Type {
   });
 }
 
-/** avsc's own reads what lies below -2^52 as a number above 0. */
+/** A long that is exact below -2^52, where avsc's own reads a number above 0. */
 const exactLong = types.LongType.__with({
   fromBuffer(bytes: Buffer) {
     const value = Number(bytes.readBigInt64LE());
@@ -102,7 +104,7 @@ function isNanos(schema: unknown): boolean {
   return /timestamp-nanos$/.test(String((schema as { readonly logicalType?: unknown }).logicalType));
 }
 
-/** Nanoseconds since 1970 are beyond 2^53. */
+/** A long of any size, as a bigint: nanoseconds since 1970 are beyond 2^53. */
 const anyLong = types.LongType.__with({
   fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
   toBuffer: (value: bigint | number) => {
@@ -116,7 +118,7 @@ const anyLong = types.LongType.__with({
   compare: (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0),
 });
 
-/** What a type reads from: its bytes and how far it has come. */
+/** The bytes that a type reads, and the position in them. */
 interface Tap {
   readonly buf: Buffer;
   readonly pos: number;
@@ -130,8 +132,8 @@ interface Readable {
 }
 
 /**
- * How many elements the next block has; 0 ends a list. Damaged bytes may claim 2^50, each of which would be read from
- * beyond the end.
+ * Returns the number of elements in the next block. 0 ends a list. Damaged bytes may claim 2^50 elements, each of which
+ * would be read from beyond the end.
  */
 function blockSize(tap: Tap): number {
   const size = tap.readLong();
@@ -162,7 +164,7 @@ class BoundedMap extends types.MapType {
 
 type WriteJson = (value: unknown) => string;
 
-/** Writers of JSON text, one a type. A type may contain itself, so each is made when it is first asked for. */
+/** Writers of JSON text, one a type. Each is made when it is first needed, because a type may contain itself. */
 class JsonWriters {
   readonly #made = new Map<Type, WriteJson>();
 
@@ -223,7 +225,10 @@ class JsonWriters {
       value === null ? "null" : (writers.find(({ branch }) => branch.isValid(value))?.write(value) ?? "null");
   }
 
-  /** Where a value does not tell its branch, it comes as an object with the branch's name. */
+  /**
+   * Returns the writer of a union whose values do not show their branch. Such a value is an object with the branch's
+   * name.
+   */
   #wrapped(branches: readonly Type[]): WriteJson {
     const writers = new Map(branches.map((branch) => [branch.branchName, this.of(branch)]));
     return (value) => {
@@ -238,7 +243,7 @@ function finite(value: unknown): string {
   return String(value);
 }
 
-/** The Avro schema of a stream's version, as the text that is registered. */
+/** Returns the Avro schema of a stream's version, as the text that is registered. */
 export function avroSchemaText(stream: Stream, { version, fields }: Version): string {
   const name = camelCase(stream.name);
   const specs = Object.fromEntries(Object.entries(fields).map(([field, { spec }]) => [field, spec]));
@@ -267,7 +272,7 @@ function fieldSchemas(record: string, specs: Readonly<Record<string, FieldSpec>>
   });
 }
 
-/** A default of bytes is text whose code points are the bytes. */
+/** Returns a decimal's default: a text whose code points are the bytes. */
 function decimalDefault(value: number, scale: number): string {
   return unscaledBytes(BigInt(value.toFixed(scale).replace(".", ""))).toString("latin1");
 }
@@ -300,7 +305,7 @@ function valueSchema(path: string, spec: ReturnType<typeof bare>): unknown {
   }
 }
 
-/** `order-completed` as a name that Avro allows. */
+/** Returns a name such as `order-completed` as a name that Avro allows. */
 function camelCase(name: string): string {
   return name.replaceAll(/(?:^|[-_]+)([a-z0-9]?)/g, (_, letter: string) => letter.toUpperCase());
 }

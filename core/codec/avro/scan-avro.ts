@@ -27,16 +27,14 @@ import {
 const { types } = avsc;
 
 /**
- * The Avro that is recognised: a writer's schema and a version of the contract -> a reader of each field, which goes
- * from the bytes straight to the column's text. Fields that the version does not know are passed over, as zod does.
- *
- * It may recognise less than the writer's schema allows (bytes of no canonical form, U+FFFD, control characters) but
- * never more, nor anything that JSON text and zod would give another verdict or value:
-   test/laws/decoding/avro-columns.test.ts
- * holds them together.
+ * Returns the scanner for records of a writer's schema as events of one version of the contract. It has a reader for
+ * each field, which writes the column's text directly from the bytes. Fields that the version does not know are passed
+ * over, as zod does. The scanner may recognise less than the writer's schema allows (not bytes in non-canonical form,
+ * U+FFFD, control characters). It never recognises more, nor a record for which JSON text and zod would give another
+ * verdict or value: test/laws/decoding/avro-columns.test.ts compares them.
  */
 export function bodyScanner(type: Type, version: Version): BodyScanner | null {
-  // Records whose fields lie elsewhere go by way of their JSON.
+  // Records with fields in other places are read by way of their JSON.
   const isNested = version.wire !== null || version.foreign.some(({ length }) => length > 1);
   if (!(type instanceof types.RecordType) || isNested) return null;
   const specs = specsOf(version);
@@ -52,14 +50,14 @@ export function bodyScanner(type: Type, version: Version): BodyScanner | null {
   );
 }
 
-/** Of records that are never events of the version. */
+/** The scanner of records that are never events of the version. */
 const NEVER: BodyScanner = { scan: () => false, has: () => false, hasAll: false };
 
 class Body implements BodyScanner {
   readonly hasAll: boolean;
   readonly #has: readonly boolean[];
   readonly #readers: readonly ValueReader[];
-  /** Per reader the column that it writes to, negative for a field that is passed over. */
+  /** The column that each reader writes to, negative for a field that is passed over. */
   readonly #columns: readonly number[];
   readonly #input = new AvroInput();
 
@@ -86,10 +84,12 @@ class Body implements BodyScanner {
   }
 }
 
-/** In the place of a column: fields that are passed over write nothing. */
+/** The column of fields that are passed over. Nothing is written to it. */
 const UNUSED = new ColumnText(0);
 
-/** Readers in the order in which the fields are written; null when one has a type that is not read here. */
+/**
+ * Returns the readers in the order in which the fields are written. Null when a field has a type that is not read here.
+ */
 function recordReaders(
   { fields }: InstanceType<typeof types.RecordType>,
   specs: ReadonlyMap<string, FieldSpec>,
@@ -139,7 +139,7 @@ function valueReader(spec: ReturnType<typeof bare>, type: Type, inJson: InJson):
     }
     case "map":
     case "entries":
-      // Records with maps go by way of their JSON.
+      // Records with maps are read by way of their JSON.
       return null;
     case "list": {
       if (!(type instanceof types.ArrayType) || !(type.itemsType instanceof types.RecordType)) return null;

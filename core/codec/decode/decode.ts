@@ -32,11 +32,11 @@ export const META_COLUMNS = {
   id: "_id",
   duplicate: "_duplicate",
   reject: "_reject",
-  /** Which version of the event the record is; its columns are those of the newest. NULL for a reject. */
+  /** The version of the event that the record is of. The columns are those of the newest version. NULL for a reject. */
   version: "_version",
 } as const;
 
-/** Why a record is refused; the word before the colon is stable. */
+/** The reason why a record is refused. The word before the colon is stable. */
 export type Reject =
   `${"empty" | "too-large" | "not-utf8" | "not-json" | "contract" | "avro" | "schema-unknown"}${"" | `: ${string}`}`;
 
@@ -46,21 +46,23 @@ export type DecodedOne =
 
 export type RecordText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reject: Reject };
 
-/** What is known of a writer's schema. */
+/** The schema of a writer. */
 export interface AvroReader {
-  /** The body of a record as JSON text; what it throws says why that cannot be. */
+  /** Returns the body of a record as JSON text. Throws an error whose message says why there is none. */
   jsonOf(body: Uint8Array): string;
-  /** Reads bodies as events of a version without the detour of JSON text; null where that is not possible. */
+  /**
+   * Returns a reader of bodies as events of a version, without JSON text in between. Null where that is not possible.
+   */
   scannerOf(version: Version): BodyScanner | null;
 }
 
 /** The schemas of Avro records, by their ids; null for an id that the registry does not know. */
 export type SchemaLookup = (id: number) => AvroReader | null;
 
-/** Magic byte and schema id: Confluent's wire format. No JSON begins with a zero byte. */
+/** Magic byte and schema id, Confluent's wire format. No JSON text begins with a zero byte. */
 export const AVRO_HEADER_BYTES = 5;
 
-/** The schema id of an Avro record, null for any other. */
+/** Returns the schema id of an Avro record. Null for any other record. */
 export function avroSchemaId(bytes: Uint8Array | null): number | null {
   if (bytes === null || bytes[0] !== 0 || bytes.length < AVRO_HEADER_BYTES) return null;
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
@@ -69,8 +71,8 @@ export function avroSchemaId(bytes: Uint8Array | null): number | null {
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * What stands in the place of a value that the log reader did not read because it, or the batch that it is compressed
- * in, has too many bytes. It begins as no JSON does.
+ * Returns the text that replaces a value that the log reader did not read, because the value, or its compressed batch,
+ * has too many bytes. No JSON text begins like it.
  */
 export function tooLarge(what: "it" | "its batch", mostBytes: number): string {
   return `\x1etoo-large: ${what} has more than ${mostBytes} bytes`;
@@ -78,7 +80,7 @@ export function tooLarge(what: "it" | "its batch", mostBytes: number): string {
 
 const TOO_LARGE = /^too-large: (?:it|its batch) has more than \d{1,10} bytes$/;
 
-/** The JSON text of a record, or the reason why it has none. */
+/** Returns the JSON text of a record, or the reason why it has none. */
 export function recordText(bytes: Uint8Array | null, schemas: SchemaLookup): RecordText {
   if (bytes === null || bytes.length === 0) return { ok: false, reject: "empty" };
   if (bytes[0] === 0) return avroText(bytes, schemas);
@@ -104,9 +106,9 @@ function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
 }
 
 /**
- * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused.
- * Whether an upcast keeps the newest contract only SQL can tell. `place`: the rest of the record, null where nothing is
- * known of it.
+ * Decodes one record by the contract. Returns the canonical JSON that `canonicalSql` reads, or the reason why the
+ * record is refused. Whether the result of an upcast keeps the newest contract is decided later, in SQL. `place`: the
+ * rest of the record, null if it is not known.
  */
 export function decodeOne(
   stream: Stream,
@@ -120,8 +122,9 @@ export function decodeOne(
 }
 
 /**
- * A record without a value, of a stream where that deletes its key: the canonical JSON of an event that has its key and
- * nothing else. It has no event id, which no event is without: `TOMBSTONE` in core/definition/counted.ts.
+ * Decodes a record without a value, of a stream where it deletes its key. Returns the canonical JSON of an event with
+ * the key and nothing else. It has no event id, and every other event has one: `TOMBSTONE` in
+ * core/definition/counted.ts.
  */
 function decodeTombstone({ key, tried }: Stream, place: RecordPlace | null): DecodedOne {
   const [newest] = tried;
@@ -141,7 +144,7 @@ function decodeTombstone({ key, tried }: Stream, place: RecordPlace | null): Dec
   }
 }
 
-/** As `decodeOne`, of a record's text. */
+/** Decodes the text of a record, as `decodeOne` does. */
 export function decodeText(stream: Stream, text: string, place: RecordPlace | null = null): DecodedOne {
   let json: unknown;
   try {
@@ -174,7 +177,7 @@ function readFields(json: unknown, wire: Wire, exact: unknown, place: RecordPlac
   }
 }
 
-/** Takes the inherited properties from an object and from the elements of its lists. */
+/** Removes the inherited properties of an object and of the elements of its lists. */
 function withoutPrototypes(json: unknown): unknown {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return json;
   for (const list of Object.values(json)) if (Array.isArray(list)) for (const one of list) withoutPrototype(one);
@@ -187,7 +190,10 @@ function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>
   );
 }
 
-/** Absent is null, and negative zero is zero: the column has only one of each. */
+/**
+ * Returns the value that a column stores. Absent becomes null and negative zero becomes zero, because the column has
+ * only one of each.
+ */
 function canonicalValue(value: unknown): unknown {
   if (Array.isArray(value))
     return value.map((element: unknown) =>
@@ -205,14 +211,14 @@ function explain(error: z.ZodError): string {
 }
 
 /**
- * The column of scanned texts of a field, by the field's place in its version. One more column says which rows were
+ * The column with a field's scanned texts, by the field's index in its version. One more column says which rows were
  * recognised.
  */
 export const scannedColumn = (index: number): string => `_text${index}`;
 
 /**
- * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`,
- * `_text1` … Which rows were recognised is among them unless all were.
+ * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, unfolded side by side into the columns
+ * `_text0`, `_text1` … Unless all rows were recognised, one more column says which were.
  */
 export function scannedTexts({ fields }: Version, allOk: boolean): string {
   const columns = Array.from({ length: Object.keys(fields).length + (allOk ? 0 : 1) }, (_, index) => {
@@ -223,10 +229,10 @@ export function scannedTexts({ fields }: Version, allOk: boolean): string {
 }
 
 /**
- * SQL: a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` -> (_row, _partition,
- * _offset, one column per field of the newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where `_ok` is
- * false the contract's columns and the id mean nothing; `allOk` says that it nowhere is. Of an older version there is
- * also `_misfit VARCHAR`, the first column for which its upcast gives what the newest contract does not allow.
+ * SQL: turns a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` into (_row,
+ * _partition, _offset, one column per field of the newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where
+ * `_ok` is false, the contract's columns and the id mean nothing. `allOk`: it is never false. For an older version
+ * there is also `_misfit VARCHAR`: the first column for which its upcast breaks the newest contract.
  */
 export function scannedSql(stream: Stream, version: Version, source: string, allOk: boolean): string {
   const fields = Object.entries(version.fields);
@@ -240,8 +246,8 @@ export function scannedSql(stream: Stream, version: Version, source: string, all
 }
 
 /**
- * SQL: as `scannedSql`, of a relation with (_row, _partition, _offset, _value VARCHAR): the canonical text that
- * `decodeOne` gives.
+ * SQL: the same as `scannedSql`, for a relation with (_row, _partition, _offset, _value VARCHAR), where `_value` is the
+ * canonical text of `decodeOne`.
  */
 export function canonicalSql(stream: Stream, version: Version, source: string): string {
   const fields = Object.entries(version.fields);
@@ -274,8 +280,8 @@ function eventSql(stream: Stream, version: Version, rows: string): string {
 }
 
 /**
- * SQL: the event id as text. Of several fields it is their texts with "/" between them; a slash or a backslash in a
- * text has a backslash before it, so that different values never make the same id. NULL where a part is.
+ * SQL: the event id as text. The texts of several fields have "/" between them; a slash or a backslash in a text gets a
+ * backslash before it, so that different values never make the same id. NULL where a part is NULL.
  */
 function idSql(stream: Stream): string {
   const fields = idFields(stream);
@@ -304,7 +310,7 @@ function defaultSql({ spec, literal }: Field, value: string): string {
   return spec.type === "default" ? `coalesce(${value}, ${literal(spec.value)})` : value;
 }
 
-/** SQL: the first column for which what came of an older version breaks the newest contract, else NULL. */
+/** SQL: the name of the first column for which the upcast of an older version breaks the newest contract, else NULL. */
 function misfit(newest: Version, older: Version): string {
   const cases = Object.entries(newest.fields).flatMap(([name, field]) => {
     const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;
@@ -320,10 +326,10 @@ function misfit(newest: Version, older: Version): string {
 }
 
 /**
- * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of
- * partition and id); `seen` has the same of the offsets before them. A record is a duplicate if its id occurred within
- * the last `dedupWindow` offsets, whether or not that occurrence was itself a duplicate. The hash only narrows down
- * what is compared: ids decide. Returns (_partition, _offset).
+ * SQL: the duplicates of a batch (invariant 4), as (_partition, _offset). `events` has (_partition, _offset, _id NULL
+ * for a reject, _hash of partition and id); `seen` has the same columns of the offsets before them. A record is a
+ * duplicate if its id occurred within the last `dedupWindow` offsets, whether or not that occurrence was itself a
+ * duplicate. The hash only narrows the search: ids decide.
  */
 export function duplicatesSql(stream: Stream, events: string, seen: string): string {
   const ids = "_partition, _offset, _id";
@@ -336,7 +342,7 @@ export function duplicatesSql(stream: Stream, events: string, seen: string): str
   ].join("");
 }
 
-/** SQL: one boolean, whether a batch can have duplicates at all: nearly always no, and much cheaper to see. */
+/** SQL: one boolean, whether a batch may have duplicates. It nearly always has none, and this check is much cheaper. */
 export function anyRepeatSql(events: string, seen: string): string {
   return [
     `SELECT (SELECT count(_hash) <> count(DISTINCT _hash) FROM ${events} WHERE _id IS NOT NULL)`,

@@ -25,16 +25,16 @@ export function specsOf({ fields }: Version): [string, FieldSpec][] {
 
 /** Reads the body of an Avro record by its writer's schema, as an event of one version. */
 export interface BodyScanner {
-  /** Writes what lies in `[from, end)` to the columns, one a field: whether it was recognised. */
+  /** Writes the body in `[from, end)` to the columns, one a field. Returns whether it was recognised. */
   scan(bytes: Uint8Array, from: number, end: number, columns: readonly ColumnText[]): boolean;
   /** Whether its records have this field. */
   has(field: number): boolean;
-  /** Whether they have them all. */
+  /** Whether its records have all fields. */
   readonly hasAll: boolean;
 }
 
 interface PartField {
-  /** Its place among the fields. */
+  /** The index of the field. */
   readonly field: number;
   readonly name: string;
   readonly part: RecordPart;
@@ -51,7 +51,7 @@ function partFields(specs: readonly [string, FieldSpec][]): PartField[] {
 
 const utf8 = new TextEncoder();
 
-/** A part of a record as JSON; null for what the record does not have. */
+/** Returns a part of a record as JSON. Null if the record does not have the part. */
 function partJson(place: RecordPlace | null, part: RecordPart, name: string): Uint8Array | null | "invalid" {
   if (place === null) return null;
   try {
@@ -63,24 +63,24 @@ function partJson(place: RecordPlace | null, part: RecordPart, name: string): Ui
   }
 }
 
-/** Turns records, one after the other, into the texts of one version's columns. */
+/** Turns records, one after the other, into the column texts of one version. */
 export class RecordScanner {
   readonly #json: ObjectScanner;
   readonly #columns: readonly ColumnText[];
   readonly #absent: readonly Uint8Array[];
-  /** Fields whose default cannot be written as a column's text: only records that have them are recognised. */
+  /** Fields whose default cannot be written as a column's text. A record without such a field is not recognised. */
   readonly #unsayable: readonly number[];
-  /** For each newer version the indexes of its required fields: a record with all of them may be of that version. */
+  /** For each newer version, the indexes of its required fields. A record with all of them may be of that version. */
   readonly #newer: readonly (readonly number[])[];
   /** The fields that are read from other parts of the record than its value. */
   readonly #parts: readonly PartField[];
-  /** The rest of the record that is scanned next, where `needsPlace`. */
+  /** The rest of the record that is scanned next. Set it if `needsPlace`. */
   place: RecordPlace | null = null;
   readonly #recognised = new ColumnText(1_024);
   #rows = 0;
   #failed = 0;
 
-  /** `newer` are the versions that a record is tried as before. */
+  /** `newer` are the versions that are tried before this one. */
   constructor(version: Version, newer: readonly Version[] = []) {
     const specs = specsOf(version);
     this.#json = new ObjectScanner(Object.fromEntries(specs), version.foreign);
@@ -91,7 +91,7 @@ export class RecordScanner {
     this.#parts = partFields(specs);
     const names = specs.map(([name]) => name);
     this.#newer = newer.map(({ fields }) => {
-      // Every record may have what is not of its value.
+      // Every record may have the parts other than its value.
       const needed = Object.entries(fields).flatMap(([name, field]) =>
         isRequired(field) && partOf(field.spec) === null ? [name] : [],
       );
@@ -104,7 +104,7 @@ export class RecordScanner {
     return this.#parts.length > 0;
   }
 
-  /** Forgets what was scanned. */
+  /** Forgets the scanned records. */
   clear(): void {
     for (const column of [...this.#columns, this.#recognised]) column.end = 0;
     this.#rows = 0;
@@ -115,14 +115,14 @@ export class RecordScanner {
     return this.#rows;
   }
 
-  /** How many records were not recognised. */
+  /** The number of records that were not recognised. */
   get failed(): number {
     return this.#failed;
   }
 
   /**
-   * The texts of the columns, in the order of the fields; and unless `allOk`, of a column that says `1` for a record
-   * that was recognised.
+   * Returns the texts of the columns, in the order of the fields. Unless `allOk`, adds a column with `1` for each
+   * recognised record.
    */
   texts(allOk: boolean): Uint8Array[] {
     return (allOk ? this.#columns : [...this.#columns, this.#recognised]).map(({ bytes, end }) =>
@@ -130,7 +130,7 @@ export class RecordScanner {
     );
   }
 
-  /** One record more, which lies in `[from, end)`: JSON text, or the body of an Avro record with what reads it. */
+  /** Scans one more record in `[from, end)`: JSON text, or the body of an Avro record and its reader. */
   scan(bytes: Uint8Array, from: number, end: number, body?: BodyScanner): void {
     const columns = this.#columns;
     const first = this.#rows === 0;
@@ -160,7 +160,7 @@ export class RecordScanner {
     return true;
   }
 
-  /** Writes what stands for the fields that a record does not have; null is a record that was not recognised. */
+  /** Writes the texts of the fields that a record does not have. Null is a record that was not recognised. */
   #fillIn(record: Pick<BodyScanner, "has"> | null): void {
     if (record === null) this.#failed += 1;
     for (const [index, column] of this.#columns.entries()) {
@@ -170,7 +170,7 @@ export class RecordScanner {
     }
   }
 
-  /** Whether what a record has can be said in texts, and makes it no event of a newer version. */
+  /** Whether the record's fields can be written as texts, and the record is not an event of a newer version. */
   #isOurs(record: Pick<BodyScanner, "has">): boolean {
     for (const field of this.#unsayable) if (!record.has(field)) return false;
     for (const needed of this.#newer) {

@@ -1,6 +1,6 @@
 import { sequenceLength } from "../text/utf8.ts";
 
-/** The JSON text of a record, and what all scanners of JSON need of its bytes. */
+/** The JSON text of a record, and the functions that all scanners of JSON share. */
 
 export const QUOTE = 0x22;
 export const COMMA = 0x2c;
@@ -14,22 +14,22 @@ export const OPEN_BRACE = 0x7b;
 export const CLOSE_BRACE = 0x7d;
 export const ZERO = 0x30;
 
-/** Returned in place of a position: the text is not recognised. It may still be valid. */
+/** Returned in place of a position when the text is not recognised. The text may still be valid. */
 export const NOT_RECOGNISED = -1;
 
-/** The bytes that a record lies in, up to its end. */
+/** The bytes that contain the record, up to its end. */
 export class JsonInput {
   bytes: Uint8Array = new Uint8Array(0);
-  /** The same bytes, to be read four at a time. */
+  /** A view of the same bytes, for reading four at a time. */
   view = new DataView(this.bytes.buffer);
   end = 0;
-  /** How many escapes were skipped so far. */
+  /** The number of escapes skipped so far. */
   escapes = 0;
 
   /** Points the input to a record that ends at `end`. */
   set(bytes: Uint8Array, end: number): void {
     this.end = end;
-    // Records lie in large buffers, many in each.
+    // Many records lie in one large buffer, so the view is seldom made again.
     if (bytes === this.bytes) return;
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -48,14 +48,14 @@ export function specialBytes(word: number): number {
   return (((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101) | word) & HIGH_BITS;
 }
 
-/** The index, 0 to 3, of the byte that the lowest bit of such a result belongs to. */
+/** Returns the index, 0 to 3, of the byte that the lowest set bit of such a result belongs to. */
 export function firstSpecial(special: number): number {
   return (31 - Math.clz32(special & -special)) >> 3;
 }
 
-/** The position of the first byte at or after `from` that is not blank, at most `input.end`. */
+/** Returns the position of the first byte at or after `from` that is not blank, at most `input.end`. */
 export function skipBlank(input: JsonInput, from: number): number {
-  // Nearly always there is none. This part is small, so that it is inlined.
+  // Nearly always there is no blank. This function is small, so that it is inlined.
   return from < input.end && (input.bytes[from] as number) > 0x20 ? from : skipBlanks(input, from);
 }
 
@@ -70,8 +70,9 @@ function skipBlanks({ bytes, end }: JsonInput, from: number): number {
 }
 
 /**
- * The end of the text whose first character, behind its quote, is at `from`: the position behind the closing quote.
- * NOT_RECOGNISED if it has no end, a control character, an escape that JSON does not know, or bytes that are not UTF-8.
+ * Returns the end of a text: the position after the closing quote. The first character, after the opening quote, is at
+ * `from`. Returns NOT_RECOGNISED if the text has no end, a control character, an escape that JSON does not know, or
+ * bytes that are not UTF-8.
  */
 export function skipText(input: JsonInput, from: number): number {
   const { bytes, view, end } = input;
@@ -102,14 +103,14 @@ function characterEnd(bytes: Uint8Array, from: number, end: number): number {
   return length === 0 ? NOT_RECOGNISED : from + length;
 }
 
-/** The end of the escape whose backslash stands at `from`; NOT_RECOGNISED if it is not an escape of JSON. */
+/** Returns the end of the escape whose backslash is at `from`. NOT_RECOGNISED if it is not an escape of JSON. */
 function escapeEnd(bytes: Uint8Array, from: number, end: number): number {
   const letter = from + 1 < end ? (bytes[from + 1] as number) : 0;
   if (letter !== 0x75) return letter < 0x80 && ESCAPED[letter] !== 0 ? from + 2 : NOT_RECOGNISED;
   return from + 6 <= end && hexUnit(bytes, from + 2) >= 0 ? from + 6 : NOT_RECOGNISED;
 }
 
-/** The characters that a letter after a backslash stands for; 0 for a letter that is not an escape. */
+/** The character of each escape, by the letter after the backslash. 0 for a letter that is not an escape. */
 export const ESCAPED = new Uint8Array(128);
 for (const [letter, character] of Object.entries({
   '"': '"',
@@ -130,7 +131,7 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[text.toUpperCase().charCodeAt(0)] = digit;
 }
 
-/** The UTF-16 unit that four hexadecimal digits stand for; negative if they are not such digits. */
+/** Returns the UTF-16 unit of four hexadecimal digits. Negative if they are not such digits. */
 export function hexUnit(bytes: Uint8Array, at: number): number {
   // One digit of -1 makes the whole number negative.
   return (

@@ -1,45 +1,46 @@
 import { utf8 } from "../text/utf8.ts";
 import { CLOSE_BRACE, COLON, COMMA, type JsonInput, OPEN_BRACE, QUOTE, skipBlank, skipText } from "./json-input.ts";
 
-/** In place of a field: a key that the contract does not name. */
+/** The field of a key that the contract does not name. */
 export const UNDECLARED = -2;
-/** In place of a field: the object ends. */
+/** The field of the end of an object. */
 export const ENDED = -3;
 
-/** Spellings of keys are learned as they come: at most this many … */
+/** The most spellings of keys that are learned … */
 const MOST_LEARNED = 256;
-/** … with at most this many bytes. */
+/** … and the most bytes that one of them may have. */
 const MOST_LEARNED_BYTES = 64;
 
 const WORD_BYTES = 4;
 
 /**
- * What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on.
+ * The bytes between two values of an object, for instance `, "name": `. Before the first value they begin at the
+ * object's brace.
  */
 export interface Key {
-  /** The place of its name among the declared ones; UNDECLARED or ENDED. */
+  /** The index of its name among the declared ones, or UNDECLARED or ENDED. */
   readonly field: number;
   readonly length: number;
   /** Its bytes, four at a time, little endian. The last word begins four bytes before its end. */
   readonly words: Int32Array;
-  /** The key that followed the last time. */
+  /** The key that followed it the last time. */
   next: Key;
 }
 
 /**
- * Finds the fields of keys. Producers write the same keys in the same order and with the same blanks again and again,
- * so each key predicts the next, and what is known is compared four bytes at a time.
+ * Finds the fields of keys. A producer writes the same keys in the same order and with the same blanks in every record.
+ * So each key predicts the next one, and a known spelling is compared four bytes at a time.
  */
 export class JsonKeys {
-  /** What stands before the first key of an object. */
+  /** The state before the first key of an object. */
   readonly none: Key;
-  /** Where the value of the key that was found last begins; behind the object if it ended. */
+  /** The start of the value of the key that was found last. The position after the object if it ended. */
   value = 0;
   readonly #fields: ReadonlyMap<string, number>;
   readonly #declared: readonly Key[];
   readonly #other = unspelled(UNDECLARED);
   readonly #end = unspelled(ENDED);
-  /** Spellings by their lengths. */
+  /** The known spellings, by length. */
   readonly #known = new Map<number, Key[]>();
   #learned = 0;
 
@@ -52,8 +53,8 @@ export class JsonKeys {
   }
 
   /**
-   * The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not
-   * recognised. Sets `value`.
+   * Returns the key at `at`, and sets `value`. `at` is the end of the value of `before`, or the brace of the object.
+   * Null if the key is not recognised.
    */
   find(input: JsonInput, at: number, before: Key): Key | null {
     const likely = before.next;
@@ -82,7 +83,7 @@ export class JsonKeys {
     this.value = skipBlank(input, colon + 1);
     const length = this.value - at;
     for (const key of this.#known.get(length) ?? NO_KEYS) if (standsAt(input, at, key)) return key;
-    // An unknown spelling may still be that of a known name: with escapes, or with blanks.
+    // An unknown spelling may still be of a known name: with escapes, or with blanks.
     const isUsual = input.escapes === escapes && length === after - quote + 2;
     const field = isUsual ? UNDECLARED : this.#fieldOf(bytes, quote, after);
     if (this.#learned < MOST_LEARNED && length <= MOST_LEARNED_BYTES) {
@@ -110,7 +111,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Longer than any record, so that no record has it. */
 const NO_LENGTH = 0x3fff_ffff;
 
-/** A key without a spelling of its own: nothing in a record is taken for it. */
+/** Returns a key without a spelling, so that no bytes of a record match it. */
 function unspelled(field: number): Key {
   const key: Key = { field, length: NO_LENGTH, words: new Int32Array(0), next: undefined as unknown as Key };
   key.next = key;
@@ -118,8 +119,8 @@ function unspelled(field: number): Key {
 }
 
 /**
- * What follows a key until a record has shown it. A key must not be predicted to follow itself: one that begins with a
- * brace never does.
+ * The prediction after a key until a record has shown the next one. A key must not be predicted to follow itself: one
+ * that begins with a brace never does.
  */
 const UNKNOWN = unspelled(UNDECLARED);
 

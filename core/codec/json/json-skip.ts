@@ -18,17 +18,14 @@ import {
 } from "./json-input.ts";
 
 /**
- * Skips what the contract does not name. It still proves that the bytes are UTF-8 and the grammar is that of JSON:
- * `JSON.parse` accepts whatever is skipped here.
+ * Skips values that the contract does not name. Still checks that the bytes are UTF-8 and the grammar is that of JSON:
+ * `JSON.parse` accepts everything that is skipped here.
  */
 
-/**
- * Values that are nested more deeply are not recognised. One bit of a number says for each level whether it is an
- * object.
- */
+/** The most levels of nesting that are recognised. One bit of a number says for each level whether it is an object. */
 const MOST_LEVELS = 31;
 
-/** The end of the value that begins at `from`; NOT_RECOGNISED if it is not JSON, or is nested too deeply. */
+/** Returns the end of the value that begins at `from`. NOT_RECOGNISED if it is not JSON, or is nested too deeply. */
 export function skipValue(input: JsonInput, from: number): number {
   const { bytes, end } = input;
   if (from < end && bytes[from] === QUOTE) return skipText(input, from + 1);
@@ -72,14 +69,14 @@ function closing(objects: number): number {
   return (objects & 1) === 1 ? CLOSE_BRACE : CLOSE_BRACKET;
 }
 
-/** The begin of the value whose key stands at `from`. */
+/** Returns the start of the value whose key is at `from`. */
 function skipKey(input: JsonInput, from: number): number {
   const { bytes, end } = input;
   const after = from < end && bytes[from] === QUOTE ? skipText(input, from + 1) : NOT_RECOGNISED;
   return after < 0 ? NOT_RECOGNISED : skipColon(input, after);
 }
 
-/** The begin of the value whose key ends at `from`. */
+/** Returns the start of the value whose key ends at `from`. */
 function skipColon(input: JsonInput, from: number): number {
   const at = skipBlank(input, from);
   return at < input.end && input.bytes[at] === COLON ? skipBlank(input, at + 1) : NOT_RECOGNISED;
@@ -90,7 +87,7 @@ const TRUE = 0x65757274;
 const ALSE = 0x65736c61;
 const NULL = 0x6c6c756e;
 
-/** The end of a number, true, false or null. */
+/** Returns the end of a number, true, false or null. */
 function skipScalar(input: JsonInput, from: number): number {
   const { bytes, view, end } = input;
   const first = bytes[from] as number;
@@ -101,7 +98,7 @@ function skipScalar(input: JsonInput, from: number): number {
   return word === TRUE || word === NULL ? from + 4 : NOT_RECOGNISED;
 }
 
-/** The end of a number. It may be larger than a double can be: `JSON.parse` accepts that. */
+/** Returns the end of a number. It may be larger than a double: `JSON.parse` accepts that. */
 function skipNumber(input: JsonInput, from: number): number {
   const { bytes, end } = input;
   const first = bytes[from] === MINUS ? from + 1 : from;

@@ -12,22 +12,22 @@ import {
 } from "./json-input.ts";
 
 /**
- * Reads the text whose opening quote stands at `from`, and writes its characters to `out` as UTF-8. Returns the
- * position behind the closing quote; NOT_RECOGNISED if it is not text, has more than `max` UTF-16 units (the contract
- * allows as many code points) or a lone surrogate, or has a character that a column cannot hold.
+ * Reads the text whose opening quote is at `from`, and writes its characters to `out` as UTF-8. Returns the position
+ * after the closing quote. Returns NOT_RECOGNISED if there is no text, or if it has more than `max` UTF-16 units (the
+ * contract allows as many code points), a lone surrogate, or a character that a column cannot hold.
  */
 export function readText(input: JsonInput, from: number, max: number, out: ColumnText): number {
   const { bytes, view, end } = input;
   if (from >= end || bytes[from] !== QUOTE) return NOT_RECOGNISED;
   const begin = out.end;
   let written = begin;
-  /** How many bytes were written beyond one for each UTF-16 unit. */
+  /** The number of bytes written in excess of one for each UTF-16 unit. */
   let surplus = 0;
   let at = from + 1;
   while (at < end) {
     if (at + 4 <= end) {
       const word = view.getInt32(at, true);
-      // Writes all four bytes; those that are not part of the text are overwritten by what follows.
+      // Write all four bytes. Those that are not part of the text are overwritten later.
       out.view.setInt32(written, word, true);
       const special = specialBytes(word);
       const plain = special === 0 ? 4 : firstSpecial(special);
@@ -59,10 +59,10 @@ export function readText(input: JsonInput, from: number, max: number, out: Colum
   return NOT_RECOGNISED;
 }
 
-/** By how many bytes a character of this many bytes exceeds its UTF-16 units. */
+/** The bytes of a character in excess of its UTF-16 units, by its number of bytes. */
 const SURPLUS = Uint8Array.of(0, 0, 1, 2, 2);
 
-/** The code point of the escape whose backslash stands at `at`; NOT_RECOGNISED if it is none that a column can hold. */
+/** Returns the code point of the escape whose backslash is at `at`. NOT_RECOGNISED if a column cannot hold it. */
 function characterAt(bytes: Uint8Array, at: number, end: number): number {
   const letter = at + 1 < end ? (bytes[at + 1] as number) : 0;
   if (letter !== 0x75) return letter < 0x80 && ESCAPED[letter] !== 0 ? (ESCAPED[letter] as number) : NOT_RECOGNISED;

@@ -14,14 +14,17 @@ import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } fr
 import { readText } from "./json-text.ts";
 import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
-/** Values that records write otherwise than JSON does (core/contract/record/record-value.ts). */
+/** Scanners of values that records write in another form than JSON's (core/contract/record/record-value.ts). */
 
-/** Longer than any of them that is recognised. */
+/** The most bytes of such a value that is recognised. Every valid one is shorter. */
 const MOST_BYTES = 40;
-/** A JSON number of this many characters is read as its text says by every reader. */
+/** The most characters of a JSON number that every reader reads exactly as written. */
 const MOST_NUMBER = 15;
 
-/** The text between the quotes at `from`; null if it has no end within reach, an escape, or anything but ASCII. */
+/**
+ * Returns the text between the quotes at `from`. Null if it has no end within `MOST_BYTES`, an escape, or anything but
+ * ASCII.
+ */
 export function shortText({ bytes, end }: JsonInput, from: number): string | null {
   let text = "";
   for (let at = from + 1; at < end && at <= from + MOST_BYTES; at++) {
@@ -43,7 +46,7 @@ function isNumberByte(byte: number): boolean {
   return (byte >= ZERO && byte <= ZERO + 9) || byte === MINUS || byte === DOT;
 }
 
-/** A whole number, or a text of one. */
+/** Reads a whole number, or a text of one. */
 export class TextOrWhole implements ValueScanner {
   readonly #number: WholeNumber;
   readonly #ofText: (text: string) => number | null;
@@ -67,7 +70,7 @@ export class TextOrWhole implements ValueScanner {
   }
 }
 
-/** A decimal number, or a text of one, in units of its last place. */
+/** Reads a decimal number, or a text of one, in units of its last place. */
 export class WrittenDecimal implements ValueScanner {
   readonly #scale: number;
   readonly #rounding: Rounding | null;
@@ -104,7 +107,7 @@ export class WrittenDecimal implements ValueScanner {
 const WHOLE = /^-?[1-9]\d*$|^0$/;
 const FRACTION = /^-?(?:0|[1-9]\d*)\.\d*[1-9]$/;
 
-/** A text, a number or a boolean, as its text (`scalarText`). */
+/** Reads a text, a number or a boolean, and writes its text (`scalarText`). */
 export class Scalar implements ValueScanner {
   readonly #max: number;
   readonly #booleans = new Literals({ true: "true", false: "false" });
@@ -130,13 +133,13 @@ export class Scalar implements ValueScanner {
   }
 }
 
-/** true, false, 0, 1, and what is written of them as texts. */
+/** Reads true, false, 0, 1, or a text of one of these. */
 export function flagTexts(): ValueScanner {
   const texts = Object.entries(FLAG_TEXTS).map(([text, value]) => [`"${text}"`, String(value)] as const);
   return new Literals({ true: "true", false: "false", "0": "false", "1": "true", ...Object.fromEntries(texts) });
 }
 
-/** One of some texts in upper or lower case, written as the contract has it. */
+/** Reads one of some texts in upper or lower case, and writes it as the contract has it. */
 export class AnyCase implements ValueScanner {
   readonly #values: ReadonlyMap<string, Uint8Array>;
 
@@ -153,7 +156,7 @@ export class AnyCase implements ValueScanner {
   }
 }
 
-/** A UUID, in lower case. */
+/** Reads a UUID, and writes it in lower case. */
 export class Uuid implements ValueScanner {
   scan(input: JsonInput, from: number, out: ColumnText): number {
     const text = input.bytes[from] === QUOTE ? shortText(input, from) : null;

@@ -3,12 +3,12 @@ import type { ColumnText } from "../text/column-text.ts";
 import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
 import type { ValueScanner } from "./scan-values.ts";
 
-/** Longer than any instant that is recognised. */
+/** The most bytes of an instant that is recognised. Every valid one is shorter. */
 const MOST_BYTES = 40;
-/** A JSON number of this many digits is read as its text says by every reader. */
+/** The most digits of a JSON number that every reader reads exactly as written. */
 const MOST_DIGITS = 15;
 
-/** An instant that records write otherwise than as a number of milliseconds; its column has milliseconds. */
+/** Reads an instant that records write in another form than a number of milliseconds. Its column has milliseconds. */
 export class WrittenInstant implements ValueScanner {
   readonly #as: WrittenAs;
   readonly #zone: string | null;
@@ -54,7 +54,10 @@ export class WrittenInstant implements ValueScanner {
     return isExact ? epochMs(text, this.#as) : null;
   }
 
-  /** Whole numbers of these units are read from their text by everybody (core/wire.ts). */
+  /**
+   * Whether whole numbers are read from their text, because they may have more digits than a double
+   * (core/contract/wire.ts).
+   */
   get #isLong(): boolean {
     return this.#as === "ns" || this.#as === "us";
   }
@@ -62,10 +65,10 @@ export class WrittenInstant implements ValueScanner {
 
 const LETTER_Z = 0x5a;
 
-/** What most producers write, digits for zeros: `0000-00-00T00:00:00`, then perhaps `.000`, then `Z`. */
+/** The form of most instants, with zeros for digits: `0000-00-00T00:00:00`, then perhaps `.000`, then `Z`. */
 const USUAL = Buffer.from("0000-00-00T00:00:00");
 
-/** The end of such a text, where its quote is; negative if it is none. */
+/** Returns the end of such a text, the position of its quote. Negative for any other text. */
 function usualEnd(bytes: Uint8Array, from: number, end: number): number {
   if (from + USUAL.length + 2 > end) return NOT_RECOGNISED;
   for (let at = 0; at < USUAL.length; at++) {
@@ -80,7 +83,7 @@ function usualEnd(bytes: Uint8Array, from: number, end: number): number {
   return at + 1 < end && bytes[at] === LETTER_Z && bytes[at + 1] === QUOTE ? at + 1 : NOT_RECOGNISED;
 }
 
-/** Epoch milliseconds of such a text; NaN for a day or a time of day that there is not. */
+/** Returns epoch milliseconds of such a text. NaN for a day or a time of day that does not exist. */
 function usualMs(bytes: Uint8Array, from: number, to: number): number {
   const two = (at: number) => (bytes[from + at] as number) * 10 + (bytes[from + at + 1] as number) - 11 * ZERO;
   const [year, month, day] = [two(0) * 100 + two(2), two(5), two(8)];
@@ -97,7 +100,7 @@ function usualMs(bytes: Uint8Array, from: number, to: number): number {
 const DAY_MS = 86_400_000;
 const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
-/** Days from 1970 to the first of a month. */
+/** Returns the days from 1970 to the first of a month. */
 function daysBefore(year: number, month: number): number {
   // Years begin in March here, so that a leap day is the last of its year.
   const [march, months] = month > 2 ? [year, month - 3] : [year - 1, month + 9];

@@ -23,7 +23,7 @@ import { WrittenInstant } from "./scan-instants.ts";
 import { type ConvertedJson, MapEntries, SPARE_OF_VALUE } from "./scan-map.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
-/** An object in a list or a map: written as JSON of what the contract names. */
+/** Reads an object in a list or a map, and writes the declared fields as JSON. */
 class ObjectJson implements ValueScanner {
   readonly #object: ObjectScanner;
 
@@ -41,7 +41,7 @@ class ObjectJson implements ValueScanner {
   }
 }
 
-/** A list of objects, once all of its elements are recognised. */
+/** Reads a list of objects. It is recognised if all of its elements are. */
 class Elements implements ValueScanner {
   readonly #element: ObjectJson;
   readonly #max: number;
@@ -73,12 +73,12 @@ class Elements implements ValueScanner {
   }
 }
 
-/** A list of values: written as JSON, once all of them are recognised. */
+/** Reads a list of values, and writes it as JSON. It is recognised if all of its elements are. */
 class Values implements ValueScanner {
   readonly #value: ValueScanner;
   readonly #converted: ConvertedJson | null;
   readonly #max: number;
-  /** What the value's column would have. */
+  /** The text that the value's column would have. */
   readonly #column = new ColumnText(1_024);
 
   constructor(of: FieldSpec, max: number) {
@@ -121,14 +121,14 @@ class Values implements ValueScanner {
 const NULL = utf8("null");
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** In place of a field: objects that have this key are not recognised. */
+/** The field of a key that makes the object not recognised. */
 const FOREIGN = -1;
 
-/** An object on the way to fields: its keys, and for each of them a field, FOREIGN, or an object further in. */
+/** An object on the path to fields: its keys, and for each of them a field, FOREIGN, or an object inside it. */
 class Nested {
   readonly names: string[] = [];
   readonly targets: (number | Nested)[] = [];
-  /** The record in which each object further in was last seen. */
+  /** The number of the record in which the object was last seen. */
   seen = 0;
   #keys: JsonKeys | null = null;
 
@@ -159,23 +159,24 @@ class Nested {
 }
 
 /**
- * An object with the fields of a contract in any order, each at most once, in itself or in objects further in. Other
- * fields are skipped, as zod does; but an object that has something at one of the `foreign` paths is not recognised.
+ * Reads an object with the fields of a contract in any order, each at most once, in itself or in objects inside it.
+ * Other fields are skipped, as zod does. But an object that has something at one of the `foreign` paths is not
+ * recognised.
  */
 export class ObjectScanner {
   readonly columns: readonly ColumnText[];
   readonly #input = new JsonInput();
   readonly #root = new Nested();
-  /** Of each field what stands before its value in JSON that is written again. */
+  /** For each field, the JSON before its value. */
   readonly #prefixes: readonly Uint8Array[];
   readonly #values: readonly ValueScanner[];
-  /** Of each field whose column says the value otherwise than the record, what writes it as JSON. */
+  /** For each field whose column has another form than the record, the function that writes it as JSON. */
   readonly #converted: readonly (ConvertedJson | null)[];
   readonly #required: readonly number[];
-  /** The object in which each field was last seen. */
+  /** The number of the object in which each field was last seen. */
   readonly #seen: Float64Array;
   #object = 0;
-  /** How many fields that one has so far. */
+  /** The number of fields that the current object has so far. */
   #count = 0;
 
   constructor(fields: Readonly<Record<string, FieldSpec>>, foreign: Iterable<WirePath> = []) {
@@ -204,7 +205,7 @@ export class ObjectScanner {
     return this.#count === this.#values.length;
   }
 
-  /** Reads one object and what is blank around it, up to `end`: whether it has all that it needs. */
+  /** Reads one object and the blanks around it, up to `end`. Returns whether it has all required fields. */
   scanWhole(bytes: Uint8Array, from: number, end: number): boolean {
     const input = this.#input;
     input.set(bytes, end);
@@ -213,8 +214,8 @@ export class ObjectScanner {
   }
 
   /**
-   * Reads the JSON of a field that is read from another part of the record than its value, after `scanWhole`: whether
-   * it is recognised.
+   * Reads the JSON of a field that is in another part of the record than its value. Call it after `scanWhole`. Returns
+   * whether the field is recognised.
    */
   scanPart(field: number, json: Uint8Array): boolean {
     const column = this.columns[field] as ColumnText;
@@ -223,13 +224,16 @@ export class ObjectScanner {
     return this.#declared(this.#input, field, 0, null) === json.length;
   }
 
-  /** Whether it has all that it needs of the record's value. */
+  /** Whether the record's value has all required fields. */
   isComplete(): boolean {
     for (const field of this.#required) if (this.#seen[field] !== this.#object) return false;
     return true;
   }
 
-  /** Reads one object from its brace on: its end, or NOT_RECOGNISED. `json` gets its declared fields as JSON. */
+  /**
+   * Reads one object from its brace on. Returns its end, or NOT_RECOGNISED. Writes its declared fields to `json` as
+   * JSON.
+   */
   scan(input: JsonInput, from: number, json: ColumnText | null): number {
     this.#object += 1;
     this.#count = 0;
@@ -262,7 +266,7 @@ export class ObjectScanner {
     return keys.value;
   }
 
-  /** Reads an object further in, or null in its place. */
+  /** Reads an object on the path, or null in its place. */
   #further(target: Nested, input: JsonInput, from: number, json: ColumnText | null): number {
     if (target.seen === this.#object) return NOT_RECOGNISED;
     target.seen = this.#object;
@@ -270,7 +274,7 @@ export class ObjectScanner {
     return from + NULL.length <= input.end && matches(input.bytes, from, NULL) ? from + NULL.length : NOT_RECOGNISED;
   }
 
-  /** Reads the value of a field: its end, or NOT_RECOGNISED. */
+  /** Reads the value of a field. Returns its end, or NOT_RECOGNISED. */
   #declared(input: JsonInput, field: number, from: number, json: ColumnText | null): number {
     if (field < 0 || this.#seen[field] === this.#object) return NOT_RECOGNISED;
     const column = this.columns[field] as ColumnText;
@@ -278,7 +282,7 @@ export class ObjectScanner {
     const to = (this.#values[field] as ValueScanner).scan(input, from, column);
     if (to >= 0 && json !== null) {
       const prefix = this.#prefixes[field] as Uint8Array;
-      // Longer than in the record: a name that is another one there, digits of another unit.
+      // It may need more bytes than in the record: another name, or digits of another unit.
       json.reserve(prefix.length + (to - from) + SPARE_OF_VALUE);
       if (this.#count > 0) json.bytes[json.end++] = COMMA;
       json.write(prefix);
@@ -293,7 +297,7 @@ export class ObjectScanner {
   }
 }
 
-/** What writes a field's value as JSON; null where records write it as its column says it. */
+/** Returns the function that writes a field's value as JSON. Null where the record's form is the column's. */
 function valueJson(spec: FieldSpec): ConvertedJson | null {
   return isConverted(spec) ? convertedJson(bare(spec)) : null;
 }
@@ -312,7 +316,7 @@ function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
   };
 }
 
-/** What `ObjectJson` writes is JSON. */
+/** `ObjectJson` writes JSON already. */
 const asItIs: ConvertedJson = (json, text) => json.write(text);
 
 function scannerOf(spec: FieldSpec): ValueScanner {

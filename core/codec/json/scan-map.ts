@@ -14,19 +14,22 @@ import {
 import { readText } from "./json-text.ts";
 import type { ValueScanner } from "./scan-values.ts";
 
-/** Writes what a column has for a value as JSON. */
+/** Writes the column text of a value as JSON. */
 export type ConvertedJson = (json: ColumnText, text: Uint8Array) => void;
 
-/** What a value in a list that is written again may need beside its bytes and its key: braces, commas, digits. */
+/** The bytes that a value in a list may need in addition to its own and its key's: braces, commas, digits. */
 export const SPARE_OF_VALUE = 64;
 
-/** As `text()`, which the names of a map are. */
+/** The most characters of a map's name, which is a field `text()`. */
 const MOST_NAME = 256;
 
 const KEY = utf8('{"key":');
 const VALUE = utf8(',"value":');
 
-/** One entry: its name as it is written and as characters, and its value as JSON. Positions in three buffers. */
+/**
+ * One entry: its name as written and as characters, and its value as JSON. Each is a span of positions in one of three
+ * buffers.
+ */
 interface ScannedEntry {
   readonly written: readonly [from: number, to: number];
   readonly name: Uint8Array;
@@ -37,18 +40,18 @@ interface MapOptions {
   readonly value: ValueScanner;
   readonly converted: ConvertedJson | null;
   readonly max: number;
-  /** Whether the values are objects, whose fields stand beside the name. */
+  /** Whether the values are objects. Their fields are written next to the name. */
   readonly areObjects?: boolean;
 }
 
-/** An object with free names: written as JSON of a list of its entries, in the order of their names. */
+/** Reads an object with free names. Writes a list of its entries as JSON, in the order of their names. */
 export class MapEntries implements ValueScanner {
   readonly #value: ValueScanner;
   readonly #converted: ConvertedJson | null;
   readonly #max: number;
   readonly #areObjects: boolean;
   readonly #names = new ColumnText(1_024);
-  /** What the column of a value would have. */
+  /** The text that the column of a value would have. */
   readonly #column = new ColumnText(1_024);
   /** The values as JSON. */
   readonly #json = new ColumnText(1_024);
@@ -70,7 +73,7 @@ export class MapEntries implements ValueScanner {
     const to = this.#read(input, skipBlank(input, from + 1), entries);
     if (to < 0) return NOT_RECOGNISED;
     entries.sort((a, b) => Buffer.compare(a.name, b.name));
-    // Of a name that comes twice JSON.parse takes the last.
+    // JSON.parse takes the last value of a repeated name.
     if (entries.some(({ name }, index) => index > 0 && Buffer.compare(name, entries[index - 1]?.name ?? name) === 0))
       return NOT_RECOGNISED;
     this.#write(input, entries, out);
@@ -139,5 +142,5 @@ export class MapEntries implements ValueScanner {
   }
 }
 
-/** An escape has at most six bytes for each of the character's. */
+/** An escape has at most six bytes for each byte of the character. */
 const MOST_WRITTEN = 6;

@@ -3,10 +3,10 @@ import { matches, utf8 } from "../text/utf8.ts";
 import { DOT, type JsonInput, MINUS, NOT_RECOGNISED, ZERO } from "./json-input.ts";
 import { readText } from "./json-text.ts";
 
-/** The JSON values of a contract that are recognised, byte by byte. */
+/** The scanners of a contract's JSON values, byte by byte. */
 
 /**
- * Reads one value: its end, or NOT_RECOGNISED. What is recognised is written to `out`, which has room for the whole
+ * Reads one value. Returns its end, or NOT_RECOGNISED. Writes a recognised value to `out`, which has room for the whole
  * record.
  */
 export interface ValueScanner {
@@ -38,7 +38,7 @@ export class WholeNumber implements ValueScanner {
     }
     const digits = at - first;
     if (digits === 0 || digits > 16 || (bytes[first] === ZERO && (digits > 1 || negative))) return NOT_RECOGNISED;
-    // Of sixteen digits some cannot be told apart by a double; those lie beyond every bound.
+    // A double cannot tell all numbers of sixteen digits apart, but those are beyond every bound.
     if (negative) value = -value;
     if (value < this.#min || value > this.#max) return NOT_RECOGNISED;
     out.end = written;
@@ -106,7 +106,7 @@ export class OneOf implements ValueScanner {
   readonly #values: readonly Uint8Array[];
 
   constructor(values: readonly string[]) {
-    // A lone surrogate has no UTF-8: its bytes would be those of U+FFFD.
+    // A lone surrogate has no UTF-8: it would become the bytes of U+FFFD.
     this.#values = values.filter((value) => value.isWellFormed()).map(utf8);
   }
 
@@ -138,7 +138,7 @@ export class Literals implements ValueScanner {
   }
 }
 
-/** A value of `of`, or null. */
+/** Reads a value of `of`, or null. */
 export class Nullable implements ValueScanner {
   readonly #of: ValueScanner;
   readonly #null = new Literals({ null: String.fromCharCode(ABSENT) });

@@ -4,8 +4,8 @@ import type { Fields } from "../../contract/stream.ts";
 import { utf8 } from "./utf8.ts";
 
 /**
- * Between the rows of a column's text, and in the place of a value that is not there: no recognised text holds these
- * characters.
+ * The characters between the rows of a column's text, and in the place of an absent value. No recognised text contains
+ * them.
  */
 export const ROW_SEPARATOR = 0x1e;
 export const ABSENT = 0x1f;
@@ -16,19 +16,22 @@ export function isHeldByColumns(character: number): boolean {
 }
 
 export const FIRST_PRINTABLE = 0x20;
-/** What a column may need beside the bytes of a record: a separator, a default, the zeros of a decimal. */
+/**
+ * The bytes that a column may need in addition to the bytes of a record: a separator, a default, the zeros of a
+ * decimal.
+ */
 export const SPARE = 1_024;
 
-/** The text of a column in which nothing is there. */
+/** The text of an absent value. */
 export const NOTHING = Uint8Array.of(ABSENT);
 
 /** The texts of a column's rows in one piece of bytes. */
 export class ColumnText {
   bytes: Uint8Array;
-  /** The same bytes, to be written four at a time. */
+  /** A view of the same bytes, for writing four at a time. */
   view: DataView;
   end = 0;
-  /** Where the row that is being written begins. */
+  /** The start of the row that is being written. */
   row = 0;
 
   constructor(capacity: number) {
@@ -91,7 +94,7 @@ const DOT = 0x2e;
 const ZERO = 0x30;
 const EIGHT_DIGITS = 100_000_000;
 
-/** How many digits a number below 10^8 has. */
+/** Returns the number of digits of a number below 10^8. */
 function digitsOf(value: number): number {
   let digits = 1;
   for (let limit = 10; value >= limit; limit *= 10) digits += 1;
@@ -102,8 +105,8 @@ function digitsOf(value: number): number {
 const LISTS: ReadonlySet<FieldSpec["type"]> = new Set(["list", "values", "map", "entries"]);
 
 /**
- * What stands in a column for a field that a recognised record does not have; null for a default that cannot stand
- * there.
+ * Returns the text of a column for a field that a recognised record does not have. Null for a default that a column
+ * cannot hold.
  */
 export function absentText(spec: FieldSpec): Uint8Array | null {
   if (spec.type !== "default") return NOTHING;
@@ -115,8 +118,8 @@ export function absentText(spec: FieldSpec): Uint8Array | null {
 }
 
 /**
- * SQL: a column of `RecordScanner`, split into rows and nothing else done to it, as a value of its field.
- * `mayBeAbsent`: whether a row may say that nothing is there.
+ * SQL: the field's value from one row of a `RecordScanner` column, split and not changed otherwise. `mayBeAbsent`:
+ * whether a row may mark an absent value.
  */
 export function scannedValue({ spec }: Fields[string], text: string, mayBeAbsent: boolean): string {
   const given = mayBeAbsent || spec.type === "optional" ? `nullif(${text}, chr(${ABSENT}))` : text;

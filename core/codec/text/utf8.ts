@@ -1,4 +1,4 @@
-/** What an Avro or JSON text needs of UTF-8, byte by byte. */
+/** UTF-8 of Avro and JSON texts, byte by byte. */
 
 const encoder = new TextEncoder();
 
@@ -6,14 +6,14 @@ export function utf8(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** Whether `text` stands at `at`. */
+/** Whether the bytes of `text` are at `at`. */
 export function matches(bytes: Uint8Array, at: number, text: Uint8Array): boolean {
   for (let index = 0; index < text.length; index++) if (bytes[at + index] !== text[index]) return false;
   return true;
 }
 
 /**
- * How many bytes the character of several bytes at `at` has; 0 when it is not UTF-8 (RFC 3629: no surrogates, nothing
+ * Returns how many bytes the multi-byte character at `at` has. 0 when it is not UTF-8 (RFC 3629: no surrogates, nothing
  * longer than needed).
  */
 export function sequenceLength(bytes: Uint8Array, at: number, end: number): number {

@@ -1,6 +1,6 @@
 import { WireError } from "./wire-error.ts";
 
-/** What a record has beside its value, as `from` names it. */
+/** The parts of a record other than its value, as `from` names them. */
 export type RecordPart = "key" | "timestamp" | "partition" | "offset" | `header:${string}`;
 
 /** Whether a text names a part of a record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`. */
@@ -13,18 +13,18 @@ export interface RecordPlace {
   readonly partition: number;
   /** Below 2^53. */
   readonly offset: number;
-  /** Epoch milliseconds; -1 for a record that has none. */
+  /** Epoch milliseconds. -1 for a record without a timestamp. */
   readonly timestampMs: number;
   readonly key: Uint8Array | null;
-  /** The last header of that name; null if there is none, or it has no value. */
+  /** Returns the last header with this name. Null if there is none, or it has no value. */
   header(name: string): Uint8Array | null;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * What a part says, as a JSON value: keys and headers are texts, the others numbers. undefined for what the record does
- * not have. Throws WireError.
+ * Returns a part as a JSON value: keys and headers are texts, the others numbers. Undefined if the record does not have
+ * the part. Throws WireError.
  */
 export function partValue(place: RecordPlace, part: RecordPart, field: string): string | number | undefined {
   if (part === "timestamp") return place.timestampMs;

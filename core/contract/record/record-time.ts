@@ -1,22 +1,22 @@
 import { zonedMs } from "./zone-time.ts";
 
 /**
- * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends
- * on what this file returns for a text, so it may accept more some day, but never read anything otherwise.
+ * How a record writes an instant. Digits below a millisecond are cut off, towards the past. Stored state depends on the
+ * results of this file. A later release may accept more texts, but must never read a text otherwise.
  */
 export type WrittenAs = "s" | "ms" | "us" | "ns" | "days" | "iso";
 
 export const WRITTEN: readonly WrittenAs[] = ["s", "ms", "us", "ns", "days", "iso"];
 
-/** Where the point of epoch milliseconds lies, seen from that of the unit. */
+/** The shift of the decimal point from a unit to epoch milliseconds. */
 const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso" | "days">, number>> = { s: 3, ms: 0, us: -3, ns: -6 };
 
 const DAY_MS = 86_400_000;
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
 /**
- * Epoch milliseconds of a decimal number of a unit since 1970, of days a whole one; null for any other text, and for
- * what a double cannot hold exactly.
+ * Returns epoch milliseconds of a decimal number of a unit since 1970. Days have to be whole. Null for any other text,
+ * and for a number that a double cannot hold exactly.
  */
 export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
@@ -39,9 +39,10 @@ const ISO =
   /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?$/;
 
 /**
- * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00" or
- * the name of a zone, is what holds for a text that names none; null: such a text is refused. Null also for a day or a
- * time of day that there is not, a leap second among them, and for a local time that the zone skips or has twice.
+ * Returns epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or
+ * "+02:00" or the name of a zone, is used for a text without an offset. If it is null, such a text is refused. Returns
+ * null also for a day or a time of day that does not exist, for a leap second, and for a local time that the zone skips
+ * or has twice.
  */
 export function isoMs(text: string, zone: string | null): number | null {
   const [, year, month, day, hours = "0", minutes = "0", seconds = "0", fraction = "", offset = zone] =
@@ -58,7 +59,9 @@ export function isoMs(text: string, zone: string | null): number | null {
   return offset === zone ? zonedMs(localMs, offset) : null;
 }
 
-/** How far ahead of UTC an offset is: `Z`, `+02`, `+0200` or `+02:00`; null for what is none. */
+/**
+ * Returns how far an offset is ahead of UTC, in milliseconds: `Z`, `+02`, `+0200` or `+02:00`. Null for any other text.
+ */
 export function offsetMs(offset: string): number | null {
   if (/^z$/i.test(offset)) return 0;
   const [, sign, hours, minutes = "0"] = /^([+-])(\d{2})(?::?(\d{2}))?$/.exec(offset) ?? [];
@@ -67,8 +70,8 @@ export function offsetMs(offset: string): number | null {
 }
 
 /**
- * Epoch milliseconds as a record writes them: what `epochMs` and `isoMs` read back. Nanoseconds are text, for a JSON
- * number of them is not exact.
+ * Returns epoch milliseconds as a record writes them. `epochMs` and `isoMs` read the result back. Nanoseconds are text,
+ * because a JSON number of them is not exact.
  */
 export function writtenInstant(ms: number, as: WrittenAs): number | string {
   switch (as) {

@@ -1,11 +1,11 @@
 /**
- * How a record writes numbers, flags and UUIDs where it does not have them as JSON does. Each value is exact or
- * refused. Stored state depends on what this file returns for a value, so it may accept more some day, but never read
- * anything otherwise.
+ * How a record writes numbers, flags and UUIDs in another form than JSON's. Each value is read exactly or refused.
+ * Stored state depends on the results of this file. A later release may accept more values, but must never read a value
+ * otherwise.
  */
 
 /**
- * How a number of more places than its field has is rounded: to the nearest, with ties to the even digit or away from
+ * How a number with more places than its field is rounded: to the nearest, with ties to the even digit or away from
  * zero; or cut off.
  */
 export type Rounding = "half-even" | "half-up" | "down";
@@ -19,14 +19,14 @@ export const NUMBER_TEXTS: readonly NumberText[] = ["text", "base64"];
 
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
-/** The integer that a text such as `12`, `-3` or `12.00` says; null for any other text, and beyond 2^53. */
+/** Returns the integer of a text such as `12`, `-3` or `12.00`. Null for any other text, and beyond 2^53. */
 export function integerOfText(text: string): number | null {
   return decimalUnits(text, 0, null);
 }
 
 /**
- * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is not a decimal number, one with
- * more places unless `rounding` says what to do with them, and one of more than 2^53 units.
+ * Returns a number's units of 10^-scale: `12.34` with scale 2 is 1234. Null for a text that is not a decimal number,
+ * for more places without `rounding`, and for more than 2^53 units.
  */
 export function decimalUnits(text: string, scale: number, rounding: Rounding | null): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
@@ -43,12 +43,12 @@ export function decimalUnits(text: string, scale: number, rounding: Rounding | n
 const MOST_BYTES = 16;
 
 /**
- * The integer that base64 says: big-endian bytes in two's complement, as Kafka Connect writes a decimal's unscaled
- * value. null for a text that is not the base64 of 1 to 16 bytes, with its padding, and beyond 2^53.
+ * Returns the integer of base64: big-endian bytes in two's complement, as Kafka Connect writes a decimal's unscaled
+ * value. Null for a text that is not the base64 of 1 to 16 bytes, with its padding, and beyond 2^53.
  */
 export function base64Units(text: string): number | null {
   const bytes = Buffer.from(text, "base64");
-  // The decoder skips what is not base64. Only what is written the same way again was all base64.
+  // The decoder skips other characters. So encode the bytes again: only a text that comes out the same was all base64.
   if (bytes.length === 0 || bytes.length > MOST_BYTES || bytes.toString("base64") !== text) return null;
   let units = BigInt.asIntN(8, BigInt(bytes[0] ?? 0));
   for (const byte of bytes.subarray(1)) units = units * 256n + BigInt(byte);
@@ -56,14 +56,14 @@ export function base64Units(text: string): number | null {
   return Number.isSafeInteger(number) ? number : null;
 }
 
-/** What rounding adds to the units before the places `rest`: 0 or 1. */
+/** Returns the 0 or 1 that rounding adds to the units before the places `rest`. */
 function carry(units: number, rest: string, rounding: Rounding): 0 | 1 {
   if (rounding === "down" || rest === "" || rest < "5") return 0;
   const isTie = /^50*$/.test(rest);
   return isTie && rounding === "half-even" && units % 2 === 0 ? 0 : 1;
 }
 
-/** A double as the shortest decimal number that is it, without an exponent. */
+/** Returns the shortest decimal number that equals a double, without an exponent. */
 export function decimalText(value: number): string {
   const [, minus = "", whole = "", fraction = "", exponent = "0"] =
     /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value)) ?? [];
@@ -75,20 +75,20 @@ export function decimalText(value: number): string {
   return `${minus}${digits.slice(0, point).padEnd(point, "0")}${places}`;
 }
 
-/** What a flag's texts mean. */
+/** The value of each text of a flag. */
 export const FLAG_TEXTS: Readonly<Record<string, boolean>> = {
   ...{ true: true, True: true, TRUE: true, "1": true },
   ...{ false: false, False: false, FALSE: false, "0": false },
 };
 
-/** A text whose letters A to Z are lower case; others stay as they are, whatever language they are of. */
+/** Returns a text with the letters A to Z in lower case. Other letters stay as they are, in any language. */
 export function lowerCase(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /**
- * A scalar of JSON as text: a text as it is, a number as the shortest decimal number that it is, `true` and `false`.
- * null for anything else, and for a whole number that a double does not hold exactly.
+ * Returns a scalar of JSON as text: a text as it is, a number as the shortest decimal number that equals it, `true` and
+ * `false`. Null for anything else, and for a whole number that a double does not hold exactly.
  */
 export function scalarText(value: unknown): string | null {
   if (typeof value === "string") return value;
@@ -97,7 +97,7 @@ export function scalarText(value: unknown): string | null {
   return Number.isInteger(value) && !Number.isSafeInteger(value) ? null : decimalText(value);
 }
 
-/** A UUID of 36 characters in lower case; null for any other text. */
+/** Returns a UUID of 36 characters in lower case. Null for any other text. */
 export function uuidOf(text: string): string | null {
   return /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(text) ? text.toLowerCase() : null;
 }

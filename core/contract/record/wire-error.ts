@@ -1,2 +1,2 @@
-/** Why a record is not an event, by field. */
+/** The reason why a record is not an event, with the field. */
 export class WireError extends Error {}

@@ -1,11 +1,11 @@
-/** Where a field's value lies in a record: the names of objects in objects, from the record's own on. */
+/** The place of a field's value in a record: the names of nested objects, from the record's own fields on. */
 export type WirePath = readonly string[];
 
 const STEP = /\.([^\s.[\]'"]+)|\['((?:[^'\\]|\\.)+)'\]/y;
 
 /**
- * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is
- * not a path. A path leads through objects: a list has no place in it.
+ * Returns the path of a text such as `$.payload.order.id` or `$['order.id'].amount`. Throws RangeError for any other
+ * text. A path leads through objects, not through lists.
  */
 export function parsePath(text: string): WirePath {
   const names: string[] = [];
@@ -23,7 +23,7 @@ export function parsePath(text: string): WirePath {
   return names;
 }
 
-/** A path as `parsePath` reads it. */
+/** Returns a path as the text that `parsePath` reads. */
 export function pathText(path: WirePath): string {
   const step = (name: string) =>
     /^[^\s.[\]'"]+$/.test(name) ? `.${name}` : `['${name.replaceAll(/(['\\])/g, "\\$1")}']`;

@@ -13,14 +13,14 @@ export function isZoneName(text: string): boolean {
 const HOUR_MS = 3_600_000;
 const MOST_KEPT = 100_000;
 /**
- * By zone, and the local hour's number: how far it is ahead of UTC; null where that is not the same for all of the
- * hour.
+ * By zone and number of the local hour: how far the local time is ahead of UTC. Null if that is not the same for the
+ * whole hour.
  */
 const kept = new Map<string, Map<number, number | null>>();
 
 /**
- * Epoch milliseconds of a local time in a zone; `localMs` is what they would be if the zone were UTC. Null for a local
- * time that clocks skip, or show twice: which instant it is cannot be told. Depends on the time zone data of the
+ * Returns epoch milliseconds of a local time in a zone. `localMs` is the result if the zone were UTC. Null for a local
+ * time that clocks skip, or show twice, because its instant is not certain. Depends on the time zone data of the
  * JavaScript engine.
  */
 export function zonedMs(localMs: number, zone: string): number | null {
@@ -40,7 +40,7 @@ export function zonedMs(localMs: number, zone: string): number | null {
   return ahead === null ? null : localMs - ahead;
 }
 
-/** How far a local time is ahead of UTC; null for one that is skipped or comes twice. */
+/** Returns how far a local time is ahead of UTC. Null for one that is skipped or comes twice. */
 function aheadOf(localMs: number, zone: string): number | null {
   const local = Temporal.Instant.fromEpochMilliseconds(localMs).toZonedDateTimeISO("UTC").toPlainDateTime();
   try {

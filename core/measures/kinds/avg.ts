@@ -6,7 +6,7 @@ import { plainInteger, plainQuotient, plainUnits } from "../plain-values.ts";
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 /**
- * The mean of an integer expression, in the units of its decimal fields: both parts are exact integers, and their
+ * The mean of an integer expression, in the units of its decimal fields. Sum and count are exact integers, and their
  * quotient is rounded once, to the nearest double.
  */
 export function avg(input: Sql, options: NumberOptions = {}): Measure {

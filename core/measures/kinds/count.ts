@@ -5,7 +5,7 @@ import { builtMeasure } from "../built-measure.ts";
 import { EXACT, type Measure, type Plain, presentInteger, ROWS } from "../measure.ts";
 import { plainInteger, plainPresented } from "../plain-values.ts";
 
-/** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
+/** The number of events that the view counted, or of those that also meet a condition. 0 where a group has none. */
 export function count(options: { where?: Sql; unit?: string } & Described = {}): Measure {
   return builtMeasure("count", options, () => {
     const { where, unit = "events" } = options;

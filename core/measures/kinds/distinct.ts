@@ -7,8 +7,8 @@ import type { Measure } from "../measure.ts";
 import { plainInteger } from "../plain-values.ts";
 
 /**
- * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
- * What is added is the 64-bit hash of the value's text.
+ * The number of different values of an expression, by HyperLogLog: as if every value had been PFADDed to one Redis key.
+ * The 64-bit hash of the value's text is added.
  */
 export function distinct(input: Sql, options: { unit?: string } & Described = {}): Measure {
   return builtMeasure("distinct", options, () => {

@@ -6,9 +6,9 @@ import { plainDecimal, plainInteger, plainPresented } from "../plain-values.ts";
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 /**
- * How many values lie in each of the bins that ascending integer `edges` make: below the first, `[edge, next edge)`,
- * and from the last on. Edges are in the units of SQL, so 1234 is 12.34 of a decimal field with two places. Presented
- * as a list of { from, to, count }, with bounds in the field's own units; the outermost bins have null for a bound.
+ * The numbers of values in the bins between ascending integer `edges`: below the first, `[edge, next edge)`, and from
+ * the last on. Edges are in the units of SQL, so 1234 is 12.34 of a decimal field with two places. Presented as a list
+ * of { from, to, count }, with bounds in the field's own units. The outermost bins have null for a bound.
  */
 export function histogram(input: Sql, options: NumberOptions & { edges: readonly number[] }): Measure {
   return builtMeasure("histogram", options, (scaleOf) => {

@@ -17,7 +17,7 @@ const text = z.string().transform((written) => ({ text: written }));
 const unit = z.string();
 const ofOne = z.object({ of: text, unit, scale: z.int().optional() });
 
-/** Every kind of measure: how it is made from its specification. */
+/** The function that makes each kind of measure from its specification. */
 const KINDS: Readonly<Record<string, (spec: MeasureSpec) => Measure>> = {
   avg: (spec) => one(avg, spec),
   count: (spec) => {
@@ -50,8 +50,8 @@ const KINDS: Readonly<Record<string, (spec: MeasureSpec) => Measure>> = {
 };
 
 /**
- * Builds a measure again from its specification; throws RangeError for a kind that this version does not know, and for
- * what its builder refuses.
+ * Returns the measure of a specification. Throws RangeError for a kind that this version does not know, and if its
+ * builder refuses it.
  */
 export function measureFrom(spec: MeasureSpec): Measure {
   const build = KINDS[spec.kind];

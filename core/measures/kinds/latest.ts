@@ -9,12 +9,12 @@ import { plainDecimal } from "../plain-values.ts";
 
 const NAME = "latest";
 
-/** A record's fields, as JSON has them: integers below 2^53, decimals in units of their last place. */
+/** A record's fields in JSON: integers below 2^53, decimals in units of their last place. */
 type RecordJson = Readonly<Record<string, unknown>>;
 
 /**
- * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is
- * true of it, or where `tombstones` delete and it is one. What users write is `table()`; this is how its rows are kept.
+ * The whole record with the highest position in the log, as one value of several parts. Presents null if `deleted` is
+ * true for the record, or if it is a tombstone and `tombstones` is "delete". Rows of `table()` are stored in this way.
  */
 export function latest(fields: Fields, deleted: Sql | null, tombstones: "delete" | null = null): Measure {
   return builtMeasure(NAME, {}, () => {
@@ -54,7 +54,7 @@ export function recordSql(fields: Fields): string {
   return `{${members.join(", ")}}`;
 }
 
-/** The fields of one event, from the JSON of `recordSql`, as rows show them. */
+/** Returns the fields of one event, from the JSON of `recordSql`, in the form of rows. */
 export function showRecord(fields: Fields, json: string): Readonly<Record<string, PresentedField>> {
   const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
   return shownRecord(specs, JSON.parse(json) as RecordJson, inDecimals) as Readonly<Record<string, PresentedField>>;
@@ -71,7 +71,10 @@ function shownRecord(
   return Object.fromEntries(specs.map(([name, spec]) => [name, shown(spec, record[name], decimals)])) as PresentedField;
 }
 
-/** A field's value: instants are ISO 8601, decimals have their places, elements of lists likewise. */
+/**
+ * Returns a field's value in the form of rows: instants are ISO 8601, decimals have their places, and so have the
+ * elements of lists.
+ */
 function shown(spec: FieldSpec, value: unknown, decimals: Decimals): unknown {
   if (value === null || value === undefined) return null;
   if (spec.type === "instant") return new Date(Number(value)).toISOString();

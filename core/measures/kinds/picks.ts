@@ -46,7 +46,7 @@ function pick(kind: "first" | "last", input: Sql, options: NumberOptions): Measu
   });
 }
 
-/** Only whole numbers have decimal places to be set. */
+/** Returns a value with its decimal places. Only a whole number can get them. */
 function plainPlaced(value: Presented, scale: number): Presented {
   const isWhole = typeof value !== "boolean" && /^-?[0-9]+$/.test(String(value));
   return scale > 0 && isWhole ? plainDecimal(BigInt(value ?? 0), scale) : value;
@@ -56,7 +56,7 @@ function plainPick(json: unknown): Presented {
   return typeof json === "string" ? plainPicked(json) : null;
 }
 
-/** The number that a value is, or that its text says; null when it is none. */
+/** Returns the number of a value or of its text. Null if it has none. */
 function fractionOf(value: Presented): Fraction | null {
   const integer = integerOf(value);
   if (integer !== null) return wholeFraction(integer);

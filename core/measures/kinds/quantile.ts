@@ -28,7 +28,7 @@ export function quantile(
       throw new RangeError(`at is a list of numbers above 0 and up to 1, not ${String(at)}`);
     const scale = chosenScale(input, options, scaleOf);
     const divisions = Math.ceil(1 / (2 * error) - 1e-9);
-    // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
+    // As doubles, 0.07 * 100 is more than 7, which would give rank 8.
     const parts = at.map((p) => ({ name: partName(p), ...(fractionOfText(String(p)) ?? wholeFraction(0n)) }));
     return {
       kind: "quantile",
@@ -78,7 +78,7 @@ export function quantile(
   });
 }
 
-/** 0.5 -> "p50", 0.999 -> "p99_9". */
+/** Returns the name of a part: 0.5 -> "p50", 0.999 -> "p99_9". */
 function partName(p: number): string {
   return `p${String(Number((p * 100).toFixed(6))).replace(".", "_")}`;
 }
@@ -94,7 +94,9 @@ function binSql(value: string, divisions: number): string {
   );
 }
 
-/** The middle of the bin that holds the value of this rank; null for fewer values than that. `bins` are ascending. */
+/**
+ * Returns the middle of the bin that contains the value of this rank. Null if there are fewer values. `bins` ascend.
+ */
 function valueAt(bins: readonly (readonly [Item, bigint])[], rank: bigint, divisions: number): number | null {
   let seen = 0n;
   for (const [bin, count] of bins) {
@@ -104,7 +106,7 @@ function valueAt(bins: readonly (readonly [Item, bigint])[], rank: bigint, divis
   return null;
 }
 
-/** The middle of a bin's integers: the value itself where the bin holds only one. */
+/** Returns the middle of a bin's integers: the value itself if the bin has only one. */
 export function middleOf(bin: number, divisions: number): number {
   if (bin === 0) return 0;
   const index = Math.abs(bin) - 1;

@@ -14,14 +14,14 @@ import { plainQuotient } from "../plain-values.ts";
 import { isHundredths } from "../scale-option.ts";
 
 /**
- * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact
- * numbers is rounded once, to the nearest double, also when one of them is an average. Null where the lower one is null
+ * One measure divided by another, such as purchases by views. Both keep their own state. The quotient of both exact
+ * numbers is rounded once, to the nearest double, even if one of them is an average. Null where the lower one is null
  * or zero. Both have to present a number.
  */
 export function ratio(over: Measure, under: Measure, options: { unit?: string } & Described = {}): Measure {
   return builtMeasure("ratio", options, (scaleOf) => {
     const { unit = "" } = options;
-    // Of an amount in hundredths, such as cents, the upper one stays in the units of its field.
+    // With a unit such as cents, the upper measure stays in the units of its field, which are hundredths.
     const ofAmount: typeof scaleOf = (sql) => (isHundredths(unit) && scaleOf(sql) === 2 ? 0 : scaleOf(sql));
     const [top, bottom] = [over.withScales?.(ofAmount) ?? over, under.withScales?.(scaleOf) ?? under];
     for (const side of [top, bottom]) if (side.problem !== undefined) throw new RangeError(side.problem);

@@ -72,12 +72,12 @@ export function topK(item: Sql, options: NumberOptions & { weight?: Sql; show?: 
 
 type Weighed = readonly [item: Item, weight: bigint];
 
-/** This many items more than are shown are held before they are sorted and cut off. */
+/** The number of items in addition to the shown ones that are kept before they are sorted and cut off. */
 const SLACK = 1_000;
 
 /**
- * The heaviest items; equal ones in the order of their code points. Holds some more than `show` of them, however many
- * there are.
+ * Returns the heaviest items; equal ones in the order of their code points. Keeps at most `SLACK` more than `show` in
+ * memory, however many items there are.
  */
 function shown(items: Iterable<Weighed>, show: number): Weighed[] {
   let first: Weighed[] = [];

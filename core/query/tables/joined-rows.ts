@@ -1,23 +1,23 @@
 import type { Row } from "../present.ts";
 import { compareKeys, type TableKey } from "./table-query.ts";
 
-/** The first rows of one of the tables that are joined, in the order of their keys. */
+/** The first rows of one of the joined tables, in the order of their keys. */
 export interface PartRows {
   readonly rows: readonly { readonly key: TableKey; readonly row: Row }[];
-  /** There are more of them, after the last one. */
+  /** Whether there are more rows after the last one. */
   readonly truncated: boolean;
 }
 
-/** What the tables have of one key. */
+/** The tables' rows with one key. */
 export interface JoinedRow {
   readonly key: TableKey;
-  /** By the table's name in the definition; a table without such a row is absent. */
+  /** By the table's name in the definition. A table without a row is absent. */
   readonly rows: ReadonlyMap<string, Row>;
 }
 
 /**
- * Joins the first rows of some tables by their key, in its order. Only keys are returned of which every table was read:
- * those up to the end of the table that was read the least far. `truncated` says that there are more.
+ * Joins the first rows of some tables by their key, in the order of keys. Returns only keys up to which every table was
+ * read: up to the end of the table that was read the least far. `truncated` says that there are more.
  */
 export function joinRows(parts: ReadonlyMap<string, PartRows>): {
   readonly rows: readonly JoinedRow[];

@@ -3,18 +3,18 @@ import { quoteName, quoteText, type Sql } from "../../contract/sql.ts";
 /** Columns with their DuckDB types. */
 export type TypedColumns = ReadonlyMap<string, string>;
 
-/** What the expressions of a joined table read. */
+/** The columns that the expressions of a joined table can read. */
 export interface JoinedSource {
   /** The parts of the key. */
   readonly key: TypedColumns;
-  /** By table: the columns of its rows. */
+  /** The columns of the tables' rows, by table. */
   readonly tables: ReadonlyMap<string, TypedColumns>;
 }
 
 /**
- * SQL: a relation with the parts of the key as columns, and each table as a struct, which is null where it has no row.
- * `$1` is the JSON list of the keys, `$2` and on are those of the tables' rows, in their order, each as long; all
- * values in them are text. `_row` counts from 0.
+ * SQL: a relation with the parts of the key as columns, and each table as a struct, which is null where the table has
+ * no row. `$1` is the JSON list of the keys. `$2` and on are the lists of the tables' rows, in the tables' order, each
+ * as long as `$1`. All values in them are text. `_row` counts from 0.
  */
 export function joinedRelation({ key, tables }: JoinedSource): string {
   const all = [key, ...tables.values()];
@@ -28,7 +28,7 @@ export function joinedRelation({ key, tables }: JoinedSource): string {
   return `(SELECT ${[...parts, ...[...tables.keys()].map(quoteName), "_row"].join(", ")} FROM (${named}))`;
 }
 
-/** SQL: the same columns without rows, to find out what is made of them. */
+/** SQL: the same columns without rows, to find the types of expressions. */
 export function emptyRelation({ key, tables }: JoinedSource): string {
   const parts = [...key].map(([name, type]) => `NULL::${type} AS ${quoteName(name)}`);
   const structs = [...tables].map(([name, columns]) => `NULL::${structOf(columns)} AS ${quoteName(name)}`);
@@ -40,7 +40,7 @@ export function textSql({ text }: Sql, type: JoinedType): string {
   return type === "instant" ? `epoch_ms(${text})::VARCHAR` : `(${text})::VARCHAR`;
 }
 
-/** What the values of a joined table's column are. */
+/** The types of a joined table's columns. */
 export type JoinedType = "integer" | "decimal" | "double" | "text" | "boolean" | "instant" | "other";
 
 const TYPES: Readonly<Record<string, JoinedType>> = {
@@ -50,7 +50,10 @@ const TYPES: Readonly<Record<string, JoinedType>> = {
   ...{ UTINYINT: "integer", USMALLINT: "integer", UINTEGER: "integer", UBIGINT: "integer" },
 };
 
-/** What a DuckDB type is to clients, and how many decimal places it has; null for one that rows cannot show. */
+/**
+ * Returns the type that clients see for a DuckDB type, and its number of decimal places. Null for a type that rows
+ * cannot show.
+ */
 export function joinedType(type: string): { readonly type: JoinedType; readonly scale: number } | null {
   const [, places] = /^DECIMAL\(\d+,(\d+)\)$/.exec(type) ?? [];
   if (places !== undefined) return { type: places === "0" ? "integer" : "decimal", scale: Number(places) };

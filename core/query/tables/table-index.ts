@@ -5,18 +5,18 @@ import { ROWS } from "../../measures/measure.ts";
 import { recordFieldSql, storedPlace } from "../stored-filter.ts";
 
 /**
- * Indexes of tables: which keys have a value in a column, in one state file. An entry is a hash of column and value, so
- * that a lookup finds it by the statistics of row groups, whatever the value is. A lookup may find other keys, too:
- * their rows decide.
+ * Indexes of tables. An index shows which keys have a value in a column, in one state file. An entry is a hash of
+ * column and value, so that a lookup finds it by the statistics of row groups, whatever the value is. A lookup may find
+ * other keys too; their rows are checked.
  */
 
-/** Which rows of stored state have a column's value, and SQL of the value in such a row, as text. */
+/** The rows of stored state that have a column's value, and SQL of the value in such a row, as text. */
 interface IndexedColumn {
   readonly component: string;
   readonly value: string;
 }
 
-/** Null for a column of which no index can be made: its value in a row may be none that a state file has. */
+/** Returns an indexed column. Null if it cannot have an index, because the value in a row may be in no state file. */
 function indexedColumn(view: View, column: string): IndexedColumn | null {
   const place = storedPlace(view, column);
   switch (place?.by) {
@@ -33,7 +33,7 @@ function indexedColumn(view: View, column: string): IndexedColumn | null {
   }
 }
 
-/** What is wrong with the indexes that a table declares: one sentence per problem. */
+/** Returns the problems of a table's indexes: one sentence per problem. */
 export function indexProblems(view: View): string[] {
   const indexes = view.table?.indexes ?? [];
   const twice = indexes.filter((column, index) => indexes.indexOf(column) !== index);
@@ -48,7 +48,7 @@ export function indexProblems(view: View): string[] {
   ];
 }
 
-/** SQL: the entries of some columns in state rows that are merged, as `_entry` and the key. */
+/** SQL: the entries of some columns in merged state rows, as `_entry` and the key. */
 export function indexSql(view: View, columns: readonly string[], states: string): string {
   const entries = new Map<string, string[]>();
   for (const column of columns) {
@@ -72,7 +72,7 @@ export function keyColumns({ by }: View): string {
   return Object.keys(by).map(quoteName).join(", ");
 }
 
-/** The entry of a value as text, null for none: the same as `indexSql` makes. */
+/** Returns the entry of a value as text, the same as `indexSql` makes. Null is no value. */
 export function entryOf(column: string, value: string | null): bigint {
   const text = value === null ? column : `${column}=${value}`;
   return createHash("md5").update(text).digest().readBigUInt64LE(8);

@@ -13,35 +13,35 @@ import { wholeNumber } from "../parameters.ts";
 import type { Row } from "../present.ts";
 import { type Query, ROW_LIMIT } from "../query.ts";
 
-/** The values of a key as state has them, as text: decimals in units of their last place. */
+/** The values of a key in the form of state, as text: decimals in units of their last place. */
 export type TableKey = readonly string[];
 
-/** What a client asks of a table. */
+/** A client's query of a table. */
 export interface TableQuestion {
   readonly query: Query;
-  /** Only these rows; null: all of them. */
+  /** Only these rows. Null: all of them. */
   readonly keys: readonly TableKey[] | null;
-  /** Only keys whose first part begins so, as text. */
+  /** Only keys whose first part begins with this text. */
   readonly prefix: string;
-  /** Column -> the values it may have, as text; null means no value. */
+  /** The allowed values of each column, as text. Null means no value. */
   readonly where: ReadonlyMap<string, readonly (string | null)[]>;
-  /** Only keys after this one, in their order; null: from the first. */
+  /** Only keys after this one, in the order of keys. Null: from the first. */
   readonly after: TableKey | null;
   /** The columns of a row, the key first. */
   readonly columns: readonly string[];
 }
 
-/** Keys that one question may name. */
+/** The most keys that one query may name. */
 export const MOST_KEYS = 100;
 
-/** The columns of a table's rows: the key, then the record's fields or the measures. */
+/** Returns the columns of a table's rows: the key, then the record's fields or the measures. */
 export function tableColumns(view: View): string[] {
   const key = Object.keys(view.by);
   const others = view.table?.kind === "latest" ? Object.keys(view.stream.fields) : Object.keys(view.measures);
   return [...key, ...others.filter((name) => !key.includes(name))];
 }
 
-/** What a question may say, read already from where it was written. */
+/** The parameters of a query of a table, already split into their parts. */
 export interface TableParameters {
   readonly keys: readonly (readonly string[])[] | null;
   readonly prefix?: string;
@@ -52,7 +52,7 @@ export interface TableParameters {
   readonly limit?: string | undefined;
 }
 
-/** Reads a question about a table. Total: any input gives a question or the list of what is wrong with it. */
+/** Reads a query of a table. Any input gives a query or a list of its errors. */
 export function planTable(
   view: View,
   parameters: TableParameters,
@@ -100,10 +100,7 @@ export function planTable(
   };
 }
 
-/**
- * The query for all rows of a table, shard by shard, as a proof asks it: nothing of a view's questions means anything
- * here.
- */
+/** Returns the query for all rows of a table, shard by shard, for a proof. No parameters of a view's queries apply. */
 export function planWholeTable(
   view: View,
   parameters: Readonly<Record<string, unknown>>,
@@ -121,8 +118,8 @@ export function planWholeTable(
 }
 
 /**
- * The query of the view that a table is. All shards lie in one bucket of the answer, so that rows are sorted by their
- * key.
+ * Returns the query of the view that a table is. All shards are in one bucket of the answer, so that rows are sorted by
+ * their key.
  */
 function tableQuery(
   view: View,
@@ -164,7 +161,7 @@ function valuesAt(keys: readonly TableKey[], index: number): string[] {
   return [...new Set(keys.map((key) => String(key[index])))];
 }
 
-/** The values of a key that a client wrote, one for each part. */
+/** Returns the values of a key in a client's text, one for each part. */
 function keyOf(
   view: View,
   texts: readonly string[],
@@ -186,7 +183,7 @@ function keyOf(
   });
 }
 
-/** The key of a row as state has it. */
+/** Returns the key of a row in the form of state. */
 export function storedKey(view: View, row: Row): TableKey {
   return Object.keys(view.by).map((name) => {
     const text = String(row[name]);
@@ -195,8 +192,8 @@ export function storedKey(view: View, row: Row): TableKey {
 }
 
 /**
- * The text that state has for a part of a key as rows show it: a decimal's units, an instant's milliseconds. Null for
- * none.
+ * Returns the text that state has for a part of a key, from the text of a row: a decimal's units, an instant's
+ * milliseconds. Null for an invalid text.
  */
 function storedText(view: View, name: string, text: string): string | null {
   const scale = dimensionScales(view).get(name) ?? 0;
@@ -206,13 +203,16 @@ function storedText(view: View, name: string, text: string): string | null {
   return Number.isNaN(timeMs) ? null : String(timeMs);
 }
 
-/** Whether rows show this part of the key as ISO 8601: of newest records, whose fields are shown as what they are. */
+/**
+ * Whether rows show this part of the key as ISO 8601. They do for newest records, whose fields are shown by their own
+ * types.
+ */
 function isShownInstant(view: View, name: string): boolean {
   const spec = view.table?.kind === "latest" ? view.stream.fields[name]?.spec : undefined;
   return spec !== undefined && bare(spec).type === "instant";
 }
 
-/** A filter's value as rows show it: 12.50 is 12.5 of a decimal. */
+/** Returns a filter's value in the form of rows: 12.50 is 12.5 for a decimal. */
 function shownFilter(view: View, name: string, text: string): string | null {
   const value = filterValue(text);
   const scale = value === null ? 0 : scaleOf(view, name);
@@ -220,7 +220,7 @@ function shownFilter(view: View, name: string, text: string): string | null {
   return units === null ? value : String(presentDecimal(BigInt(units), scale));
 }
 
-/** The decimal places of a column; 0 for one that is not a decimal. */
+/** Returns the decimal places of a column. 0 if it is not a decimal. */
 function scaleOf(view: View, name: string): number {
   const field = view.table?.kind === "latest" ? view.stream.fields[name]?.spec : undefined;
   const spec = field === undefined ? undefined : bare(field);
@@ -228,7 +228,7 @@ function scaleOf(view: View, name: string): number {
   return dimensionScales(view).get(name) ?? view.measures[name]?.scale ?? 0;
 }
 
-/** Whether a group is one of these keys, begins with the prefix, and comes after the page before. */
+/** Whether a group is one of the wanted keys, begins with the prefix, and comes after the page before. */
 export function keyIsAsked(
   view: View,
   { keys, prefix, after }: Pick<TableQuestion, "keys" | "prefix" | "after">,
@@ -239,14 +239,14 @@ export function keyIsAsked(
   return after === null || compareKeys(group, after) > 0;
 }
 
-/** The first part of a key as a prefix is compared with: a decimal has all of its places. */
+/** Returns the first part of a key as text, for comparison with a prefix. A decimal has all of its places. */
 function keyText(view: View, value: GroupValue): string {
   const [name = ""] = Object.keys(view.by);
   const scale = dimensionScales(view).get(name) ?? 0;
   return scale === 0 || value === null ? String(value) : decimalText(BigInt(value), scale);
 }
 
-/** The order of keys: that of an answer's rows. */
+/** Compares two keys, in the order of an answer's rows. */
 export function compareKeys(a: readonly GroupValue[], b: readonly GroupValue[]): number {
   for (const [index, value] of a.entries()) {
     const compared = comparePresented(sortable(value), sortable(b[index] ?? null), false);
@@ -255,12 +255,14 @@ export function compareKeys(a: readonly GroupValue[], b: readonly GroupValue[]):
   return 0;
 }
 
-/** Values of a key have one type, but the text of a page's end has none. */
+/**
+ * Returns a value of a key for sorting, as text. A key's values have one type, but the text in a page's token has none.
+ */
 function sortable(value: GroupValue): Presented {
   return value === null ? null : String(value);
 }
 
-/** A row of the view -> a row of the table; null for a key whose newest record deletes it. */
+/** Returns the row of a table for a row of its view. Null for a key whose newest record deletes it. */
 export function tableRow(view: View, row: Row, columns: readonly string[]): Row | null {
   if (view.table?.kind !== "latest") return Object.fromEntries(columns.map((name) => [name, row[name] ?? null]));
   const record = row[LATEST] as Row | null;
