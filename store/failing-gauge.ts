@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Failure } from "../core/failures.ts";
 
-/** The metric of what fails again and again, which every role has. `problems` is asked at every scrape. */
+/** Registers the metric of repeated failures, which every role has. `problems` is called at every scrape. */
 export function failingGauge(registry: Registry, problems: () => readonly Failure[]): Gauge<"kind" | "name" | "code"> {
   return new Gauge({
     name: "tideline_failing",

@@ -1,15 +1,15 @@
-/** Work took longer than it may. */
+/** The error of work that took too long. */
 export class NoAnswerInTime extends Error {
   override readonly name = "NoAnswerInTime";
 }
 
 /**
- * What `work` gives; throws NoAnswerInTime when it takes longer. A server that is away may never answer, and a client
- * may wait for it for long. The work itself continues, so it has to be harmless whenever it happens, as the protocol's
- * scripts are.
+ * Returns the result of `work`. Throws NoAnswerInTime when it takes longer than `limitMs`. A server that is away may
+ * never answer, and a client may wait for it for long. The work itself continues, so it must do no harm whenever it
+ * ends, as is the case for the protocol's scripts.
  */
 export function within<T>(limitMs: number, work: () => Promise<T>): Promise<T> {
-  // A timer and nothing else: one with an abort signal took a twentieth of a keyed read.
+  // Only a timer, because a timer with an abort signal took a twentieth of the time of a keyed read.
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new NoAnswerInTime(`no answer within ${limitMs} ms`)), limitMs);
     work()
@@ -18,7 +18,7 @@ export function within<T>(limitMs: number, work: () => Promise<T>): Promise<T> {
   });
 }
 
-/** What `work` gives, or null when it takes longer. */
+/** Returns the result of `work`, or null when it takes longer than `limitMs`. */
 export async function withinOrNull<T>(limitMs: number, work: () => Promise<T>): Promise<T | null> {
   try {
     return await within(limitMs, work);

@@ -6,18 +6,18 @@ import { topicName } from "../kafka/cluster/topics.ts";
 import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
 import { readSilences } from "./silences.ts";
 
-/** This many of the newest events of each partition are read at first, and as many alerts remembered. */
+/** The number of newest events of each partition that are read at first, and the number of alerts remembered. */
 const NEWEST_EVENTS = 20_000;
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 export interface AlertFeedOptions {
-  /** How many of the newest events of each partition are read at first, and how many alerts are remembered. */
+  /** The number of newest events of each partition that are read at first, and the number of alerts remembered. */
   readonly newest?: number;
-  /** Acknowledgements are read from these positions on, however many events lie behind them. */
+  /** Acknowledgements are read from these positions on, however many events follow them. */
   readonly from?: Cut;
 }
 
-/** The newest alerts as the log has them, and what comes after. */
+/** The newest alerts in the log, and the alerts that are written later. */
 export class AlertFeed {
   readonly states: AlertStates;
   readonly #positions = new Map<number, Position>();
@@ -33,8 +33,8 @@ export class AlertFeed {
   }
 
   /**
-   * Reads the silences, and the newest events of each partition. `log` is the feed's own: its fetches wait. Throws
-   * TOPIC_MISSING when there are no rules yet.
+   * Reads the silences, and the newest events of each partition. `log` must be the feed's own, because its fetches
+   * wait. Throws TOPIC_MISSING when there are no rules yet.
    */
   static async open(
     log: LogReader,
@@ -42,17 +42,18 @@ export class AlertFeed {
     { newest = NEWEST_EVENTS, from = new Map() }: AlertFeedOptions = {},
   ): Promise<AlertFeed> {
     const feed = new AlertFeed(log, topicName(namespace, alerts.name), newest);
-    // At first: a topic that is missing costs some hundred milliseconds, and without it there are no silences either.
+    // Check the topic first: without it there are no silences either, and looking for them takes some hundred
+    // milliseconds.
     await log.topic(topicName(namespace, alerts.name));
-    // Before the events: the newest of them may change a silence.
+    // Read silences before the events: the newest events may change a silence.
     for (const { rule, untilMs } of await readSilences(log, namespace)) feed.states.silence(rule, untilMs);
     await feed.#readNewest(from);
     return feed;
   }
 
   /**
-   * What one fetch brings: alerts that were opened or acknowledged. Waits for `waitMs` at most; after an error it may
-   * be asked again.
+   * Does one fetch. Returns the alerts that were opened or acknowledged in it. Waits at most `waitMs`. It may be called
+   * again after an error.
    */
   async next(waitMs: number): Promise<Alert[]> {
     const fetched = await this.#log.fetch(this.#topic, this.#positions, { maxWaitMs: waitMs, maxBytes: FETCH_BYTES });
@@ -60,12 +61,12 @@ export class AlertFeed {
     return this.#take(fetched.flatMap(eventsOf));
   }
 
-  /** How far each partition has been read. */
+  /** The positions up to which the partitions have been read. */
   get read(): Cut {
     return this.#positions;
   }
 
-  /** Whether `states` has everything below a position of a partition. */
+  /** Whether `states` has all events below a position of a partition. */
   hasReached(partition: number, to: Position): boolean {
     return at(this.#positions, partition) >= to;
   }
@@ -97,8 +98,8 @@ export class AlertFeed {
 type FoundEvent = WrittenAlertEvent & Required<Pick<WrittenAlertEvent, "place">>;
 
 /**
- * Events in the order in which they were written, as far as clocks tell: partitions were read one after the other.
- * Those of one partition keep the order of their offsets, whatever its clocks say.
+ * Sorts events by the time when they were written, as far as clocks agree, because partitions were read one after the
+ * other. Events of one partition keep the order of their offsets, whatever its clocks say.
  */
 function inOrder(events: readonly FoundEvent[]): FoundEvent[] {
   const newestMs = new Map<number, number>();

@@ -10,30 +10,33 @@ import type { DedupSources } from "../decode/warm-dedup.ts";
 import { CONDITION, expressionProblem } from "../definitions/check-view.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
-/** The record that opened an alert, and what is computed of it now. */
+/** The record that opened an alert, and the results of computing the condition again. */
 export interface Explanation {
   readonly partition: number;
   readonly offset: number;
-  /** The record's fields as JSON; null when the record does not decode any more. */
+  /** The record's fields as JSON. Null if the record does not decode any more. */
   readonly event: Readonly<Record<string, unknown>> | null;
-  /** Why the record does not decode, or that it is a duplicate; null for neither. */
+  /** The reason why the record does not decode. Null if it decodes. */
   readonly reject: string | null;
   readonly isDuplicate: boolean;
-  /** Whether it is the record that the alert names: another one may lie there when the topic was made again. */
+  /**
+   * Whether it is the record that the alert names. If the topic was deleted and created again, another record may be
+   * there.
+   */
   readonly isSame: boolean;
-  /** The condition that opened the alert, and what it gives for the record. */
+  /** The condition that opened the alert, and its result for the record. */
   readonly condition: { readonly sql: string; readonly holds: boolean };
   /**
-   * What the rule as it is defined now makes of the record; null when there is no such rule. `id` is null when it opens
-   * no alert.
+   * The rule's present definition, and the alert that it opens for the record. Null when there is no such rule. `id` is
+   * null when it opens no alert.
    */
   readonly now: { readonly sql: string; readonly id: string | null } | null;
 }
 
 /**
- * Reads the record that opened an alert, from the archive or the log, and computes the condition there again; `rule` is
- * the rule as it is defined now. Throws as `spanEvents`, and BAD_REQUEST when the alert names no record, or a condition
- * that no rule can have.
+ * Reads the record that opened an alert, from the archive or the log, and computes the condition for it again. `rule`
+ * is the rule's present definition. Throws the errors of `spanEvents`, and BAD_REQUEST when the alert names no record,
+ * or has a condition that no rule can have.
  */
 export async function explain(
   sources: DedupSources,
@@ -48,7 +51,7 @@ export async function explain(
   const events = await spanEvents(sources, duck, span, reading);
   if (events === null) throw unexplained(alert.id, "the log has no record there");
   const fields = Object.keys(source.stream.fields);
-  // The alert's text comes from the log, which others may write to: it is held to what a rule may be made of.
+  // Other programs may write to the log, so the alert's text must pass the checks of a rule's SQL.
   const stored: Sql = { text: condition };
   const problem = await expressionProblem(duck, stored, CONDITION, { relation: events, columns: new Set(fields) });
   if (problem !== null) throw unexplained(alert.id, `its condition ${problem}`);
@@ -71,7 +74,7 @@ export async function explain(
 
 const READ_LIMIT_MS = 60_000;
 
-/** The id of the alert that a rule opens for the one event of a relation; null when it opens none. */
+/** Returns the id of the alert that a rule opens for the one event of a relation. Null when it opens none. */
 async function idNow(duck: Duck, rule: Rule, events: string): Promise<string | null> {
   const [row] = await rowsOf(duck, matchesSql([rule], events));
   if (row === undefined) return null;

@@ -4,20 +4,20 @@ import { NO_OWN_ALERTS, OwnJournal } from "../../core/alerts/own-journal.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import type { DataDirectory } from "../files/files.ts";
 
-/** Below the data directory, hidden: a backup does not hold it, because it is about this installation. */
+/** A hidden folder in the data directory. Backups leave it out, because the journal is about this installation. */
 const COMPACTOR = ".own-alerts";
 const DIGITS = 12;
 
-/** A version of the journal, and when its holder last said that it is alive, epoch milliseconds by the file system. */
+/** A version of the journal, and the time of its holder's last beat, in epoch milliseconds by the file system. */
 export interface JournalVersion {
-  /** 0: there is none. */
+  /** 0: there is no version. */
   readonly number: number;
   readonly beatAtMs: number;
 }
 
 /**
- * The journal of Tideline's own alerts: numbered documents, of which the newest counts. A change is the next number,
- * created exclusively, so that of two processes that change it at the same time one does, and the other is told.
+ * The journal of Tideline's own alerts: numbered documents, of which the newest counts. A change is created exclusively
+ * under the next number. If two processes change it at the same time, one succeeds and the other gets `false`.
  */
 export class OwnAlertJournal {
   readonly #data: DataDirectory;
@@ -33,11 +33,11 @@ export class OwnAlertJournal {
   }
 
   /**
-   * The newest version's contents. A document that cannot be read is as none: nothing must keep a watcher from
-   * watching.
+   * Returns the contents of the newest version. A document that cannot be read counts as none, because nothing must
+   * keep a watcher from watching.
    */
   async read(): Promise<{ readonly number: number; readonly journal: OwnJournal }> {
-    // A version is deleted when there are two newer ones: look again then.
+    // A version is deleted when there are two newer ones. Then look again.
     for (let attempt = 0; ; attempt++) {
       const number = (await this.#numbers()).at(-1) ?? 0;
       const journal = number === 0 ? NO_OWN_ALERTS : await this.#document(number);
@@ -46,13 +46,14 @@ export class OwnAlertJournal {
   }
 
   /**
-   * Writes the version after `number` and deletes old ones. False: somebody else has written it, or a later one.
+   * Writes the version after `number` and deletes old ones. Returns false if another process has written it, or a later
+   * one.
    */
   async write(number: number, journal: OwnJournal): Promise<boolean> {
     const next = number + 1;
     if (!(await this.#data.createExclusively(nameOf(next), journal))) return false;
     const numbers = await this.#numbers();
-    // A process that stood still for long may write a number that was there before, and deleted.
+    // A process that stood still for long may create a number that existed before and was deleted.
     if (numbers.at(-1) !== next) {
       await this.#data.remove(nameOf(next));
       return false;
@@ -61,7 +62,7 @@ export class OwnAlertJournal {
     return true;
   }
 
-  /** Says that the holder of version `number` is alive. False: that version is not the newest any more. */
+  /** Marks the holder of version `number` as alive. Returns false if that version is not the newest any more. */
   async beat(number: number): Promise<boolean> {
     if ((await this.#numbers()).at(-1) !== number) return false;
     const now = new Date();
@@ -86,7 +87,7 @@ export class OwnAlertJournal {
   }
 }
 
-/** Sorted as text they are sorted as numbers. */
+/** Returns the name of a version. The names sort as the numbers do. */
 function nameOf(number: number): string {
   return join(COMPACTOR, `${String(number).padStart(DIGITS, "0")}.json`);
 }

@@ -8,8 +8,8 @@ const FETCH_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 50;
 
 /**
- * The last committed positions of every partition of every stream that has rules, by `positionsKey`. Waits for
- * transactions that are open now, because what they commit counts, and those behind them cannot be read before. Throws
+ * Returns the last committed positions of every partition of every stream that has rules, by `positionsKey`. Waits for
+ * transactions that are open now: their records count, and later records cannot be read before they end. Throws
  * TOPIC_MISSING, and the signal's reason when it is aborted.
  */
 export async function readRulePositions(
@@ -28,7 +28,8 @@ export async function readRulePositions(
 }
 
 /**
- * The last committed record of a key in the topic of positions; null for none. Waits and throws as `readRulePositions`.
+ * Returns the last committed record of a key in the topic of positions. Null if there is none. Waits and throws as
+ * `readRulePositions`.
  */
 export async function readPositionRecord(
   log: LogReader,
@@ -51,7 +52,7 @@ async function* positionRecords(log: LogReader, topic: string, signal: AbortSign
   }
 }
 
-/** Where the topic begins, once everything below `ends` is committed or aborted. */
+/** Returns the start of the topic, once everything below `ends` is committed or aborted. */
 async function startOnceStable(log: LogReader, topic: string, ends: Cut, signal: AbortSignal): Promise<Cut> {
   while (true) {
     const { start, stable } = await log.bounds(topic);

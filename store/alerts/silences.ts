@@ -11,9 +11,10 @@ import type { LogReader } from "../kafka/read/log.ts";
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Writes an event that silences a rule, and the silence itself for processes that start when many alerts lie behind the
- * event, in one transaction. All silences share a transactional id, so both topics have them in one order. Throws
- * TOPIC_MISSING, NOT_READY, and WRITE_REFUSED when another silence is written at the same time.
+ * Writes an event that silences a rule, and the silence itself, in one transaction. A process that starts later reads
+ * the silence, because many alerts may follow the event. All silences share a transactional id, so both topics have
+ * them in the same order. Throws TOPIC_MISSING, NOT_READY, and WRITE_REFUSED when another silence is written at the
+ * same time.
  */
 export async function writeSilence(
   { brokers, namespace, log }: { readonly brokers: string; readonly namespace: string; readonly log: LogReader },
@@ -38,7 +39,7 @@ export async function writeSilence(
   }
 }
 
-/** The last silence of each rule that has one, also those that are over. None before the topic exists. */
+/** Returns the last silence of each rule that has one, also silences that are over. Empty before the topic exists. */
 export async function readSilences(log: LogReader, namespace: string): Promise<KeptSilence[]> {
   const topic = rulePositionsTopic(topicName(namespace, alerts.name));
   const found = new Map<string, KeptSilence>();

@@ -8,15 +8,15 @@ export interface UndeliveredAlert {
   readonly delivery: string;
   readonly event: AlertEvent;
   readonly reason: string;
-  /** When that was written, epoch milliseconds. */
+  /** The time of the failure, in epoch milliseconds. */
   readonly failedAtMs: number;
-  /** Whether it was handed over after that. */
+  /** Whether the alert was handed over after that. */
   readonly isReplayed: boolean;
 }
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
-/** Every alert that was not delivered, by `undeliveredKey`, the oldest first. Throws TOPIC_MISSING. */
+/** Returns every alert that was not delivered, by `undeliveredKey`, the oldest first. Throws TOPIC_MISSING. */
 export async function readUndelivered(log: LogReader, topic: string): Promise<Map<string, UndeliveredAlert>> {
   const { start, stable } = await log.bounds(topic);
   const found = new Map<string, UndeliveredAlert>();

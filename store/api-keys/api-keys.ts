@@ -3,9 +3,9 @@ import { ApiKey } from "../../core/access/api-key.ts";
 import { DataDirectory } from "../files/files.ts";
 
 /**
- * The API keys of an installation: a document for each in `TIDELINE_HOME/api-keys`. They lie beside the data directory,
- * not in it, and not in Redis: a restore would make revoked keys valid again and take newer ones away, and FLUSHALL
- * would take all of them.
+ * The API keys of an installation: a document for each in `TIDELINE_HOME/api-keys`. They are next to the data
+ * directory, not in it and not in Redis. A restore would make revoked keys valid again and remove newer ones, and
+ * FLUSHALL would remove all of them.
  */
 export class ApiKeys {
   readonly #files: DataDirectory;
@@ -14,7 +14,7 @@ export class ApiKeys {
     this.#files = new DataDirectory(join(home, "api-keys"));
   }
 
-  /** Returns the key of this id, whether it is still accepted or not; null if there is none. Throws ARCHIVE_DAMAGED. */
+  /** Returns the key with this id, active or not. Null if there is none. Throws ARCHIVE_DAMAGED. */
   find(id: string): Promise<ApiKey | null> {
     return this.#files.read(`${id}.json`, ApiKey);
   }
@@ -32,7 +32,7 @@ export class ApiKeys {
       throw new Error(`there is an API key with the id ${key.id} already`);
   }
 
-  /** Stores that a key is not accepted any more. Its document stays, so that the audit log's ids keep their names. */
+  /** Revokes a key. Its document stays, so that ids in the audit log keep their names. */
   async revoke(key: ApiKey, atMs: number): Promise<void> {
     await this.#files.replace(`${key.id}.json`, `${JSON.stringify({ ...key, revokedAtMs: atMs }, null, 1)}\n`);
   }

@@ -4,8 +4,8 @@ import type { Reached } from "../kafka/read/log-check.ts";
 import { type Mark, markOfTopic } from "../kafka/read/marks.ts";
 
 /**
- * From `from` on, the log is the continuation of the archive although it differs from it below; `mark` is the log's
- * last record below.
+ * The acceptance of a log that differs from the archive below `from`. From `from` on the log continues the archive.
+ * `mark` is the log's last record below `from`.
  */
 export interface Continuation {
   readonly from: Position;
@@ -13,16 +13,15 @@ export interface Continuation {
 }
 
 /**
- * Where the archive of a partition ends, and what a log must have below that to be its continuation. The mark is null
- * when nothing is known: no record is archived, or an earlier release archived the last one. The position alone decides
- * then.
+ * The end of a partition's archive, and the record that a log must have below it to continue the archive. The mark is
+ * null when no record is archived, or an earlier release archived the last one. Then the position alone decides.
  */
 export interface ArchiveTail extends Reached {
-  /** Null when the log was never accepted with a difference. */
+  /** Null if no different log was ever accepted. */
   readonly continuation: Continuation | null;
 }
 
-/** The tail of a partition's archive: of its entries in order, which are not empty. */
+/** Returns the tail of a partition's archive, from its entries in order. Null if there are none. */
 export function tailOf(entries: readonly ArchiveEntry[], accepted: LogContinuation | null): ArchiveTail | null {
   const end = entries.at(-1);
   if (end === undefined) return null;
@@ -33,7 +32,10 @@ export function tailOf(entries: readonly ArchiveEntry[], accepted: LogContinuati
   return { position: end.to, mark: continuedMark(mark, continuation), continuation };
 }
 
-/** The entry whose mark counts after successive ones: the last that holds a record, or the last one when none does. */
+/**
+ * Returns the entry whose mark counts after successive ones: the last that holds a record, or the last one when none
+ * does.
+ */
 export function lastMarked(entries: readonly ArchiveEntry[]): ArchiveEntry | undefined {
   return entries.findLast(({ records }) => records > 0) ?? entries.at(-1);
 }
@@ -43,8 +45,8 @@ function continuationOf({ from, mark, topicId }: LogContinuation): Continuation 
 }
 
 /**
- * The mark that holds for a position at or above a continuation's beginning: a record below that was replaced by the
- * accepted log's.
+ * Returns the mark for a position at or above a continuation's beginning. A mark below the continuation is replaced by
+ * that of the accepted log.
  */
 export function continuedMark(mark: Mark | null, continuation: Continuation | null): Mark | null {
   if (continuation === null) return mark;
@@ -52,8 +54,8 @@ export function continuedMark(mark: Mark | null, continuation: Continuation | nu
 }
 
 /**
- * Whether a cut lies below a continuation in some partition: from there to the continuation the archive is read, never
- * the log.
+ * Whether a cut is below a continuation in some partition. From the cut to the continuation only the archive may be
+ * read, never the log.
  */
 export function belowContinuation(cut: Cut, tails: ReadonlyMap<number, ArchiveTail>): boolean {
   return [...tails].some(

@@ -17,19 +17,20 @@ import { beginningLost, topicRecreated } from "../kafka/cluster/log-errors.ts";
 import { type ArchiveTail, tailOf } from "./archive-tail.ts";
 
 /**
- * Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice.
+ * The beginning of a partition's archive. Without this document, two archivers who see different log starts would begin
+ * at two positions.
  */
 const Beginning = z.strictObject({ from: z.string().regex(/^\d{1,19}$/), topicId: z.string() });
 
 /**
- * How long replaced entries and their files stay: longer than an activity may take, after the oldest list that it may
- * begin with.
+ * How long replaced entries and their files stay. It is longer than an activity may take, plus the age of the oldest
+ * list that it may begin with.
  */
 export const REPLACED_GRACE_MS = 90 * 60_000;
 
 /**
- * How old a list may be. Far below the grace: what it names is still there, and so is the entry that would follow its
- * last.
+ * The greatest age of a list. It is far below the grace, so the entries in a list still exist, and so does the entry
+ * after its last one.
  */
 const LIST_AGE_MS = 5 * 60_000;
 
@@ -38,15 +39,15 @@ const MERGED = "merged";
 const SEEN = "seen";
 const CONTINUATIONS = "continuations";
 
-/** All documents of a partition, listed just now. */
+/** All documents of a partition, from a fresh listing. */
 export interface ArchiveListing {
-  /** Those that are read, in order. */
+  /** The entries that are read, in order. */
   readonly entries: readonly ArchiveEntry[];
-  /** Those that merged ones stand for. */
+  /** The entries that merged ones have replaced. */
   readonly replaced: readonly Replaced[];
 }
 
-/** When a sweep first found a merged entry published. */
+/** The time when a sweep first found a merged entry published. */
 const Seen = z.strictObject({ atMs: z.int() });
 
 interface KnownList {
@@ -55,21 +56,19 @@ interface KnownList {
 }
 
 /**
- * The archive's entries: `archive/<topic>/<partition>/entries/<from>.json`, created exclusively under their `from`, so
- * that of two archivers who wrote the same span one wins. The next entry's `from` is the previous one's `to`: entries
- * tile the log from where the archive began. A merged entry, `merged/<from>-<to>.json`, stands for the entries of its
- * span from the moment it exists.
- *
- * A list is held for some minutes, and what was archived since is found by its name, so asking costs nothing that grows
- * with history.
+ * The archive's entries: `archive/<topic>/<partition>/entries/<from>.json`, created exclusively under their `from`. If
+ * two archivers write the same span, one wins. The next entry's `from` is the previous one's `to`: entries tile the log
+ * from the archive's beginning. A merged entry, `merged/<from>-<to>.json`, replaces the entries of its span from the
+ * moment it exists. A list is kept for some minutes, and later entries are found by name, so the cost of a call does
+ * not grow with history.
  */
 export class Archive {
   readonly #data: DataDirectory;
   readonly #clock: () => EpochMs;
-  /** Documents never change, so each is read once; by folder and name. */
+  /** The documents that were read, by folder and name. Documents never change, so each is read once. */
   readonly #documents = new Map<string, Map<string, ArchiveEntry>>();
   readonly #lists = new Map<string, KnownList>();
-  /** When merged entries were first seen, by the name of that document. */
+  /** The times when merged entries were first seen, by the name of that document. */
   readonly #seen = new Map<string, EpochMs>();
 
   constructor(data: DataDirectory, clock: () => EpochMs = Date.now) {
@@ -77,14 +76,14 @@ export class Archive {
     this.#clock = clock;
   }
 
-  /** Where the Parquet files of a partition go, relative to the data directory. */
+  /** Returns the folder of a partition's Parquet files, relative to the data directory. */
   fileFolder(topic: string, partition: number): string {
     return join("archive", topic, String(partition), "files");
   }
 
   /**
-   * The entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when they are of
-   * another topic.
+   * Returns the entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when
+   * they are of another topic.
    */
   async entries(topic: string, topicId: string, partition: number): Promise<readonly ArchiveEntry[]> {
     const held = this.#lists.get(place(topic, partition));
@@ -105,11 +104,11 @@ export class Archive {
     return entries;
   }
 
-  /** Looks at the folders again. Throws as `entries` does. */
+  /** Lists the folders again. Throws as `entries` does. */
   async list(topic: string, topicId: string, partition: number): Promise<ArchiveListing> {
     for (let attempt = 1; ; attempt++) {
       const listedAtMs = this.#clock();
-      // Merged ones first: those that they stand for go long after they came.
+      // List merged entries first: the entries that they replace are deleted long after they appear.
       const merged = await this.#documentsIn(join(place(topic, partition), MERGED), MergedEntry);
       const archived = await this.#documentsIn(join(place(topic, partition), ARCHIVED), ArchiveEntry);
       requireTopic(topic, topicId, [...merged, ...archived]);
@@ -119,7 +118,7 @@ export class Archive {
         this.#lists.set(place(topic, partition), { listedAtMs, entries });
         return { entries, replaced };
       }
-      // A folder is not listed in one moment: what looks like a gap may have been published in between.
+      // Listing a folder takes time. An apparent gap may have been filled while it was listed.
       if (attempt > 1) {
         const { kind, expected, found } = tiles.misfit;
         throw new TidelineError(
@@ -131,7 +130,7 @@ export class Archive {
     }
   }
 
-  /** Fixes where the archive of a partition begins, unless that is fixed already; returns the position that holds. */
+  /** Sets the beginning of a partition's archive, unless it is set already. Returns the position that counts. */
   async begin(topic: string, topicId: string, partition: number, from: Position): Promise<Position> {
     const name = beginningOf(topic, partition);
     const known = await this.#data.read(name, Beginning);
@@ -142,28 +141,28 @@ export class Archive {
     return position(held.from);
   }
 
-  /** Where a partition's archive begins, as it was fixed once; null before that. */
+  /** Returns the beginning of a partition's archive. Null before it is set. */
   async beginning(topic: string, partition: number): Promise<Position | null> {
     const fixed = await this.#data.read(beginningOf(topic, partition), Beginning);
     return fixed === null ? null : position(fixed.from);
   }
 
-  /** Partitions whose archive has begun. */
+  /** Returns the partitions whose archive has begun. */
   async partitions(topic: string): Promise<number[]> {
     return (await this.#data.list(join("archive", topic))).map(Number).sort((a, b) => a - b);
   }
 
-  /** Where the archive begins, per partition that has begun. */
+  /** Returns the beginning of the archive, for each partition that has begun. */
   async start(topic: string, topicId: string): Promise<Cut> {
     return this.#edges(topic, topicId, (entries) => entries[0]?.from);
   }
 
-  /** How far the archive goes, per partition that has begun. */
+  /** Returns the end of the archive, for each partition that has begun. */
   async archived(topic: string, topicId: string): Promise<Cut> {
     return this.#edges(topic, topicId, (entries) => entries.at(-1)?.to);
   }
 
-  /** Where the archive of each partition ends, and what the log must have below that; of partitions with entries. */
+  /** Returns the end of the archive of each partition with entries, and the record that the log must have below it. */
   async tails(topic: string, topicId: string): Promise<ReadonlyMap<number, ArchiveTail>> {
     const tails = new Map<number, ArchiveTail>();
     for (const partition of await this.partitions(topic)) {
@@ -173,13 +172,13 @@ export class Archive {
     return tails;
   }
 
-  /** As `tails`, of one partition; null when it has no entries. */
+  /** Returns the same as `tails`, for one partition. Null when it has no entries. */
   async tail(topic: string, topicId: string, partition: number): Promise<ArchiveTail | null> {
     const entries = await this.entries(topic, topicId, partition);
     return tailOf(entries, await this.continuation(topic, topicId, partition));
   }
 
-  /** The newest document that accepts a log for a partition although it differs from the archive. */
+  /** Returns the newest document that accepts a log for a partition although it differs from the archive. */
   async continuation(topic: string, topicId: string, partition: number): Promise<LogContinuation | null> {
     const folder = join(place(topic, partition), CONTINUATIONS);
     const name = (await this.#data.list(folder)).at(-1);
@@ -187,7 +186,7 @@ export class Archive {
     return newest?.topicId === topicId ? newest : null;
   }
 
-  /** Accepts a log for a partition, unless a document of that number exists. True: this call made it. */
+  /** Accepts a log for a partition. Returns false if a document with that number exists. */
   async accept(topic: string, partition: number, continuation: LogContinuation): Promise<boolean> {
     const name = `${String(continuation.number).padStart(9, "0")}.json`;
     const document = z.encode(LogContinuation, continuation);
@@ -195,8 +194,8 @@ export class Archive {
   }
 
   /**
-   * The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. Throws ARCHIVE_DAMAGED
-   * when it has not got all of them, LOG_LOST when the partition's archive has never begun as early as `from`.
+   * Returns the entries that contain `[from, to)` of a partition. The first and last may reach beyond it. Throws
+   * ARCHIVE_DAMAGED when entries are missing, LOG_LOST when the partition's archive begins after `from`.
    */
   async covering(
     topic: string,
@@ -221,22 +220,22 @@ export class Archive {
   }
 
   /**
-   * Adds an entry unless another archiver has published that `from`. True: the published entry is this one. False:
-   * another one was first, and the entry's file is deleted.
+   * Adds an entry. Returns true if this entry is published. Returns false if another archiver was first with the same
+   * `from`; the entry's file is then deleted.
    */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
     return this.#publish(entryDocument(topic, partition, entry), entry, ArchiveEntry);
   }
 
-  /** Puts an entry in the place of those that it was merged from, unless that was done. Returns as `create` does. */
+  /** Replaces entries by the one that they were merged into, unless that was done. Returns as `create` does. */
   async createMerged(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
     const merged: MergedEntry = { ...entry, createdAtMs: this.#clock() };
     return this.#publish(entryDocument(topic, partition, merged), merged, MergedEntry);
   }
 
   /**
-   * Every attempt writes a file of its own. So a published entry that names this file is of this attempt, whatever the
-   * file system reported.
+   * Every attempt writes a file of its own. So a published entry that names this file belongs to this attempt, whatever
+   * the file system reported.
    */
   async #publish<T extends ArchiveEntry>(name: string, entry: T, schema: z.ZodType<T>): Promise<boolean> {
     if (await this.#data.createExclusively(name, z.encode(schema, entry))) return true;
@@ -247,9 +246,9 @@ export class Archive {
   }
 
   /**
-   * Whether a merged entry has been read for so long that nobody reads any more what it stands for. That time begins
-   * when a sweep first finds the entry: `createdAtMs` was taken before it was published, and its process may have slept
-   * in between.
+   * Whether the entries that a merged entry has replaced are no longer read by any process. The grace begins when a
+   * sweep first finds the merged entry. `createdAtMs` cannot be used: the process may have slept between taking that
+   * time and publishing the entry.
    */
   async graceIsOver(topic: string, partition: number, entry: MergedEntry): Promise<boolean> {
     const name = seenDocument(topic, partition, entry);
@@ -262,7 +261,7 @@ export class Archive {
     return nowMs - seenMs >= REPLACED_GRACE_MS;
   }
 
-  /** Deletes the document of an entry that is replaced. */
+  /** Deletes the document of a replaced entry. */
   async removeReplaced(topic: string, partition: number, entry: ArchiveEntry): Promise<void> {
     if (isMerged(entry)) await this.#data.remove(seenDocument(topic, partition, entry));
     await this.#data.remove(entryDocument(topic, partition, entry));
@@ -286,7 +285,7 @@ export class Archive {
     return cut;
   }
 
-  /** Those that vanish while they are read have been replaced long ago. */
+  /** Reads the documents of a folder. Documents that vanish meanwhile were replaced long ago, so they are left out. */
   async #documentsIn<T extends ArchiveEntry>(folder: string, schema: z.ZodType<T>): Promise<T[]> {
     const known = this.#documents.get(folder) as Map<string, T> | undefined;
     const found = new Map<string, T>();
@@ -312,7 +311,7 @@ function place(topic: string, partition: number): string {
   return join("archive", topic, String(partition));
 }
 
-/** An archiver's entry is named by where it begins, a merged one by its span. */
+/** Returns the name of an entry's document. An archiver's entry is named by its beginning, a merged one by its span. */
 export function entryDocument(
   topic: string,
   partition: number,

@@ -5,17 +5,20 @@ import { parquetRowGroups } from "../duckdb/parquet.ts";
 /** Runs a statement that reads files of the data directory. */
 export type RunSql = (sql: string) => Promise<readonly (readonly unknown[])[]>;
 
-/** This many files are remembered. */
+/** The most files that are remembered. */
 const MOST_FILES = 50_000;
 
 /**
- * When the records of archive files were written: read from the ends of the files, once, for a published file never
- * changes.
+ * The times at which the records of archive files were written. They are read from the ends of the files, once a file,
+ * because a published file never changes.
  */
 export class FileTimes {
   readonly #extents = new Map<string, readonly RowExtent[]>();
 
-  /** Those of `paths` that hold records of `range`, in record time, and how many rows a read of them looks at. */
+  /**
+   * Returns the files of `paths` with records of `range`, in record time, and the number of rows that a read of them
+   * looks at.
+   */
   async within(run: RunSql, paths: readonly string[], range: TimeRange): Promise<{ paths: string[]; rows: number }> {
     const unknown = paths.filter((path) => !this.#extents.has(path));
     if (unknown.length > 0) await this.#learn(run, unknown);

@@ -13,11 +13,11 @@ export interface GenerationStores {
 }
 
 /**
- * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and the process that
- * comes first decides where: at the archive's start, or at the log's start for a partition that has no archive yet,
- * where the archive is then bound to begin too. Throws TOPIC_RECREATED when the topic is no longer the one that the
- * state was built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when it is not known where a partition begins
- * because it has no leader.
+ * Returns the newest manifest of a generation, and makes version 0 if there is none. Both layers begin here. The
+ * process that comes first sets the beginning: the archive's start; or the log's start for a partition without an
+ * archive, which then has to begin there too. Throws TOPIC_RECREATED when the topic is not the one that the state was
+ * built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when the beginning of a partition is not known because
+ * it has no leader.
  */
 export async function beginGeneration(
   { manifests, archive, log }: GenerationStores,
@@ -39,8 +39,8 @@ export async function beginGeneration(
 }
 
 /**
- * Where the archive of each of the log's partitions begins; fixes it for those that have not begun. `unknown` are
- * partitions that have not, and cannot: they have no leader.
+ * Returns the beginning of the archive of each partition of the log, and sets it for those that have not begun.
+ * `unknown` are the partitions that cannot begin, because they have no leader.
  */
 export async function beginArchive(
   { archive, log }: Pick<GenerationStores, "archive" | "log">,

@@ -6,9 +6,9 @@ import { LiveReset, Unbalanced } from "../../core/log/documents.ts";
 import type { DataDirectory } from "../files/files.ts";
 
 /**
- * Refreshes that found live state to differ from the archive, and what was done about it.
+ * Refreshes that found a difference between live state and archive, and the resets of live state because of it.
  *
- *   views/<generation>/unbalanced.json       the last span that differed, and how often in a row
+ *   views/<generation>/unbalanced.json       the last span that differed, and the number of failures in a row
  *   views/<generation>/resets/<time>.json    when live state was dropped for that, and why
  */
 export class LiveResets {
@@ -18,7 +18,7 @@ export class LiveResets {
     this.#data = data;
   }
 
-  /** Counts one more failure over a span. Returns how many there were in a row. */
+  /** Counts one more failure over a span. Returns the number of failures in a row. */
   async failed(generation: Generation, span: Omit<Unbalanced, "failures">): Promise<number> {
     const name = join("views", generation, "unbalanced.json");
     const last = await this.#data.read(name, Unbalanced);
@@ -32,7 +32,7 @@ export class LiveResets {
     await this.#data.createExclusively(join(folderOf(generation), `${reset.atMs}.json`), z.encode(LiveReset, reset));
   }
 
-  /** The last reset of a generation; null when there was none. */
+  /** Returns the last reset of a generation. Null when there was none. */
   async newest(generation: Generation): Promise<LiveReset | null> {
     const name = (await this.#data.list(folderOf(generation))).at(-1);
     return name === undefined ? null : this.#data.read(join(folderOf(generation), name), LiveReset);

@@ -6,21 +6,24 @@ import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import type { Cut } from "../../core/log/position.ts";
 import type { DataDirectory } from "../files/files.ts";
 
-/** How many versions stay for people to look at; far more than are published in `LIST_AGE_MS`. */
+/** The number of versions that stay, for people. It is far more than are published in `LIST_AGE_MS`. */
 const KEPT_VERSIONS = 1_000;
 
-/** After so long the folder is listed again: the numbers that follow a known one may have been deleted. */
+/**
+ * How long to look for newer versions by number before the folder is listed again: the numbers after a known one may
+ * have been deleted.
+ */
 const LIST_AGE_MS = 5 * 60_000;
 
 /**
- * The versions of every generation: `views/<generation>/manifests/<number>.json`, each created exclusively. A manifest
- * is the truth; the pointer in Redis only caches its number.
+ * The versions of every generation: `views/<generation>/manifests/<number>.json`, each created exclusively. The
+ * manifests decide which versions exist; the pointer in Redis only caches a number.
  */
 export class Manifests {
   readonly #data: DataDirectory;
   /**
-   * The newest that this process knows of; those after it are found by their number, so asking costs the same however
-   * many there are.
+   * The newest manifest that this process knows, by generation. Newer ones are found by number, so the cost does not
+   * depend on how many there are.
    */
   readonly #known = new Map<Generation, { readonly manifest: Manifest; readonly listedAtMs: number }>();
 
@@ -28,7 +31,7 @@ export class Manifests {
     this.#data = data;
   }
 
-  /** The newest manifest, or null when the generation has not begun. */
+  /** Returns the newest manifest. Null when the generation has not begun. */
   async newest(generation: Generation): Promise<Manifest | null> {
     const known = this.#known.get(generation);
     const begin =
@@ -52,8 +55,8 @@ export class Manifests {
   }
 
   /**
-   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. A process that slept and
-   * publishes under a number that was deleted makes a manifest that nobody reads, because newer ones are there.
+   * Deletes old manifests, except the genesis and the newest ones. The files of old versions are long gone. If a
+   * process that slept publishes under a deleted number, nobody reads that manifest, because newer ones exist.
    */
   async prune(generation: Generation, newest: number): Promise<void> {
     for (const name of await this.#data.list(folder(generation))) {
@@ -66,15 +69,15 @@ export class Manifests {
     return this.#data.read(manifestDocument(generation, version), Manifest);
   }
 
-  /** Publishes a version, unless another writer has published that number. True: this call did. */
+  /** Publishes a version. Returns false if another writer has published that number. */
   async create(manifest: Manifest): Promise<boolean> {
     const name = manifestDocument(manifest.generation, manifest.version);
     return this.#data.createExclusively(name, z.encode(Manifest, manifest));
   }
 
   /**
-   * Version 0, which fixes where the log begins for this generation; made by the process that comes first, the same for
-   * all.
+   * Returns version 0, which sets where the log begins for this generation. The process that comes first makes it, and
+   * it is the same for all.
    */
   async genesis(generation: Generation, start: Cut, topicId: string, createdBy: string): Promise<Manifest> {
     const manifest = {
@@ -92,7 +95,7 @@ export class Manifests {
     return (await this.version(generation, 0)) ?? manifest;
   }
 
-  /** Where this generation keeps its state files. */
+  /** Returns the folder of this generation's state files. */
   stateFolder(generation: Generation): string {
     return join("views", generation, STATES);
   }
@@ -100,7 +103,7 @@ export class Manifests {
 
 const STATES = "states";
 
-/** Where the indexes of the state files in a folder are; null for a folder whose files no manifest names. */
+/** Returns the folder of the indexes for a folder of state files. Null for a folder whose files no manifest names. */
 export function indexFolderOf(folder: string): string | null {
   return basename(folder) === STATES ? join(dirname(folder), "indexes") : null;
 }
@@ -113,7 +116,7 @@ function folder(generation: Generation): string {
   return join("views", generation, "manifests");
 }
 
-/** The name of a version's manifest. */
+/** Returns the name of a version's manifest. */
 export function manifestDocument(generation: Generation, version: number): string {
   return join(folder(generation), `${numbered(version)}.json`);
 }

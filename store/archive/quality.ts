@@ -7,7 +7,7 @@ import type { DataDirectory } from "../files/files.ts";
 import type { Archive } from "./archive.ts";
 import type { FileTimes, RunSql } from "./file-times.ts";
 
-/** How good a stream's records are, as far as they are archived. Duplicates are valid: they fit the contract. */
+/** The quality of a stream's archived records. Duplicates are valid: they fit the contract. */
 export const Quality = z.object({
   records: count,
   duplicates: count,
@@ -19,11 +19,11 @@ export type Quality = z.infer<typeof Quality>;
 /** The quality of the records that were written in `[from, from + every)`. */
 export interface QualitySpan extends Quality {
   readonly from: EpochMs;
-  /** How often each reason for a refusal occurred, by its first word. */
+  /** The number of refusals for each reason, by the first word of the reason. */
   readonly reasons: Readonly<Record<string, number>>;
 }
 
-/** All that is archived of a topic. Throws as `Archive.entries` does. */
+/** Returns the quality of all archived records of a topic. Throws as `Archive.entries` does. */
 export async function qualityOf(archive: Archive, topic: string, topicId: string): Promise<Quality> {
   let [records, duplicates, rejects] = [0, 0, 0];
   for (const partition of await archive.partitions(topic)) {
@@ -37,13 +37,13 @@ export async function qualityOf(archive: Archive, topic: string, topicId: string
 }
 
 export interface QualityWindow {
-  /** Record time: when Kafka got the record, whatever its event says. */
+  /** Record time: the time when Kafka got the record, whatever the time in its event. */
   readonly from: EpochMs;
   readonly to: EpochMs;
   readonly everyMs: number;
 }
 
-/** The quality of a topic over time, oldest first; spans without records are left out. Throws OverBudget. */
+/** Returns the quality of a topic over time, oldest first, without spans that have no records. Throws OverBudget. */
 export async function qualityHistory(
   { archive, data, rows, times, budget }: QualitySources,
   topic: string,
@@ -65,11 +65,11 @@ export interface QualitySources {
   readonly data: DataDirectory;
   readonly rows: RunSql;
   readonly times: FileTimes;
-  /** How many archived records may be read. */
+  /** The limit of archived records to read. */
   readonly budget: Budget;
 }
 
-/** SQL: (span, first word of the reason or NULL, records, duplicates), in this order. */
+/** SQL: (span, first word of the reason or NULL, records, duplicates), ordered by these. */
 function historySql(paths: readonly string[], { from, to, everyMs }: QualityWindow): string {
   return `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason,
       count(*), count(*) FILTER (_duplicate)

@@ -19,13 +19,14 @@ export interface Retention extends Pick<TopicRetention, "retentionMs" | "retenti
   readonly risk: RetentionRisk | null;
 }
 
-/** How many fetches may find nothing but control records before a record's time counts as unknown. */
+/** The most fetches without data records before the time of a record counts as unknown. */
 const FETCHES = 5;
 const FETCH = { maxWaitMs: 100, maxBytes: 64 * 1024 };
 
 /**
- * When Kafka will delete what is still needed of a topic: what is not archived yet, and what lies after a view's cut,
- * where its speed layer begins again when Redis is lost. Throws TOPIC_MISSING, TOPIC_RECREATED, NOT_READY.
+ * Returns when Kafka will delete data of a topic that is still needed: records that are not archived yet, and records
+ * after a view's cut, from which its speed layer begins again when Redis is lost. Throws TOPIC_MISSING,
+ * TOPIC_RECREATED, NOT_READY.
  */
 export async function retentionOf(
   { brokers, log, archive, manifests }: RetentionSources,
@@ -46,7 +47,7 @@ export async function retentionOf(
       needs.push({ purpose: `what the speed layer of view ${name} would read again`, cut: newest.cut });
   }
   const logs: NeededLog[] = [];
-  // A partition without a leader deletes nothing.
+  // Kafka deletes nothing in a partition without a leader.
   for (const partition of stable.keys()) {
     const bounds = { partition, start: at(start, partition), stable: at(stable, partition) };
     const readable = { partition, to: bounds.stable };
@@ -62,15 +63,15 @@ export async function retentionOf(
 }
 
 /**
- * A manifest that cannot be read is a problem of its view, which says so itself; it does not end the watch over the
- * others.
+ * Returns null for a manifest that cannot be read. Its view reports that problem, and the check of the others
+ * continues.
  */
 function noneIfDamaged(error: unknown): null {
   if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
   throw error;
 }
 
-/** When the first record of a span was written; null when it cannot be read. */
+/** Returns the time when the first record of a span was written. Null when it cannot be read. */
 async function writtenAt(
   log: LogSource,
   topic: string,
@@ -78,7 +79,7 @@ async function writtenAt(
 ): Promise<EpochMs | null> {
   let next = from;
   for (let fetch = 0; fetch < FETCHES && next < to; fetch++) {
-    // It may be deleted at this moment: then `start` was out of date, and the next check says so.
+    // It may be deleted just now. Then `start` was out of date, and the next check reports it.
     const [fetched] = await log.fetch(topic, new Map([[partition, next]]), FETCH).catch(() => []);
     const [writtenAtMs] = fetched?.records.timestampsMs ?? [];
     if (writtenAtMs !== undefined) return writtenAtMs;

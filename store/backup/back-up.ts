@@ -6,18 +6,18 @@ import { ScratchFolder } from "../files/scratch-folder.ts";
 import { type BackupFolder, type Point, type PointFile, pointName } from "./backup-folder.ts";
 import { takeSnapshot } from "./snapshot.ts";
 
-/** Begins the name of the folder that a backup under way keeps its files' second names in. */
+/** The beginning of the name of the folder in which a running backup keeps second names of its files. */
 export const HOLD = ".backup-";
 const COPIES_AT_ONCE = 4;
 
 export interface BackupOptions {
   readonly nowMs: number;
   readonly signal: AbortSignal;
-  /** How many files of how many are done. */
+  /** Called with the number of files done, and the number of all files. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** A point that was made, and what it took: files and bytes that the folder did not hold before. */
+/** A new point, and its cost: the files and bytes that the folder did not have before. */
 export interface BackupResult {
   readonly point: Point;
   readonly newFiles: number;
@@ -62,7 +62,7 @@ export async function backUp(data: DataDirectory, folder: BackupFolder, options:
   }
 }
 
-/** Waits for all of them, also if one fails, so that no write continues; then throws the first error. */
+/** Waits for all promises, also if one fails, so that no write continues. Then throws the first error. */
 export async function allOf(work: readonly Promise<void>[]): Promise<void> {
   const outcomes = await Promise.allSettled(work);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;

@@ -10,24 +10,26 @@ import { parseTime } from "../../core/time.ts";
 import { DataDirectory } from "../files/files.ts";
 
 /**
- *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written
- *                               last
+ * A backup folder:
+ *
+ *   points/<time>.json          the index of a point: path, size and SHA-256 of every file of the data directory at that
+ *                               time; written last
  *   files/<2 digits>/<SHA-256>  the files of all points, each once
  *
- * One backup at a time goes into a folder, by notes that say who is at work. A process that sleeps for long (a laptop
- * whose lid is closed) does not renew its note, and another one may have been at work when it wakes. So what is in the
- * folder does not rest on the notes:
+ * A process that works on a folder leaves a note in it, so that one backup runs at a time. A process that sleeps for
+ * long (a laptop with a closed lid) does not renew its note, and another process may have worked on the folder when it
+ * wakes. So the contents of the folder do not depend on the notes:
  *
- *   write   index, then: are all its files there?            else the index goes
- *   keep    files out of sight, then: does a point name them? those that it names come back, the others are deleted
+ *   write   write the index, then check that all its files exist; if not, delete the index
+ *   keep    move files out of sight, then check which of them a point names; move these back, and delete the others
  *
- * A file that one process takes out of sight is missed when the other one checks, or the index is seen before it is
- * deleted.
+ * If one process writes a point while another one moves its file out of sight, either the first finds the file missing,
+ * or the second finds the index before it deletes the file.
  */
 const POINTS = "points";
 const FILES = "files";
 const INCOMING = ".incoming";
-/** Begins the names of folders with files that are about to be deleted. */
+/** The beginning of the names of folders with files that will be deleted. */
 const LEAVING = ".leaving";
 const FORMAT = 1;
 
@@ -43,10 +45,10 @@ const Point = z.object({
   views: z.array(z.object({ generation: z.string(), version: z.int() })),
   streams: z.array(z.object({ topic: z.string(), topicId: z.string(), archived: z.record(z.string(), z.string()) })),
   files: z.array(PointFile),
-  /** SHA-256 over `files`: a path that changed on the disk would not show in any file. */
+  /** The SHA-256 over `files`. It detects damage to a path in the index, which no file's hash would show. */
   filesSha256: sha256,
 });
-/** A moment that the data directory can be brought back to. */
+/** A time to which the data directory can be restored. */
 export type Point = z.infer<typeof Point>;
 
 /** A folder that holds backups. */
@@ -61,13 +63,13 @@ export class BackupFolder {
     return this.#files.root;
   }
 
-  /** Names of all points, oldest first. */
+  /** Returns the names of all points, oldest first. */
   async names(): Promise<string[]> {
     const names = await this.#files.list(POINTS);
     return names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -".json".length));
   }
 
-  /** Throws BACKUP_DAMAGED when its index is not as it was written. */
+  /** Returns a point. Throws BACKUP_DAMAGED when its index is not as it was written. */
   async point(name: string): Promise<Point> {
     const found = await this.#files.read(pointDocument(name), Point).catch(() => null);
     if (found === null || found.filesSha256 !== sha256Of(found.files))
@@ -76,14 +78,14 @@ export class BackupFolder {
   }
 
   /**
-   * The point of this name, else the newest one that is not after this time; the newest of all for null. Throws
-   * POINT_UNKNOWN when there is none, BACKUP_DAMAGED.
+   * Returns the point with this name, or else the newest one that is not after this time. Null: the newest of all.
+   * Throws POINT_UNKNOWN when there is none, BACKUP_DAMAGED.
    */
   async find(wanted: string | null): Promise<Point> {
     const names = await this.names();
     if (wanted !== null && names.includes(wanted)) return this.point(wanted);
     const atMs = wanted === null ? null : parseTime(wanted);
-    // Names are times: the index of a later point need not be whole.
+    // Compare the names, which are times, so that a damaged index of a later point does not matter.
     const until = wanted === null ? names : atMs === null ? [] : names.filter((name) => name <= pointName(atMs));
     const newest = until.at(-1);
     if (newest !== undefined) return this.point(newest);
@@ -97,8 +99,8 @@ export class BackupFolder {
   }
 
   /**
-   * Writes a point's index: from this moment on the point exists. Its files have to be there, and are made durable
-   * first. Throws DIRECTORY_IN_USE, and leaves no point, when another backup deleted one of them.
+   * Writes a point's index. The point exists from this moment on. Its files have to exist, and are made durable first.
+   * Throws DIRECTORY_IN_USE, and leaves no point, when another backup deleted one of them.
    */
   async write(point: Omit<Point, "format" | "filesSha256">): Promise<void> {
     await this.#makeDurable(point.files);
@@ -113,15 +115,15 @@ export class BackupFolder {
     }
   }
 
-  /** Whether a file of this hash is held. */
+  /** Whether the folder has a file with this hash. */
   async holds(hash: string, sizeBytes: number): Promise<boolean> {
     const found = await stat(this.path(hash)).catch(() => null);
     return found?.isFile() === true && found.size === sizeBytes;
   }
 
   /**
-   * Copies the file at `source` unless it is held already. Throws ARCHIVE_DAMAGED when it is not what `checksum` says;
-   * null: whatever it is.
+   * Copies the file at `source` unless the folder has it already. Throws ARCHIVE_DAMAGED when its hash is not
+   * `checksum`. Null: any hash is accepted.
    */
   async add(source: string, checksum: string | null, signal: AbortSignal): Promise<Added> {
     const { size } = await stat(source);
@@ -138,7 +140,8 @@ export class BackupFolder {
         );
       const isNew = !(await this.holds(copied.sha256, copied.sizeBytes));
       await mkdir(dirname(this.path(copied.sha256)), { recursive: true });
-      // Durable before it has its name. A copy that is held already is replaced: it may have been damaged since.
+      // Make it durable before it gets its name. A copy that exists already is replaced: it may have been damaged
+      // since.
       await sync(incoming);
       await rename(incoming, this.path(copied.sha256));
       return { ...copied, isNew };
@@ -147,12 +150,12 @@ export class BackupFolder {
     }
   }
 
-  /** Where the file of a hash lies. */
+  /** Returns the path of the file with a hash. */
   path(hash: string): string {
     return join(this.root, FILES, hash.slice(0, 2), hash);
   }
 
-  /** Makes what interrupted runs left go away, and the folder ready to be written to. */
+  /** Removes what interrupted runs left, and makes the folder ready for writing. */
   async prepare(): Promise<void> {
     await mkdir(join(this.root, FILES), { recursive: true });
     for (const name of await readdir(join(this.root, FILES))) {
@@ -162,13 +165,14 @@ export class BackupFolder {
   }
 
   /**
-   * Deletes all points but the newest ones, then the files that no remaining point names. Returns the names of the
-   * points, and how many files. The point `made` stays, also when a clock was set back and others seem newer.
+   * Deletes all points except the newest `count`, then the files that no remaining point names. Returns the names of
+   * the deleted points, and the number of deleted files. The point `made` stays, even if a clock was set back and
+   * others seem newer.
    */
   async keep(count: number, made: string): Promise<{ points: readonly string[]; files: number }> {
     const names = await this.names();
     const gone = names.slice(0, Math.max(0, names.length - count)).filter((name) => name !== made);
-    // Read first: when one is damaged, nothing is deleted.
+    // Read the points first: when one is damaged, nothing is deleted.
     const kept = names.filter((name) => !gone.includes(name));
     const points = await Promise.all(kept.map((name) => this.point(name)));
     const named = new Set(points.flatMap(({ files }) => files.map((file) => file.sha256)));
@@ -185,8 +189,8 @@ export class BackupFolder {
   }
 
   /**
-   * Deletes files that were taken out of sight, but for those that a point names by now; none when a point cannot be
-   * read. Returns how many.
+   * Deletes files that were moved out of sight, except those that a point names now. Deletes none when a point cannot
+   * be read. Returns how many it deleted.
    */
   async #leave(folder: string): Promise<number> {
     const hashes = await this.#files.list(folder);
@@ -224,11 +228,11 @@ export class BackupFolder {
 interface Added {
   readonly sha256: string;
   readonly sizeBytes: number;
-  /** Whether it was not held before. */
+  /** Whether the folder did not have it before. */
   readonly isNew: boolean;
 }
 
-/** Copies a file and hashes what was read on the way. The copy is not durable yet. */
+/** Copies a file and hashes the bytes that were read. The copy is not durable yet. */
 export async function copyHashed(
   source: string,
   target: string,
@@ -264,7 +268,7 @@ export async function sync(path: string): Promise<void> {
   }
 }
 
-/** The name of a point: its time to the millisecond, as a file can be called. */
+/** Returns the name of a point: its time to the millisecond, in characters allowed in file names. */
 export function pointName(atMs: number): string {
   return new Date(atMs).toISOString().replaceAll(":", "-");
 }
@@ -278,7 +282,7 @@ export function damaged(what: string): TidelineError {
   );
 }
 
-/** Another process has deleted or moved the file. */
+/** Ignores the error that another process has deleted or moved the file. */
 function unlessGone(error: NodeJS.ErrnoException): void {
   if (error.code !== "ENOENT") throw error;
 }

@@ -11,34 +11,33 @@ import { allOf } from "./back-up.ts";
 import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, sync } from "./backup-folder.ts";
 
 const COPIES_AT_ONCE = 4;
-/** What is known of schema ids: `registry-files.ts`, `registry-limits.ts`, `registry-found.ts`. */
+/** The folders of documents about schema ids: `registry-files.ts`, `registry-limits.ts`, `registry-found.ts`. */
 const SCHEMA_FOLDERS = ["registry", "registry-limits", "registry-found"];
 
 export interface RestoreOptions {
   readonly nowMs: number;
   readonly signal: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
-  /** Put a data directory that is there aside instead of refusing. */
+  /** Whether to move an existing data directory aside. Otherwise the restore is refused. */
   readonly replace: boolean;
 }
 
 export interface RestoreResult {
-  /** Where the data directory that was there is now; null when there was none. */
+  /** The new path of the data directory that existed before. Null when there was none. */
   readonly replaced: string | null;
-  /** How many documents about schema ids were kept of it that the point does not have. */
+  /** The number of documents about schema ids that were kept from it because the point does not have them. */
   readonly schemas: number;
 }
 
 /**
- * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two
- * renames exchange the directories. So the data directory is the one that was there, the whole point or, between the
- * renames, not there, when no role starts. A restore that was interrupted continues with the files that were copied.
+ * Brings a data directory back to a point. All files are copied to a folder next to it first, each compared with its
+ * hash. Then two renames exchange the directories. So at any time the data directory is the old one, the whole point
+ * or, between the renames, missing; no role starts then. An interrupted restore continues with the files that were
+ * copied.
  *
- * What the directory that is put aside knows of schema ids is kept, beside what the point knows: records with these ids
- * may lie in Kafka, and an id must never get another meaning.
- *
- * Throws DIRECTORY_IN_USE while roles run on it or another restore took its place, DIRECTORY_NOT_EMPTY unless
- * `replace`, BACKUP_DAMAGED.
+ * The old directory's documents about schema ids are kept in addition to the point's. Records with these ids may be in
+ * Kafka, and an id must never get another meaning. Throws DIRECTORY_IN_USE while roles run on it or another restore
+ * took its place, DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
  */
 export async function restore(
   folder: BackupFolder,
@@ -51,7 +50,7 @@ export async function restore(
   return staging.guard(async () => {
     await stage(folder, point, staging, { signal, onProgress });
     signal.throwIfAborted();
-    // It may have taken hours.
+    // Check again: the copying may have taken hours.
     await requireReplaceable(root, replace);
     const schemas = occupied ? await keepSchemas(root, staging.root) : 0;
     await stat(staging.claim);
@@ -67,7 +66,7 @@ export async function restore(
   });
 }
 
-/** Whether something is there that has to be put aside. */
+/** Returns whether there is a data directory to move aside. Throws if it must not be moved. */
 async function requireReplaceable(root: string, replace: boolean): Promise<boolean> {
   const data = new DataDirectory(root);
   const running = await findRoles(data);
@@ -90,9 +89,9 @@ async function requireReplaceable(root: string, replace: boolean): Promise<boole
 }
 
 /**
- * The folder that a restore gathers files in, beside the data directory. What an interrupted restore has copied is
- * taken over by renaming its folder. A process that slept for long is thought to be gone; when it wakes its folder has
- * another name, so it writes nothing into what is gathered now, and the file that it made there is not found.
+ * The folder next to the data directory in which a restore gathers files. If a restore was interrupted, its copies are
+ * taken over by renaming its folder. A process that slept for long counts as gone. When it wakes, its folder has
+ * another name, so it writes nothing into the present folder, and files that it creates are not found.
  */
 class Staging {
   readonly root: string;
@@ -115,7 +114,7 @@ class Staging {
     return staging;
   }
 
-  /** Runs `work`. Throws DIRECTORY_IN_USE in the place of its error when another restore has taken the folder over. */
+  /** Runs `work`. Throws DIRECTORY_IN_USE instead of its error when another restore has taken the folder over. */
   async guard<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -131,7 +130,7 @@ class Staging {
     }
   }
 
-  /** Puts the folder in the place of `data`. */
+  /** Renames the folder to `data`. */
   async moveTo(data: string): Promise<void> {
     await unlink(this.claim);
     await rename(this.root, data);
@@ -139,8 +138,8 @@ class Staging {
 }
 
 /**
- * Copies the documents about schema ids that `staged` does not have from a data directory. Those that cannot be read
- * are left out. Returns how many.
+ * Copies the documents about schema ids that `staged` does not have from a data directory. Skips those that cannot be
+ * read. Returns how many it copied.
  */
 async function keepSchemas(root: string, staged: string): Promise<number> {
   const [data, target] = [new DataDirectory(root), new DataDirectory(staged)];
@@ -154,7 +153,7 @@ async function keepSchemas(root: string, staged: string): Promise<number> {
   return kept;
 }
 
-/** Copies all files of a point to a folder, which then holds nothing else but the claim. */
+/** Copies all files of a point to a folder, and deletes everything else in it except the claim. */
 async function stage(
   folder: BackupFolder,
   point: Point,
@@ -165,7 +164,7 @@ async function stage(
   for (const path of wanted)
     if (normalize(path) !== path || path.startsWith("..") || path.startsWith("/"))
       throw damaged(`point ${point.name} names a file outside of the data directory: ${path}`);
-  // What another restore has left.
+  // Delete the files of another restore.
   for (const path of await filesIn(staged))
     if (!wanted.has(path) && join(staged, path) !== claim) await rm(join(staged, path), { force: true });
   let done = 0;
@@ -194,9 +193,8 @@ async function stage(
 }
 
 /**
- * Puts a single Parquet file back, from the newest point that has it (`at`: as `find` takes it). Such a file never
- * changes, so this is safe while roles run. Returns the point. Throws POINT_UNKNOWN when no point has it,
- * BACKUP_DAMAGED.
+ * Puts a single Parquet file back, from the newest point that has it. `at` is as in `find`. Such a file never changes,
+ * so this is safe while roles run. Returns the point. Throws POINT_UNKNOWN when no point has it, BACKUP_DAMAGED.
  */
 export async function restoreFile(
   folder: BackupFolder,
@@ -209,7 +207,7 @@ export async function restoreFile(
     const file = point.files.find((one) => one.path === path);
     if (file === undefined) continue;
     const target = join(root, path);
-    // A name that the sweeps of running roles leave alone.
+    // The sweeps of running roles do not delete a file with this name.
     const written = join(dirname(target), `.writing-${randomUUID()}`);
     await mkdir(dirname(target), { recursive: true });
     try {
@@ -231,8 +229,8 @@ export async function restoreFile(
 }
 
 /**
- * Compares the files of these points with their hashes, each once. Returns what is wrong: a line for each file, with
- * the points that name it.
+ * Compares the files of these points with their hashes, each once. Returns the problems: a line for each file, with the
+ * points that name it.
  */
 export async function checkPoints(
   folder: BackupFolder,

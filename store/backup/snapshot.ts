@@ -10,18 +10,18 @@ import type { DataDirectory } from "../files/files.ts";
 /** A file of a snapshot; `path` is relative to the data directory. */
 export interface SnapshotFile {
   readonly path: string;
-  /** SHA-256 as the manifest or entry that names the file has it; null for documents. */
+  /** The SHA-256 from the manifest or entry that names the file. Null for documents. */
   readonly checksum: string | null;
 }
 
-/** What of an installation a snapshot holds, for people. Positions are decimal text. */
+/** The contents of a snapshot, for people. Positions are decimal text. */
 export interface SnapshotContents {
   readonly views: readonly { readonly generation: string; readonly version: number }[];
   readonly streams: readonly {
     readonly topic: string;
-    /** Empty before anything of it is archived. */
+    /** Empty before any record of the stream is archived. */
     readonly topicId: string;
-    /** Where the archive of each partition ends. */
+    /** The end of the archive of each partition. */
     readonly archived: Readonly<Record<string, string>>;
   }[];
 }
@@ -31,24 +31,24 @@ export interface Snapshot extends SnapshotContents {
 }
 
 /**
- * A file can vanish between the moment its document is read and the next: newer versions were published. Then the newer
- * document is read.
+ * The most attempts. A file can vanish after its document was read, because newer versions were published. Then the
+ * newer document is read.
  */
 const TRIES = 50;
 
-/** What runs can make again: parts of rebuilds and backfills under way, and recomputed positions. */
+/** Files that runs can make again: parts of rebuilds and backfills under way, and recomputed positions. */
 const NOT_HELD = new Set(["recomputed"]);
 const NOT_HELD_OF_A_VIEW = new Set(["manifests", "states", "indexes", "rebuilds", "backfills"]);
 const NOT_HELD_OF_A_PARTITION = new Set(["entries", "merged", "files"]);
 
 /**
  * Gives every file that belongs to the installation at this moment a second name below `hold`, a folder of the same
- * file system. Links take no time to speak of, so nothing is swept in between; and what has a second name stays when
- * the first one is removed or replaced.
+ * file system. Making links takes almost no time, so nothing is swept in between, and a file with a second name stays
+ * when the first one is removed or replaced.
  *
- * The order makes the parts fit together: what refers comes before what it refers to, and both only grow. Serving
- * records, then manifests with their files, then the archive (which reaches at least as far as every cut), then
- * contracts and schemas. Throws ARCHIVE_DAMAGED when a named file is missing.
+ * The order makes the parts consistent: documents are linked before the files that they refer to, and both only grow.
+ * First serving records, then manifests with their files, then the archive (which reaches at least as far as every
+ * cut), then contracts and schemas. Throws ARCHIVE_DAMAGED when a named file is missing.
  */
 export async function takeSnapshot(data: DataDirectory, hold: string): Promise<Snapshot> {
   const pins = new Pins(data, hold);
@@ -57,7 +57,7 @@ export async function takeSnapshot(data: DataDirectory, hold: string): Promise<S
   for (const generation of await data.list("views")) {
     const documents = await pins.tree(join("views", generation), NOT_HELD_OF_A_VIEW);
     const newest = await pinVersion(pins, generation);
-    // It may be deleted at this moment.
+    // The generation may be deleted just now.
     if (await isRetired(data, generation)) continue;
     files.push(...documents, ...(newest?.files ?? []));
     if (newest !== null) views.push({ generation, version: newest.version });
@@ -86,13 +86,13 @@ async function isRetired(data: DataDirectory, generation: string): Promise<boole
 }
 
 /**
- * The newest version of a generation with its files, and the genesis; null when nothing is published, or the generation
- * is retired: it is deleted file by file.
+ * Returns the newest version of a generation with its files, and the genesis. Null when nothing is published, or when
+ * the generation is retired, because it is deleted file by file.
  */
 async function pinVersion(pins: Pins, generation: string): Promise<{ files: SnapshotFile[]; version: number } | null> {
   let seen: Manifest | null = null;
   for (let attempt = 1; ; attempt++) {
-    // Not one that knows older versions: the folder is listed.
+    // Use new Manifests, which lists the folder and knows no older versions.
     const newest = await new Manifests(pins.data).newest(generation);
     if (newest === null || (await isRetired(pins.data, generation))) return null;
     const documents = [0, newest.version].map((version) => manifestDocument(generation, version));
@@ -123,7 +123,7 @@ async function pinPartition(
     ]);
     const missing = await pins.all(named);
     if (missing === null) break;
-    // What was merged is deleted 90 minutes later, so a second attempt finds what it was merged into.
+    // Files that were compacted are deleted 90 minutes later, so a second attempt finds the compacted file.
     if (attempt > 2) throw damaged(missing, "restore the file from an earlier backup");
   }
   const files = entries.flatMap((one) => [
@@ -134,7 +134,7 @@ async function pinPartition(
   return { files, to: entries.at(-1)?.to.toString() ?? null, topicId: topicId ?? null };
 }
 
-/** Second names in the hold. */
+/** Gives files second names in the hold. */
 class Pins {
   readonly data: DataDirectory;
   readonly #hold: string;
@@ -145,15 +145,15 @@ class Pins {
     this.#hold = hold;
   }
 
-  /** Pins these files; returns the first that is not there, or null. */
+  /** Gives these files second names. Returns the first one that does not exist, or null. */
   async all(names: readonly string[]): Promise<string | null> {
     for (const name of names) if (!(await this.#pin(name))) return name;
     return null;
   }
 
   /**
-   * Pins all documents in a folder and those in it, but for hidden ones and `except`; a single file when `name` is one.
-   * Files that are deleted in the meantime are left out.
+   * Gives all documents in a folder and its subfolders second names, except hidden ones and `except`. `name` may be a
+   * single file. Files that are deleted meanwhile are left out.
    */
   async tree(name: string, except: ReadonlySet<string> = new Set()): Promise<SnapshotFile[]> {
     const found = await readdir(this.data.path(name), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
@@ -166,7 +166,7 @@ class Pins {
     for (const one of found) {
       if (one.name.startsWith(".") || except.has(one.name)) continue;
       const path = join(name, one.name);
-      // A symbolic link is followed, as every reader of the directory does.
+      // Follow a symbolic link, as every reader of the directory does.
       const found = one.isSymbolicLink() ? await stat(this.data.path(path)).catch(noLongerThere) : one;
       if (found?.isDirectory()) files.push(...(await this.tree(path)));
       else if (found?.isFile() && (await this.#pin(path))) files.push(document(path));
@@ -185,7 +185,7 @@ class Pins {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "ENOENT") return false;
       if (code === "EXDEV") throw onOtherDisk(name, this.data.root, error);
-      // An earlier attempt has pinned it.
+      // An earlier attempt has given it a second name.
       if (code !== "EEXIST") throw error;
     }
     return true;

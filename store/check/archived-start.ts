@@ -3,13 +3,13 @@ import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import { parquetRows } from "../duckdb/parquet.ts";
 import type { CheckSources, ReadSpan } from "./readings.ts";
 
-/** The topic whose records are checked, and where its log begins. */
+/** The topic whose records are checked, and the start of its log. */
 type CheckedTopic = Pick<ReadSpan, "topic" | "topicId" | "start">;
 
 /**
- * Returns where the newest `wanted` records begin that are archived and no longer in the log: the same number of each
- * partition, as far as it has them. Partitions without such records are left out, and those whose archive ends before
- * the log begins. Throws ARCHIVE_DAMAGED.
+ * Returns the positions from which on the newest `wanted` records that are archived and no longer in the log begin. The
+ * same number is taken from each partition, if it has them. Partitions without such records are left out, and those
+ * whose archive ends before the log begins. Throws ARCHIVE_DAMAGED.
  */
 export async function archivedStart(
   { archive, data }: Pick<CheckSources, "archive" | "data">,

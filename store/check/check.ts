@@ -19,24 +19,24 @@ import { compareViews, type ViewDifferences } from "./compare-views.ts";
 import type { Finding } from "./findings.ts";
 import { type CheckSources, Readings, type ReadRecords } from "./readings.ts";
 
-/** `new`: nothing runs of it. `removed`: it runs, and no file defines it. */
+/** `new`: no generation of it runs. `removed`: it runs, and no file defines it. */
 export type CheckStatus = "same" | "changed" | "new" | "removed";
 
-/** What a stream's file would change for the records of its log. */
+/** The effects of a stream's file on the records of its log. */
 export interface StreamCheck {
   readonly stream: string;
   readonly topic: string;
   readonly status: CheckStatus;
-  /** What differs between the contracts: a sentence per property. */
+  /** The differences between the contracts: one sentence per property. */
   readonly changes: readonly string[];
-  /** Why the roles would refuse to start: a sentence per reason. */
+  /** The reasons why the roles would refuse to start: one sentence per reason. */
   readonly refusals: readonly string[];
-  /** Null where nothing had to be read. */
+  /** Null if no records had to be read. */
   readonly read: ReadRecords | null;
   readonly findings: readonly Finding<ReadingKind>[];
 }
 
-/** What a view's file would change over the same records. */
+/** The effects of a view's file on the same records. */
 export interface ViewCheck {
   readonly view: string;
   readonly stream: string;
@@ -44,15 +44,15 @@ export interface ViewCheck {
   readonly served: Generation | null;
   readonly file: Generation | null;
   readonly changes: readonly string[];
-  /** Dimensions and measures that only one of the two has. */
+  /** The dimensions and measures that only one of the two has. */
   readonly notCompared: readonly string[];
   readonly read: ReadRecords | null;
   readonly differences: ViewDifferences | null;
 }
 
-/** The definitions of files against the log. */
+/** The comparison of the definitions in files with those that run. */
 export interface CheckReport {
-  /** Whether no record is read or counted otherwise, no view is gone, and the roles would start. */
+  /** True if all records are read and counted as before, no view is gone, and the roles would start. */
   readonly same: boolean;
   readonly last: number;
   readonly streams: readonly StreamCheck[];
@@ -62,15 +62,15 @@ export interface CheckReport {
 export interface CheckRequest {
   readonly definitions: Definitions;
   readonly namespace: string;
-  /** How many of the newest records of each stream. */
+  /** The number of newest records of each stream to read. */
   readonly last: number;
-  /** Only this view and its stream; null: everything. */
+  /** Only this view and its stream. Null: everything. */
   readonly view: string | null;
   readonly signal: AbortSignal;
   readonly onRecords: (records: number) => void;
 }
 
-/** A view's two definitions. */
+/** The two definitions of a view. */
 interface Pair {
   readonly name: string;
   readonly served: Definition | null;
@@ -78,8 +78,8 @@ interface Pair {
 }
 
 /**
- * Compares the definitions of files with those that run, over the newest records of the log. Nothing is written. Throws
- * NOT_READY when nothing runs here yet, VIEW_UNKNOWN, GENERATION_UNREADABLE, and what reading log and archive throws.
+ * Compares the definitions of files with those that run, over the newest records of the log. Writes nothing. Throws
+ * NOT_READY when nothing runs here yet, VIEW_UNKNOWN, GENERATION_UNREADABLE, and the errors of reading log and archive.
  */
 export async function checkDefinitions(sources: CheckSources, request: CheckRequest): Promise<CheckReport> {
   const check = new Check(sources, request);
@@ -118,7 +118,7 @@ class Check {
     this.#generations = new Generations(sources.data);
   }
 
-  /** The views that are checked, by name. */
+  /** Returns the views that are checked, by name. */
   async pairs(): Promise<Pair[]> {
     const { definitions, view } = this.#request;
     const served = await this.#generations.views();
@@ -199,8 +199,8 @@ class Check {
   }
 
   /**
-   * The contract that a stream's records are read by now: that of the views that are served, else the newest that is
-   * stored.
+   * Returns the contract by which a stream's records are read at present: that of its served views, else the newest
+   * stored one.
    */
   async #runningOf(name: string, pairs: readonly Pair[]): Promise<Stream | null> {
     const served = pairs.flatMap(({ served }) => (served?.view.stream.name === name ? [served.view.stream] : []));
@@ -209,8 +209,8 @@ class Check {
   }
 
   /**
-   * A contract that decodes otherwise under the same revision, as of the next one: what is archived under its own is
-   * not what it reads.
+   * Returns a contract with the next revision if it decodes otherwise under the same revision, because records archived
+   * under that revision were decoded by the other contract.
    */
   async #raised(stream: Stream): Promise<Stream> {
     const isTaken = (await this.#contracts.changes([stream])).length > 0;
@@ -248,14 +248,14 @@ function contractChanges(before: Stream, after: Stream): string[] {
   return isDeepStrictEqual(was, is) ? [] : decodingChanges(was, is);
 }
 
-/** Why the rows of two definitions cannot be compared; null: they can. */
+/** Returns why the rows of two definitions cannot be compared. Null if they can. */
 function incomparable({ view: a }: Definition, { view: b }: Definition): string | null {
   const kind = (view: typeof a) => (view.table === null ? "a view" : "a table");
   if (a.stream.name !== b.stream.name) return `its stream was ${a.stream.name} and is now ${b.stream.name}`;
   return kind(a) === kind(b) ? null : `it was ${kind(a)} and is now ${kind(b)}`;
 }
 
-/** Names of what only one of two views has. */
+/** Returns the names that only one of two views has. */
 function apart({ view: a }: Definition, { view: b }: Definition): string[] {
   const only = (one: object, other: object) => Object.keys(one).filter((name) => !Object.hasOwn(other, name));
   return [...only(a.by, b.by), ...only(b.by, a.by), ...only(a.measures, b.measures), ...only(b.measures, a.measures)];

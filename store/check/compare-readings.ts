@@ -3,16 +3,16 @@ import type { Stream } from "../../core/contract/stream.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { type Finding, findings } from "./findings.ts";
 
-/** How a changed contract treats a record otherwise than the running one. */
+/** The ways in which a changed contract reads a record otherwise than the running one. */
 export type ReadingKind = "refused" | "accepted" | "duplicate" | "no duplicate" | "read differently";
 
-/** A contract and the table of what it made of the records. */
+/** A contract, and the table of the records as it reads them. */
 export interface Reading {
   readonly stream: Stream;
   readonly table: string;
 }
 
-/** Returns the records that two contracts, the running one and a changed one, do not read alike. */
+/** Returns the records that the running contract and a changed one read differently. */
 export async function compareReadings(duck: Duck, running: Reading, changed: Reading): Promise<Finding<ReadingKind>[]> {
   const both = `${running.table} AS w JOIN ${changed.table} AS n USING (_partition, _offset)`;
   const accepted = "w._reject IS NULL AND n._reject IS NULL";

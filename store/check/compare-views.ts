@@ -9,10 +9,10 @@ import type { Duck } from "../duckdb/duck.ts";
 import { plainRows } from "../duckdb/plain-rows.ts";
 import { type Finding, type FoundRecord, findings } from "./findings.ts";
 
-/** How a changed view treats a record otherwise than the served one. */
+/** The ways in which a changed view counts a record otherwise than the served one. */
 export type PartKind = "counted no more" | "counted now" | "counted otherwise";
 
-/** A view and the table of the records that its contract read. */
+/** A view, and the table of the records as its contract reads them. */
 export interface ReadView {
   readonly view: View;
   readonly table: string;
@@ -21,21 +21,21 @@ export interface ReadView {
 export interface ChangedCell {
   /** The bucket's start in ISO 8601, and the dimensions. */
   readonly cell: Readonly<Record<string, unknown>>;
-  /** The measures that differ; null: there is no such cell. */
+  /** The measures that differ. Null: there is no such cell. */
   readonly before: Readonly<Record<string, PresentedField>> | null;
   readonly after: Readonly<Record<string, PresentedField>> | null;
 }
 
 export interface ChangedMeasure {
   readonly different: number;
-  /** Over all records, however they are grouped. */
+  /** Over all records, without groups. */
   readonly before: PresentedField;
   readonly after: PresentedField;
 }
 
 /**
- * How two views differ over the same records. Compared are the dimensions and measures that both have, in buckets that
- * both can make.
+ * The differences between two views over the same records. Dimensions and measures that both have are compared, in
+ * buckets that both can make.
  */
 export interface ViewDifferences {
   readonly cells: { readonly before: number; readonly after: number; readonly different: number };
@@ -47,18 +47,18 @@ export interface ViewDifferences {
 
 const EXAMPLES = 10;
 
-/** What both views have. */
+/** The dimensions and measures that both views have. */
 interface Shared {
   readonly by: readonly string[];
   readonly measures: readonly string[];
   readonly everyMs: number;
-  /** Whether rows are sessions: of both views, with all their dimensions. */
+  /** Whether rows are sessions. They are if both views have sessions and the same dimensions. */
   readonly sessions: boolean;
-  /** Whether rows belong to keys, and buckets are shards of these: both are tables, or none is. */
+  /** Whether rows belong to keys, and buckets are shards of keys. Both views are tables, or neither is. */
   readonly isTable: boolean;
 }
 
-/** Compares a changed view with the one that is served, over the records of their tables. */
+/** Compares a changed view with the served one, over the records of their tables. */
 export async function compareViews(duck: Duck, served: ReadView, changed: ReadView): Promise<ViewDifferences> {
   const inBoth = (a: object, b: object) => Object.keys(a).filter((name) => Object.hasOwn(b, name));
   const by = inBoth(served.view.by, changed.view.by);
@@ -93,7 +93,7 @@ function leastCommon(a: number, b: number): number {
 
 type Cell = Readonly<Record<string, PresentedField>>;
 
-/** The cells of a view by their place as JSON. */
+/** Returns the cells of a view, by their coordinates as JSON. */
 async function cellsOf(duck: Duck, { view, table }: ReadView, shared: Shared): Promise<Map<string, Cell>> {
   const { by, measures, everyMs, sessions } = shared;
   const asked = sessions ? view : withoutSessions(view);
@@ -102,7 +102,7 @@ async function cellsOf(duck: Duck, { view, table }: ReadView, shared: Shared): P
   return presented(asked, query, rows, shared);
 }
 
-/** Of newest records there is no total. */
+/** Returns totals over all records. Newest records have no total. */
 async function totalsOf(duck: Duck, { view, table }: ReadView, shared: Shared): Promise<Cell> {
   const { measures, everyMs } = shared;
   if (view.table?.kind === "latest") return {};
@@ -166,8 +166,8 @@ function comparedCells(
 }
 
 /**
- * The records that the two views count otherwise: in another cell, or with other values. A record's part in a view is
- * where each of its lines counts and what each measure reads in it.
+ * Finds the records that the two views count otherwise: in another cell, or with other values. A record's part in a
+ * view is the cell of each of its lines, and the values that each measure reads in it.
  */
 async function compareParts(
   duck: Duck,
@@ -206,7 +206,7 @@ async function compareParts(
   }));
 }
 
-/** SQL: why a view does not count a record, of the columns of its reading `r`. */
+/** SQL: why a view does not count a record, from the columns of its reading `r`. */
 function whyNot({ view }: ReadView): string {
   const filtered = view.where === null ? "it has no lines" : "where is not true";
   const refused = "WHEN r._reject IS NOT NULL THEN 'refused: ' || r._reject";
@@ -214,7 +214,7 @@ function whyNot({ view }: ReadView): string {
 }
 
 /**
- * SQL: what each record that a view counts gives it, a row a record: (_partition, _offset, _id, bucket, dimensions,
+ * SQL: the part of each record that a view counts, a row a record: (_partition, _offset, _id, bucket, dimensions,
  * measures), each a list over its lines.
  */
 function partsSql({ view, table }: ReadView, { by, measures, everyMs, sessions, isTable }: Shared): string {
@@ -234,11 +234,11 @@ function partsSql({ view, table }: ReadView, { by, measures, everyMs, sessions, 
   return `SELECT ${columns} FROM (${lines}) GROUP BY _partition, _offset`;
 }
 
-/** SQL: the kind of a measure and what it reads of a line, as a JSON list. */
+/** SQL: the kind of a measure and the values that it reads of a line, as a JSON list. */
 function readOf(view: View, name: string): string {
   const { kind = "", inputs = [], components = [] } = view.measures[name] ?? {};
   const texts = inputs.map(({ sql }) => sql.text);
-  // The newest record of a key is picked as a whole.
+  // The newest record of a key is read as a whole.
   const picked = components.flatMap(({ form, partial }) =>
     form === "pick" && !texts.includes(partial) ? [partial] : [],
   );
@@ -247,8 +247,8 @@ function readOf(view: View, name: string): string {
 }
 
 /**
- * An example for people: of a record that is counted otherwise what differs, of an event without lines no lists, of
- * measures what they read.
+ * Returns an example for people. For a record that is counted otherwise it has only the differences; for an event
+ * without lines no lists; for measures the values that they read.
  */
 function readable(example: FoundRecord, { kind, detail }: Finding<PartKind>, { measures }: Shared): FoundRecord {
   const differing = kind === "counted otherwise" ? new Set(detail.split(", ")) : null;
@@ -267,12 +267,12 @@ function readable(example: FoundRecord, { kind, detail }: Finding<PartKind>, { m
   return { ...example, before: side(example.before), after: side(example.after) };
 }
 
-/** Whether a measure such as a count has only its kind. */
+/** Whether a measure, such as a count, has only its kind. */
 function readsNothing(value: unknown): boolean {
   return (value as readonly unknown[]).length === 1;
 }
 
-/** Without the kind; null for a measure that reads nothing. */
+/** Returns the values without the kind. Null for a measure that reads nothing. */
 function readValue(value: unknown): unknown {
   const [, ...read] = value as readonly unknown[];
   return read.length > 1 ? read : (read[0] ?? null);
@@ -283,8 +283,8 @@ function shownPart(name: string, value: unknown): unknown {
 }
 
 /**
- * How wide the rows are that both views have. Of two tables all shards are one row's width: their keys may have other
- * parts.
+ * Returns the common width of the rows of both views. For two tables one row has all shards, because their keys may
+ * have different parts.
  */
 function widthOf(served: View, changed: View): number {
   if (served.table !== null && changed.table !== null) return Math.max(served.table.shards, changed.table.shards);

@@ -4,9 +4,9 @@ import { type Duck, rowsOf } from "../duckdb/duck.ts";
 export interface FoundRecord {
   /** `partition:offset`. */
   readonly position: string;
-  /** Null where neither contract accepts the record. */
+  /** Null if neither contract accepts the record. */
   readonly eventId: string | null;
-  /** What the running definition makes of it; null: nothing. */
+  /** The result of the running definition. Null: none. */
   readonly before: unknown;
   readonly after: unknown;
 }
@@ -14,20 +14,20 @@ export interface FoundRecord {
 /** Records that differ in one way. */
 export interface Finding<K extends string> {
   readonly kind: K;
-  /** Why, or in what. */
+  /** The reason, or the part that differs. */
   readonly detail: string;
   readonly records: number;
-  /** The first of them. */
+  /** The first of these records. */
   readonly examples: readonly FoundRecord[];
 }
 
 const EXAMPLES = 5;
-/** This many different details of one kind are told apart. */
+/** The most details of one kind that are reported apart. */
 const MOST_DETAILS = 50;
 
 /**
- * Returns the findings of one kind, those of most records first. `rows` is SQL of (detail, _partition, _offset, id,
- * before, after), before and after as JSON text or NULL.
+ * Returns the findings of one kind, those with the most records first. `rows` is SQL of (detail, _partition, _offset,
+ * id, before, after), before and after as JSON text or NULL.
  */
 export async function findings<K extends string>(duck: Duck, kind: K, rows: string): Promise<Finding<K>[]> {
   const place = "row_number() OVER (PARTITION BY detail ORDER BY _partition, _offset) AS place";

@@ -18,12 +18,12 @@ export interface CheckSources extends DedupSources {
 export interface ReadSpan {
   readonly topic: string;
   readonly topicId: string;
-  /** Where the log begins. What lies before it is read from the archive. */
+  /** The start of the log. Earlier records are read from the archive. */
   readonly start: Cut;
   readonly span: LogSpan;
 }
 
-/** The records that were compared: how many, and where they lie. */
+/** The number and the positions of the records that were compared. */
 export interface ReadRecords {
   readonly records: number;
   readonly from: CutJson;
@@ -32,23 +32,23 @@ export interface ReadRecords {
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
-/** The table of one span of the archive. */
+/** The table with one span of the archive. */
 const ARCHIVED = "archived_span";
 
-/** A table that is being filled with what a stream's contract reads. */
+/** A table that is being filled with the records as a stream's contract reads them. */
 interface Filling {
   readonly duck: Duck;
   readonly table: string;
   readonly stream: Stream;
-  /** Told how many records were read just now. */
+  /** Called with the number of records that were just read. */
   readonly count: (records: number) => void;
 }
 
-/** How many tables readings have made in this process. */
+/** The number of tables that readings have made in this process. */
 let made = 0;
 
 /**
- * The records of one span of a topic as several contracts read them: a table of the pool's database for each contract.
+ * The records of one span of a topic, as several contracts read them: a table of the pool's database for each contract.
  */
 export class Readings {
   readonly #sources: CheckSources;
@@ -69,21 +69,21 @@ export class Readings {
     this.#onRecords = onRecords;
   }
 
-  /** What every contract read. */
+  /** The number and the positions of the records read, the same for every contract. */
   get read(): ReadRecords {
     const { from, to } = this.#read.span;
     return { records: this.#records, from: cutToJson(from), to: cutToJson(to) };
   }
 
   /**
-   * Returns the name of the table of a contract's reading, with the columns of `eventColumns`. Throws as `warmDedup`
-   * and `log.read`.
+   * Returns the name of the table with a contract's reading. It has the columns of `eventColumns`. Throws as
+   * `warmDedup` and `log.read`.
    */
   async by(stream: Stream): Promise<string> {
     const key = JSON.stringify(streamDocument(stream));
     const known = this.#tables.get(key);
     if (known !== undefined) return known;
-    // Topics of other letters may look the same as a name of a table.
+    // A number, because the names of topics may differ only in case, and names of tables ignore case.
     const table = `reading_${++made}`;
     this.#tables.set(key, table);
     await this.#fill(table, stream);

@@ -4,18 +4,18 @@ import type { LogReader } from "../kafka/read/log.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 
 /**
- * The dead letters of a stream, as a log of what happened to each. A dead letter's id, which is the record's key, is
- * the position of the record that was refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to
- * the stream (`topicName`), whatever its topic is called.
+ * The dead letters of a stream, as a log of the events of each. A dead letter's id is the key of its records:
+ * `<name>:<partition>:<offset>`, with the position of the refused record. The name is the stream's name in this
+ * installation (`topicName`), even if its topic has another name.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may
- *                        repeat it. When this topic does not take that many bytes there are none, but
- *                        `original-bytes`: how many, "" for unknown.
- *   letter: edit         the value is what somebody wrote in the original's place; the last edit counts
+ *                        repeat it. If this topic does not accept so many bytes, the value is empty, and the header
+ *                        `original-bytes` has their number, "" if unknown.
+ *   letter: edit         the value is the text that somebody wrote to replace the original; the last edit counts
  *   letter: replay       the edit was sent as a new record, to `replayed-to: <partition>:<offset>`; written in one
- *                        transaction with it
+ *                        transaction with that record
  *
- * The topic must not be compacted: an edit would take the place of the original.
+ * The topic must not be compacted: an edit would replace the original.
  */
 export const LETTER = {
   kind: "letter",
@@ -23,39 +23,40 @@ export const LETTER = {
   originalKey: "original-key",
   originalBytes: "original-bytes",
   replayedTo: "replayed-to",
-  /** On the record in the stream: the id of the dead letter that it was made of. */
+  /** On the new record in the stream: the id of the dead letter that it was made from. */
   replayOf: "replay-of",
 } as const;
 
-/** One refused record, and what became of it. */
+/** One refused record, and what happened to it later. */
 export interface DeadLetter {
   readonly id: string;
-  /** Where the refused record lies. */
+  /** The position of the refused record. */
   readonly partition: number;
   readonly offset: bigint;
   readonly reason: string;
-  /** When the refusal was written first, epoch ms. */
+  /** The time when the refusal was first written, in epoch milliseconds. */
   readonly refusedAtMs: number;
   readonly key: Buffer | null;
-  /** The original bytes; undefined unless they were asked for. */
+  /** The original bytes. Undefined unless they were requested. */
   readonly original: Buffer | null | undefined;
   readonly sizeBytes: number;
   /**
-   * Whether the original bytes were too many for a dead letter. They are in the log, and in the archive if the log
-   * reader read them.
+   * Whether the original record was too large for a dead letter. Its bytes are in the log, and in the archive if the
+   * log reader read them.
    */
   readonly isBare: boolean;
   /** The last edit. */
   readonly edited: Buffer | null;
-  /** `<partition>:<offset>` of the record that the edit became, or null. */
+  /** The position of the record that the edit became, as `<partition>:<offset>`. Null if it was not replayed. */
   readonly replayedTo: string | null;
 }
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Every dead letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that
- * `wants` names: all of them may not fit into memory. Throws TOPIC_MISSING when there is no topic of dead letters.
+ * Returns every dead letter of the stream `name`, by id, oldest refusal first. Keeps the original bytes only for ids
+ * that `wants` accepts, because all of them may not fit into memory. Throws TOPIC_MISSING when there is no topic of
+ * dead letters.
  */
 export async function readLetters(
   log: LogReader,
@@ -81,7 +82,7 @@ export async function readLetters(
   return letters;
 }
 
-/** `<topic>:<partition>:<offset>` in its parts; null when it is not a dead letter's id. */
+/** Splits `<topic>:<partition>:<offset>` into its parts. Null when it is not a dead letter's id. */
 export function parseLetterId(id: string): { topic: string; partition: number; offset: bigint } | null {
   const found = /^(.+):(\d{1,9}):(\d{1,19})$/.exec(id);
   if (found === null) return null;
@@ -96,8 +97,8 @@ interface Written {
 }
 
 /**
- * What a dead letter is after one more of its records; undefined for what is not a dead letter, or the sequel of one
- * whose refusal was deleted.
+ * Returns a dead letter after one more of its records. Undefined if the record does not belong to a dead letter, or if
+ * the refusal before it was deleted.
  */
 function next(
   held: DeadLetter | undefined,

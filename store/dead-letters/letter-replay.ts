@@ -12,9 +12,9 @@ import {
 } from "../kafka/produce/transactional.ts";
 import { LETTER } from "./dead-letters.ts";
 
-/** A dead letter to be sent as a new record of the stream. */
+/** A dead letter to send as a new record of the stream. */
 export interface Outgoing {
-  /** The dead letter's id. */
+  /** The id of the dead letter. */
   readonly id: string;
   readonly key: string | Buffer;
   readonly value: Buffer;
@@ -26,7 +26,7 @@ export interface Replayed {
   readonly offset: bigint;
 }
 
-/** The topic of a stream, and the name of what belongs to it (`topicName`). */
+/** The topic of a stream, and the stream's name in this installation (`topicName`). */
 export interface ReplayTarget {
   readonly name: string;
   readonly topic: string;
@@ -34,8 +34,8 @@ export interface ReplayTarget {
 
 /**
  * Sends dead letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that it was
- * replayed are one transaction. All replays of a topic share one transactional id, so opening this ends a replay that
- * is still under way or was killed; dead letters that are read afterwards say all that was ever replayed.
+ * replayed are written in one transaction. All replays of a topic share one transactional id. So opening a replay ends
+ * any earlier one that is under way or was killed, and dead letters that are read afterwards show all earlier replays.
  */
 export class LetterReplay {
   readonly #brokers: string;
@@ -72,8 +72,8 @@ export class LetterReplay {
   }
 
   /**
-   * Sends one transaction of dead letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this
-   * topic was begun in between, NOT_READY when Kafka does not take them; then none of them was sent.
+   * Sends dead letters in one transaction, to the partitions of their keys. Throws WRITE_REFUSED when another replay of
+   * this topic has begun since, NOT_READY when Kafka does not accept them. Then none of them was sent.
    */
   async send(letters: readonly Outgoing[]): Promise<Replayed[]> {
     if (letters.length === 0) return [];
@@ -89,7 +89,7 @@ export class LetterReplay {
   }
 
   async close(): Promise<void> {
-    // A transaction that nothing was sent in needs no end: Kafka does not know of it yet.
+    // A transaction without records needs no end: Kafka does not know of it yet.
     await this.#client.close(true);
   }
 
@@ -100,7 +100,7 @@ export class LetterReplay {
       return { topic, key, value, partition, headers: { [LETTER.replayOf]: id } };
     });
     const { offsets = [] } = await this.#transaction.send({ messages });
-    // One batch a partition, in the order of the messages: its first offset is what Kafka answers.
+    // Each partition gets one batch in the order of the messages, and Kafka returns its first offset.
     const next = new Map(offsets.map(({ partition, offset }) => [Number(partition), offset]));
     return messages.map(({ partition, headers }) => {
       const offset = next.get(partition) ?? -1n;

@@ -11,21 +11,21 @@ export interface LetterSource {
   readonly topic: string;
 }
 
-/** `name`: of what belongs to the stream in this installation (`topicName`). */
+/** `name`: the stream's name in this installation (`topicName`). */
 interface Source {
   readonly name: string;
   readonly topic: string;
 }
 
 /**
- * Writes what does not decode to its stream's dead letters (invariant 12). A dead letter's key is its position, so that
- * reading a span again writes the same dead letters again; its value is the original bytes, unless they are more than
- * the topic of the dead letters takes.
+ * Writes records that do not decode to their stream's dead letters (invariant 12). A dead letter's key is the record's
+ * position, so that reading a span again writes the same dead letters again. Its value is the original bytes, unless
+ * there are too many for the topic of dead letters.
  */
 export class DeadLetters {
   readonly #brokers: string;
   readonly #namespace: string;
-  /** Calls share it. After a failure it sends nothing more. */
+  /** The producer, shared by all calls. After a failure it sends nothing more. */
   #producer: Promise<EventProducer> | null = null;
 
   constructor(brokers: string, namespace: string) {
@@ -34,7 +34,8 @@ export class DeadLetters {
   }
 
   /**
-   * Resolves when Kafka has them all; throws when it does not take them, and begins with a new producer the next time.
+   * Resolves when Kafka has all dead letters. Throws when it does not accept them; the next call begins with a new
+   * producer.
    */
   async send(target: LetterSource, rejected: readonly Rejected[]): Promise<void> {
     const { stream, topic } = target;
@@ -44,7 +45,7 @@ export class DeadLetters {
     try {
       await sendWith(producer, source, lettersOf(source, rejected));
     } catch (error) {
-      // Others may have begun with a new one.
+      // Another call may have opened a new one already.
       if (this.#producer === producer) this.#producer = null;
       await closeProducer(producer);
       if (!isTidelineError(error, "WRITE_REFUSED")) throw error;
@@ -53,9 +54,9 @@ export class DeadLetters {
   }
 
   /**
-   * Looks for the dead letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream
-   * does not stop. Each try has a producer of its own: on a shared one the dead letter of another call may be what was
-   * refused.
+   * Finds the dead letters that Kafka refuses, and sends these without their bytes, so that a refused record does not
+   * stop its stream. Each try has a producer of its own: on a shared one the refused dead letter could be another
+   * call's.
    */
   async #sendApart(source: Source, rejected: readonly Rejected[]): Promise<void> {
     const refusal = await this.#sendAlone(source, lettersOf(source, rejected));
@@ -72,8 +73,8 @@ export class DeadLetters {
   }
 
   /**
-   * Sends dead letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken
-   * all; throws other errors.
+   * Sends dead letters with a new producer. Returns the error when Kafka refuses one of them, null when it has accepted
+   * all. Throws other errors.
    */
   async #sendAlone(source: Source, letters: readonly EventRecord[]): Promise<Error | null> {
     const producer = openProducer({ brokers: this.#brokers });
@@ -109,13 +110,16 @@ function lettersOf(source: Source, rejected: readonly Rejected[]): EventRecord[]
 
 function letter(source: Source, rejected: Rejected): EventRecord {
   const { reject, key, value } = rejected;
-  // What was not read has no bytes to keep.
+  // A record that was not read has no bytes to keep.
   if (reject.startsWith("too-large")) return bareLetter(source, { ...rejected, value: null });
   const { key: id, headers } = headersOf(source, rejected);
   return { key: id, value, headers: key === null ? headers : { ...headers, [LETTER.originalKey]: key } };
 }
 
-/** A dead letter that says where the record lies, how many bytes it has, and why it was refused. */
+/**
+ * Returns a dead letter with the position of the record, its number of bytes, and the reason of the refusal, but
+ * without its bytes.
+ */
 function bareLetter(source: Source, rejected: Rejected): EventRecord {
   const { key, headers } = headersOf(source, rejected);
   return { key, value: null, headers: { ...headers, [LETTER.originalBytes]: String(rejected.value?.length ?? "") } };

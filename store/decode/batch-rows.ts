@@ -9,7 +9,7 @@ import type { Records } from "../kafka/read/records.ts";
 /** Records of a partition, as they were fetched or archived. */
 export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
 
-/** The rows of a batch, numbered through its partitions. */
+/** The rows of a batch, numbered across its partitions. */
 export class BatchRows {
   readonly length: number;
   readonly #parts: readonly (RecordBatch & { readonly first: number })[];
@@ -33,13 +33,13 @@ export class BatchRows {
     return records.key(row - first);
   }
 
-  /** A row's record without its value. */
+  /** Returns a row's record without its value. */
   place(row: number): RecordPlace {
     const { partition, records, first } = this.#part(row);
     return placeOf(partition, records, row - first);
   }
 
-  /** The ids of the schemas that its Avro records were written with. */
+  /** Returns the ids of the schemas of its Avro records. */
   schemaIds(): Set<number> {
     const ids = new Set<number>();
     for (const { records } of this.#parts)
@@ -50,8 +50,8 @@ export class BatchRows {
   }
 
   /**
-   * Scans all rows in their order, a slice at a time: at the same time the database works on the batch before, and what
-   * it has done is taken further.
+   * Scans all rows in order, a slice at a time. The event loop runs between slices, because the database works on the
+   * batch before at the same time, and its results are waited for.
    */
   async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
     scanner.clear();
@@ -65,7 +65,7 @@ export class BatchRows {
     }
   }
 
-  /** Scans some rows in their order. */
+  /** Scans some rows in order. */
   scanSome(scanner: RecordScanner, avro: AvroBodies, some: readonly number[]): void {
     scanner.clear();
     const scanOne = scanOneBy(scanner, avro);
@@ -83,7 +83,7 @@ export class BatchRows {
   }
 }
 
-/** About two milliseconds. */
+/** It takes about two milliseconds to scan this many. */
 const SLICE_RECORDS = 2_000;
 const NO_BYTES = Buffer.alloc(0);
 
@@ -103,7 +103,7 @@ function withPlaces(scanner: RecordScanner, partition: number, records: Records,
   };
 }
 
-/** A record without its value. */
+/** Returns a record without its value. */
 export function placeOf(partition: number, records: Records, index: number): RecordPlace {
   return {
     partition,
@@ -120,13 +120,12 @@ function isAvro(bytes: Uint8Array, begin: number, end: number): boolean {
 }
 
 /**
- * Scans Avro records as events of one version: as their writer's schema says, or where that is not possible as the JSON
- * text of what they say.
+ * Scans Avro records as events of one version: by their writer's schema, or where that is not possible as JSON text.
  */
 export class AvroBodies {
   readonly #version: Version;
   readonly #schemas: SchemaLookup;
-  /** Of the record before: nearly always the same. */
+  /** The schema of the record before. The next one nearly always has the same. */
   #id: number | null = null;
   #body: BodyScanner | null = null;
 

@@ -7,8 +7,8 @@ import { HandedRows } from "../duckdb/handed-rows.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
 /**
- * The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets
- * come in long runs.
+ * SQL: the batch as a relation. Its columns unfold in the order of its rows. The position of each row comes from
+ * literals, because offsets come in long runs.
  */
 export function sourceSql(batch: readonly RecordBatch[], columns: string): string {
   const runs = batch.flatMap(({ partition, records }) => records.runs().map((run) => ({ partition, ...run })));
@@ -22,7 +22,7 @@ interface Run {
   readonly to: bigint;
 }
 
-/** A choice between this many runs costs less than looking positions up in lists. */
+/** With at most this many runs, CASE costs less than looking positions up in lists. */
 const FEW_RUNS = 64;
 
 function withFewRuns(values: string, runs: readonly Run[]): string {
@@ -47,8 +47,9 @@ function withManyRuns(values: string, runs: readonly Run[]): string {
 }
 
 /**
- * The scanned rows of a small batch as a relation whose SQL text stays the same: what `sourceSql` makes of a batch of
- * any size. For a large one, splitting the texts of columns in SQL costs less than handing over row by row.
+ * The scanned rows of a small batch as a relation whose SQL text stays the same. It has the contents of `sourceSql`,
+ * which is for batches of any size. For a large batch, splitting the texts of columns in SQL costs less than handing
+ * rows over one by one.
  */
 export class FewRows {
   readonly #rows: HandedRows;
@@ -57,7 +58,7 @@ export class FewRows {
     this.#rows = rows;
   }
 
-  /** For batches that are scanned as events of this version, and statements of this connection. */
+  /** Opens it for batches that are scanned as events of this version, and for statements of this connection. */
   static open(duck: Duck, { fields }: Version): FewRows {
     const places = [
       { name: "_row", type: BIGINT },
@@ -69,8 +70,8 @@ export class FewRows {
   }
 
   /**
-   * Hands over a batch with the texts of all its columns, the last of which says which rows were recognised. Returns
-   * the relation.
+   * Hands a batch over with the texts of all its columns. The last column says which rows were recognised. Returns the
+   * relation.
    */
   hand(batch: readonly RecordBatch[], texts: readonly Uint8Array[]): string {
     const places = batch.flatMap(({ partition, records }) => records.offsets.map((offset) => ({ partition, offset })));

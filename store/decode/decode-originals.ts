@@ -5,27 +5,27 @@ import { eventColumns } from "./events.ts";
 import { archivedOriginals, type ForeignSpan } from "./originals.ts";
 import { type DedupSources, warmDedup } from "./warm-dedup.ts";
 
-/** Which archived records are decoded, and where they go. */
+/** The archived records to decode, and the table for the result. */
 export interface OriginalsToDecode {
   readonly stream: Stream;
   readonly topic: string;
   readonly topicId: string;
   readonly spans: readonly ForeignSpan[];
-  /** The name of the temporary table that is made of them. */
+  /** The name of the temporary table for the events. */
   readonly table: string;
 }
 
 export interface DecodingOptions {
   readonly signal?: AbortSignal;
   readonly onRecords?: (records: number) => void;
-  /** How much is decoded at once. */
+  /** The number of bytes that are decoded at once. */
   readonly pieceBytes?: number | undefined;
 }
 
 /**
- * Decodes the original bytes of archived records by today's contract into the new temporary table `table`, with the
- * columns of `eventColumns` and the record's `_timestamp`. Duplicates are decided again too: another contract may read
- * another id.
+ * Decodes the original bytes of archived records by the present contract, into the new temporary table `table`. It has
+ * the columns of `eventColumns` and the record's `_timestamp`. Duplicates are decided again, because another contract
+ * may read another id.
  */
 export async function decodeOriginals(
   sources: DedupSources,

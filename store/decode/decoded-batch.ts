@@ -5,7 +5,7 @@ import { batchLedgerSql, singleLedgerSql } from "../../core/state/compile.ts";
 import type { KeptStatements } from "../duckdb/kept-statements.ts";
 import type { FetchedPartition } from "../kafka/read/log.ts";
 
-/** A record that was refused, with its original bytes: what goes to the dead letters. */
+/** A refused record with its original bytes, for the dead letters. */
 export interface Rejected {
   readonly partition: number;
   readonly offset: Position;
@@ -15,24 +15,24 @@ export interface Rejected {
 }
 
 /**
- * Nearly all of what a small batch costs is per statement, so it goes another way to the same result
+ * A small batch costs mostly a fixed amount per statement, so it is processed in another way, with the same result
  * (docs/internals/speed-layer.md, "Lanes").
  */
 export type BatchSize = "small" | "large";
 
-/** Up to this many records a batch is small. */
+/** The most records of a small batch. */
 const SMALL_BATCH_RECORDS = 200;
 
 export function sizeOf(records: number): BatchSize {
   return records <= SMALL_BATCH_RECORDS ? "small" : "large";
 }
 
-/** What became of a batch's records, the same for every view. */
+/** The counts of a batch's records, the same for every view. */
 export type BatchLedger = Pick<Ledger, "records" | "duplicates" | "rejects">;
 
-/** What a decoder has made of a batch. */
+/** The parts of a decoded batch. */
 interface Decoded {
-  /** SQL for the events, with the columns of `eventColumns`. */
+  /** SQL of the events, with the columns of `eventColumns`. */
   readonly relation: string;
   readonly statements: KeptStatements;
   readonly records: number;
@@ -40,8 +40,8 @@ interface Decoded {
 }
 
 /**
- * A decoded batch. Its rows are in the decoder's connection until the decoder begins the next batch; SQL for them is
- * refused afterwards, because it would read the rows of another batch.
+ * A decoded batch. Its rows are in the decoder's connection until the decoder begins the next batch. After that its SQL
+ * is refused, because it would read the rows of another batch.
  */
 export class DecodedBatch {
   readonly size: BatchSize;
@@ -56,15 +56,15 @@ export class DecodedBatch {
     this.#decoded = decoded;
   }
 
-  /** SQL for its events, with the columns of `eventColumns`. Throws when the decoder has begun the next batch. */
+  /** SQL of its events, with the columns of `eventColumns`. Throws when the decoder has begun the next batch. */
   get relation(): string {
     if (this.#isReleased) throw new RangeError("the rows of this batch are gone: its decoder has begun the next one");
     return this.#decoded.relation;
   }
 
   /**
-   * SQL for its events without those before `positions` in the partitions of `fetched`: `relation` itself when there
-   * are none. Throws as `relation`.
+   * SQL of its events at or after `positions` in the partitions of `fetched`. It is `relation` itself when no events
+   * are before them. Throws as `relation`.
    */
   from(positions: Cut, fetched: readonly Pick<FetchedPartition, "partition" | "from">[]): string {
     const ahead = fetched.filter(({ partition, from }) => at(positions, partition) > from);
@@ -73,20 +73,20 @@ export class DecodedBatch {
     return `(SELECT * FROM ${this.relation} WHERE NOT (${skip.join(" OR ")}))`;
   }
 
-  /** What became of the records of some of its events, by partition. DuckDB is asked once for each text. */
+  /** Returns the ledger of some of its events, by partition. DuckDB runs one statement for each text. */
   ledger(events: string): Promise<ReadonlyMap<number, BatchLedger>> {
     const asked = this.#ledgers.get(events) ?? batchLedgers(this.#decoded.statements, events, this.size);
     this.#ledgers.set(events, asked);
     return asked;
   }
 
-  /** Called by its decoder, which needs the place of its rows. */
+  /** Called by its decoder when it needs the place of the rows. */
   release(): void {
     this.#isReleased = true;
   }
 }
 
-/** What became of the records of a relation of events, by partition. */
+/** Returns the ledger of a relation of events, by partition. */
 export async function batchLedgers(
   statements: KeptStatements,
   events: string,

@@ -22,40 +22,39 @@ import { DecodedBatch, type Rejected, sizeOf } from "./decoded-batch.ts";
 import { eventNames } from "./events.ts";
 import { SeenFilter } from "./seen-filter.ts";
 
-/** A batch that was scanned ahead of its turn. */
+/** A batch that was scanned before its turn. */
 export interface ScannedBatch {
   readonly rows: BatchRows;
-  /** Knows the schemas of its Avro records. */
+  /** Returns the schemas of its Avro records. */
   readonly schemas: SchemaLookup;
   readonly scanner: RecordScanner;
 }
 
 /**
- * The one decoder of both layers: fetched records -> rows of a DuckDB connection (columns of store/decode/events.ts),
- * with duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
- *
- * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised
- * go one by one through the contract.
+ * The one decoder of both layers. It turns fetched records into rows of a DuckDB connection (columns of
+ * store/decode/events.ts), with duplicates marked and rejects in place. The connection's table `seen` has the ids of
+ * the dedup window. Nearly all records are scanned into the texts of columns, which SQL splits and casts. The few that
+ * are not recognised are decoded one by one by the contract.
  */
 export class Decoder {
   readonly duck: Duck;
-  /** Of its connection, for callers that read batches. */
+  /** The statements of its connection, for callers that read batches. */
   readonly statements: KeptStatements;
   readonly #decoded: RefilledTable;
-  /** Where plans are kept. */
+  /** The rows of small batches. Null where plans are not kept. */
   readonly #few: FewRows | null;
-  /** Rows of the batch that are decoded once more, by version. */
+  /** Tables for the rows of the batch that are decoded once more, by version. */
   readonly #again: ReadonlyMap<Version, RefilledTable>;
   readonly #filter: SeenFilter;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
-  /** The batch that its connection holds the rows of. */
+  /** The batch whose rows its connection holds. */
   #batch: DecodedBatch | null = null;
-  /** For the newest version: those that no scanned batch is using. */
+  /** The scanners for the newest version that no scanned batch uses. */
   readonly #free: RecordScanner[] = [];
-  /** For the older versions that are tried, by version. */
+  /** The scanners for the older versions that are tried, by version. */
   readonly #older: ReadonlyMap<Version, RecordScanner>;
-  /** How many ids were remembered since the old ones were forgotten. */
+  /** The number of ids remembered since old ones were last forgotten. */
   #remembered = 0;
   #forgetAt = FORGET_AT_LEAST;
 
@@ -89,8 +88,8 @@ export class Decoder {
   }
 
   /**
-   * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws
-   * NOT_READY when a schema is needed and its registry does not answer: then no record is refused.
+   * Does the part of decoding that needs no database. It may run while the batch before is still worked on. Throws
+   * NOT_READY when a schema is needed and its registry does not answer; no record is refused then.
    */
   async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
     const rows = new BatchRows(batch);
@@ -102,8 +101,8 @@ export class Decoder {
   }
 
   /**
-   * Decodes a batch and remembers its ids. The batch before is gone then: its rows have the same place. Throws as
-   * `scan`.
+   * Decodes a batch and remembers its ids. This ends the batch before, because both have their rows in the same place.
+   * Throws as `scan`.
    */
   async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<DecodedBatch> {
     const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
@@ -114,7 +113,7 @@ export class Decoder {
     return this.#batch;
   }
 
-  /** Puts a batch in the place of the one before. Returns the rejects. */
+  /** Replaces the batch before. Returns the rejects. */
   async #fill(batch: readonly RecordBatch[], { rows, schemas, scanner }: ScannedBatch): Promise<Rejected[]> {
     if (rows.length === 0) {
       this.#free.push(scanner);
@@ -133,35 +132,35 @@ export class Decoder {
     return rejected;
   }
 
-  /** A scanned batch as SQL of a relation, with the values of its parameters. */
+  /** Returns a scanned batch as SQL of a relation, with the values of its parameters. */
   #source(batch: readonly RecordBatch[], scanner: RecordScanner, allOk: boolean) {
     if (this.#few !== null && sizeOf(scanner.rows) === "small")
       return { source: this.#few.hand(batch, scanner.texts(false)), blobs: [] };
     return { source: sourceSql(batch, scannedTexts(newestOf(this.#stream), allOk)), blobs: blobsOf(scanner, allOk) };
   }
 
-  /** Its connection is about to be closed. */
+  /** Closes the decoder. Call it before the connection is closed. */
   close(): void {
     this.#few?.close();
   }
 
   /**
-   * Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with
-   * records after it.
+   * Forgets the ids of `partitions`. Call it before their positions move, so that no record is compared with later
+   * ones.
    */
   async forget(partitions: readonly number[]): Promise<void> {
     if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
   }
 
-  /** Remembers ids from a relation with (_partition, _offset, _id): from the archive, for a warm-up. */
+  /** Remembers ids from a relation with (_partition, _offset, _id), which comes from the archive. */
   async remember(relation: string): Promise<void> {
     this.#filter.drop();
     await this.duck.run(rememberSql(relation));
   }
 
   /**
-   * The records that were not recognised as events of the newest version: those that are recognised as older ones are
-   * upcast; those that the contract accepts are decoded again from canonical text; the others are rejects.
+   * Decodes the records that were not recognised as events of the newest version. Records recognised as older versions
+   * are upcast. Records that the contract accepts are decoded again from canonical text. The others are rejects.
    */
   async #decodeRest(rows: BatchRows, schemas: SchemaLookup): Promise<Rejected[]> {
     for (const [version, scanner] of this.#older) {
@@ -216,8 +215,8 @@ export class Decoder {
   }
 
   /**
-   * Decodes what the contract accepted. Returns, by row, what an upcast made of it that the newest contract does not
-   * allow.
+   * Decodes the records that the contract accepted. Returns, by row, the columns for which an upcast breaks the newest
+   * contract.
    */
   async #decodeCanonical(
     accepted: readonly { row: number; version: number; canonical: string }[],
@@ -242,8 +241,8 @@ export class Decoder {
   }
 
   /**
-   * Puts the rows that were decoded again as a version and for which `condition` holds in the place of what `decoded`
-   * has; they are recognised now.
+   * Replaces rows of `decoded` by those that were decoded again as a version and for which `condition` holds. They are
+   * recognised now.
    */
   async #take(version: Version, condition: string): Promise<void> {
     const again = againOf(version);
@@ -254,7 +253,7 @@ export class Decoder {
     );
   }
 
-  /** Whether the batch can have duplicates. To be called once for each batch, before its ids are remembered. */
+  /** Whether the batch may have duplicates. Call it once for each batch, before the ids are remembered. */
   async #mayRepeat(rows: number): Promise<boolean> {
     if (!this.statements.keepsPlans || sizeOf(rows) === "large") {
       this.#filter.drop();
@@ -274,7 +273,9 @@ export class Decoder {
     );
   }
 
-  /** Drops the ids that have left every window, when as many have come as were left the last time. */
+  /**
+   * Forgets the ids that have left every window. It does so when as many new ids have come as remained the last time.
+   */
   async #forgetOld(more: number): Promise<void> {
     this.#remembered += more;
     if (this.#remembered < this.#forgetAt) return;
@@ -289,16 +290,16 @@ export class Decoder {
   }
 }
 
-/** The relation of the batch's events, of its connection. */
+/** The relation of the batch's events in its connection. */
 const EVENTS = "events";
 
-/** Fewer new ids than this are not worth a copy of what stays. */
+/** The least number of new ids before old ones are forgotten. For fewer, copying the remaining ids costs too much. */
 const FORGET_AT_LEAST = 100_000;
 
-/** A source of no records, with the columns of one. */
+/** A relation of no records, with the columns of one. */
 const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
 
-/** Decoded rows with the columns that the following steps fill in. */
+/** SQL: decoded rows, with the columns that the next steps fill in. */
 function decodedSql(rows: string): string {
   return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${rows})`;
 }
@@ -314,7 +315,7 @@ function againOf({ version }: Version): string {
   return `again_${version}`;
 }
 
-/** Some rows of the batch, by their numbers in `texts`, with the places where they lie. */
+/** SQL: some rows of the batch, by their numbers in `texts`, with their positions. */
 function again(texts: string): string {
   return `(SELECT v.*, _partition, _offset FROM (${texts}) v JOIN decoded USING (_row))`;
 }

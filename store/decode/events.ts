@@ -1,14 +1,17 @@
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 
-/** The columns of a relation of decoded events, as DDL: where the record lies, what it says, and what became of it. */
+/**
+ * Returns the columns of a relation of decoded events, as DDL: the record's position, its fields, and how it was
+ * decoded.
+ */
 export function eventColumns(stream: Stream): string {
   return columnsOf(stream)
     .map(([name, type]) => `${name} ${type}`)
     .join(", ");
 }
 
-/** The names of these columns, quoted, in the same order. */
+/** Returns the names of these columns, quoted, in the same order. */
 export function eventNames(stream: Stream): string {
   return columnsOf(stream)
     .map(([name]) => name)

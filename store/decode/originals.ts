@@ -10,16 +10,14 @@ import type { DataDirectory } from "../files/files.ts";
 import { Records } from "../kafka/read/records.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
-/**
- * Archived records of a partition that are to be decoded again: `[from, to)` of successive entries, whole or in part.
- */
+/** Archived records of a partition to decode again: `[from, to)` of successive entries, whole or in part. */
 export interface ForeignSpan extends PartitionSpan {
   readonly files: readonly string[];
 }
 
 /**
- * What of `[from, to)` the entries of other revisions hold, of all where that is null: a span for every run of
- * successive ones.
+ * Returns the parts of `[from, to)` in entries of other revisions, or of all entries if the revision is null: one span
+ * for each run of successive entries.
  */
 export function foreignSpans(
   entries: readonly ArchiveEntry[],
@@ -44,17 +42,18 @@ export function foreignSpans(
   }));
 }
 
-/** What is decoded at once by default: the bound of memory. */
+/** The default for the bytes that are decoded at once. It bounds the memory. */
 const PIECE_BYTES = 4 * 1024 * 1024;
-/** What a record takes beside its value. */
+/** The bytes of a record in addition to its value. */
 const RECORD_BYTES = 64;
 
-/** Some of them, with the archive's rows that they come from, as SQL. */
+/** Some of these records, and SQL of the archive's rows that they come from. */
 export type Originals = RecordBatch & { readonly relation: string };
 
 /**
- * The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces.
- * Throws DEFINITION_INVALID when the stream reads headers, and an earlier release archived records without them.
+ * Yields the records of a partition's span as they were produced, from the archive's files, in order and in bounded
+ * pieces. Throws DEFINITION_INVALID when the stream reads headers, and an earlier release archived records without
+ * them.
  */
 export async function* archivedOriginals(
   duck: Duck,
@@ -101,7 +100,7 @@ export async function* archivedOriginals(
 async function requireHeaders(duck: Duck, { name }: Stream, paths: readonly string[], source: string): Promise<void> {
   const named = `SELECT count(*) FROM ${parquetColumns(paths)} WHERE name = '_headers'`;
   const [[found] = []] = await rowsOf(duck, named);
-  // Merged with a later one, an older file has nulls.
+  // A file that was compacted with a later one has nulls for the columns of older files.
   const [[isUnknown] = []] =
     Number(found) < paths.length ? [[true]] : await rowsOf(duck, `SELECT bool_or(_headers IS NULL) FROM ${source}`);
   if (isUnknown === true)
@@ -112,7 +111,7 @@ async function requireHeaders(duck: Duck, { name }: Stream, paths: readonly stri
     );
 }
 
-/** A BLOB as DuckDB gives it. */
+/** Returns the bytes of a BLOB from DuckDB. */
 export function bytesOf(value: unknown): Buffer | null {
   return value === null ? null : Buffer.from((value as DuckDBBlobValue).bytes);
 }

@@ -11,18 +11,15 @@ export interface RawSource extends SpanSource {
 
 export interface RawReading {
   readonly signal: AbortSignal;
-  /**
-   * Whether archived records are decoded again from their original bytes; without, what was read when they were
-   * archived is taken.
-   */
+  /** Whether archived records are decoded again from their original bytes. Otherwise the archived columns are read. */
   readonly decodeAgain: boolean;
   readonly onRecords: (records: number) => void;
   readonly pieceBytes?: number;
 }
 
 /**
- * Every record of a topic from a position on, decoded: what is held grows as far as is asked. On a DuckDB connection of
- * its own.
+ * Every record of a topic from a position on, decoded. The events in memory grow as `reach` goes further. It has a
+ * DuckDB connection of its own.
  */
 export class RawEvents {
   readonly #sources: DedupSources;
@@ -47,7 +44,7 @@ export class RawEvents {
     return events;
   }
 
-  /** Reads on up to `to`, where that lies further. Throws as `spanParts`. */
+  /** Reads on up to `to`, if that is further. Throws as `spanParts`. */
   async reach(to: Cut): Promise<void> {
     const further = farthest(this.#reached, to);
     const { stream } = this.#source;
@@ -66,14 +63,17 @@ export class RawEvents {
     this.#reached = further;
   }
 
-  /** SQL: the events below `cut`, which has been reached. */
+  /** SQL: the events below `cut`. Call `reach` with the cut before. */
   below(cut: Cut): string {
     const spans = [...cut].map(([partition, to]) => `(_partition = ${partition} AND _offset < ${to})`);
     return `(SELECT * FROM (${this.#parts.join(" UNION ALL ")}) WHERE ${spans.join(" OR ") || "false"})`;
   }
 }
 
-/** About how many records a span holds: exactly what is archived of it, and of the rest its positions. */
+/**
+ * Returns the approximate number of records in a span: exact for the archived part, and for the rest the number of
+ * positions.
+ */
 export async function spanRecords(
   { archive }: Pick<DedupSources, "archive">,
   { topic, topicId }: Pick<SpanSource, "topic" | "topicId">,

@@ -18,8 +18,8 @@ export interface RecomputeSpan extends Omit<SpanSource, "stream"> {
 }
 
 /**
- * The states of `[from, to)` of a view, recomputed from the archive and the log by the SQL that both layers run, as
- * a Parquet file in `folder`. Null when there are none. Errors as `spanEvents`; the file of a recomputation that fails
+ * Recomputes the states of `[from, to)` of a view from the archive and the log, by the SQL of both layers, into a
+ * Parquet file in `folder`. Null when there are no states. Errors as `spanEvents`. If a recomputation fails, its file
  * is deleted.
  */
 export async function recomputeStates(

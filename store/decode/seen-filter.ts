@@ -1,22 +1,22 @@
 import type { KeptStatements } from "../duckdb/kept-statements.ts";
 
-/** Bits for each id: with two of them set for one, about one id in seventy is taken for one that was there. */
+/**
+ * The number of bits for each id. Each id sets two of them, so about one new id in seventy is taken for a known one.
+ */
 const BITS_PER_ID = 16;
 const LEAST_SLOTS = 2 ** 20;
 const MOST_SLOTS = 2 ** 26;
-/** After this many small batches in a row it is worth reading all ids for the filter. */
+/** The number of small batches in a row after which reading all ids into the filter is worth its cost. */
 const SMALL_IN_A_ROW = 20;
 
 /**
- * Says of the ids of a small batch that none of them is in the table `seen`, without reading the table: a Bloom filter
- * over the hashes of its ids. That is so for nearly every batch. If it cannot say so, the table has to be asked.
- *
- * Every hash that is put into `seen` must be added here, or the filter dropped. Hashes that left the table may stay in
- * the filter.
+ * Finds out that no id of a small batch is in the table `seen`, without reading the table: a Bloom filter over the
+ * hashes of its ids. That is the case for nearly every batch. Otherwise the table has to be read. Every hash that is
+ * put into `seen` must be added here, or the filter dropped. Hashes that left the table may stay in the filter.
  */
 export class SeenFilter {
   readonly #statements: KeptStatements;
-  /** Null: there are ids in the table that the filter has not seen. */
+  /** Null: the table has ids that the filter does not know. */
   #bits: Uint8Array | null = new Uint8Array(LEAST_SLOTS / 8);
   #slots = LEAST_SLOTS;
   #added = 0;
@@ -26,15 +26,15 @@ export class SeenFilter {
     this.#statements = statements;
   }
 
-  /** Ids are put into the table that the filter is not told of. */
+  /** Drops the filter. Call it when ids are put into the table without being added here. */
   drop(): void {
     this.#bits = null;
     this.#smallInARow = 0;
   }
 
   /**
-   * Whether an id of a small batch may be in the table, or twice in the batch, by the hashes of its ids. Adds them. To
-   * be asked before the ids are put into the table.
+   * Whether an id of a small batch may be in the table, or twice in the batch, by the hashes of its ids. Adds the
+   * hashes. Call it before the ids are put into the table.
    */
   async mayRepeat(hashes: readonly bigint[]): Promise<boolean> {
     this.#smallInARow += 1;
@@ -44,7 +44,7 @@ export class SeenFilter {
     let repeats = new Set(hashes).size < hashes.length;
     for (const hash of hashes) if (this.#has(bits, hash)) repeats = true;
     for (const hash of hashes) this.#add(bits, slotsOf(hash));
-    // A filter that is too full says "maybe" too often.
+    // A filter that is too full answers "maybe" too often.
     if (this.#added * BITS_PER_ID > this.#slots && this.#slots < MOST_SLOTS) this.drop();
     return repeats;
   }
@@ -52,7 +52,7 @@ export class SeenFilter {
   async #load(): Promise<void> {
     const [[ids] = []] = await this.#statements.rows("SELECT count(_hash) FROM seen");
     let slots = LEAST_SLOTS;
-    // As many ids again may come until it is too full.
+    // Leave room for as many ids again.
     while (slots < MOST_SLOTS && slots < 2 * Number(ids) * BITS_PER_ID) slots *= 2;
     [this.#slots, this.#added] = [slots, 0];
     const bits = new Uint8Array(slots / 8);
@@ -73,7 +73,7 @@ export class SeenFilter {
   }
 }
 
-/** The two halves of a hash. */
+/** Returns the two halves of a hash. */
 function slotsOf(hash: bigint): readonly [number, number] {
   return [Number(hash >> 32n), Number(hash & 0xffff_ffffn)];
 }

@@ -19,7 +19,7 @@ export interface SpanSource {
   readonly topicId: string;
 }
 
-/** `[from, to)` of them. */
+/** A stream's records in `[from, to)`. */
 export interface StreamSpan extends SpanSource, Span {}
 
 const FETCH_BYTES = 4 * 1024 * 1024;
@@ -28,11 +28,11 @@ const TAIL = "tail";
 
 export interface SpanReading {
   readonly signal: AbortSignal;
-  /** Decodes archived records from their original bytes, whatever was read in them when they were archived. */
+  /** Whether archived records are decoded again from their original bytes. Otherwise the archived columns are read. */
   readonly decodeAgain?: boolean;
-  /** Told how many records were decoded just now. */
+  /** Called with the number of records that were just decoded. */
   readonly onRecords?: (records: number) => void;
-  /** How much is decoded at once, 4 MiB by default: the event loop stands still for that time. */
+  /** The number of bytes that are decoded at once, 4 MiB by default. The event loop is blocked for that time. */
   readonly pieceBytes?: number;
 }
 
@@ -46,8 +46,8 @@ export interface SpanParts {
 }
 
 /**
- * SQL for the decoded events of `[from, to)`; null when the span is empty. The relation lasts as long as `duck` is used
- * for nothing else that decodes. Throws as `spanParts`.
+ * Returns SQL of the decoded events of `[from, to)`. Null when the span is empty. The relation is valid until `duck`
+ * decodes anything else. Throws as `spanParts`.
  */
 export async function spanEvents(
   sources: DedupSources,
@@ -61,17 +61,15 @@ export async function spanEvents(
   return parts.length === 0 ? null : `(${parts.join(" UNION ALL ")})`;
 }
 
-/** The columns of a span's events, as a list in SQL. */
+/** Returns the columns of a span's events, as a list in SQL. */
 export function spanColumns({ fields }: Stream): string {
   return ["_partition", "_offset", ...Object.keys(fields).map(quoteName), "_id", "_duplicate", "_reject"].join(", ");
 }
 
 /**
- * The decoded events of `[from, to)`: from the archive as far as that goes, and beyond it from the log, decoded by the
- * same decoder.
- *
- * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any
- * more, and the signal's reason when that is aborted.
+ * Returns the decoded events of `[from, to)`: from the archive up to its end, and after that from the log, by the same
+ * decoder. Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records do not
+ * exist any more, and the signal's reason when it is aborted.
  */
 export async function spanParts(
   sources: DedupSources,
@@ -114,7 +112,7 @@ export async function spanParts(
   };
 }
 
-/** Reads what is not archived yet into a temporary table. */
+/** Reads the records that are not archived yet into a temporary table. */
 async function readTails(
   sources: DedupSources,
   duck: Duck,

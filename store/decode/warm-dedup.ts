@@ -19,9 +19,9 @@ export interface DedupSources {
   readonly schemas: Schemas;
 }
 
-/** Whose ids are read, and how far back. */
+/** The stream whose ids are read. */
 interface DedupStream {
-  /** Whose contract says how far back, and what an id is. */
+  /** Its contract decides the length of the window, and what an id is. */
   readonly stream: Stream;
   readonly topic: string;
   readonly topicId: string;
@@ -29,35 +29,36 @@ interface DedupStream {
 
 export interface DedupWindow extends DedupStream {
   readonly partition: number;
-  /** Where decoding is about to begin. */
+  /** The position at which decoding will begin. */
   readonly before: Position;
 }
 
 export interface DedupWindows extends DedupStream {
-  /** Where decoding is about to begin, by partition. */
+  /** The position at which decoding will begin, by partition. */
   readonly before: Cut;
 }
 
-/** What of a partition's window is in the archive, and what has to be read from the log. */
+/** The parts of a partition's window: those in the archive, and those to read from the log. */
 interface WindowParts {
   readonly archived: PartitionSpan & { readonly entries: readonly ArchiveEntry[] };
   readonly logged: readonly PartitionSpan[];
 }
 
-/** N partitions are read at once: each takes a part of a statement, or a fetch of up to FETCH_BYTES. */
+/** The most partitions that are read at once. Each takes a part of a statement, or a fetch of up to FETCH_BYTES. */
 const PARTITIONS_AT_ONCE = 8;
 
-/** As `warmDedups`, of one partition. */
+/** The same as `warmDedups`, for one partition. */
 export function warmDedup(sources: DedupSources, decoder: Decoder, window: DedupWindow): Promise<void> {
   const { partition, before } = window;
   return warmDedups(sources, decoder, { ...window, before: new Map([[partition, before]]) });
 }
 
 /**
- * Tells a decoder the ids of the dedup window before a position of each partition (invariant 4): from the archive what
- * it has, which is quick, and from the log what was not archived, before or after it. What is in neither lies before
- * the beginning of everything. What another revision of the contract archived is decoded again from its original bytes:
- * the id may be another. Partitions are read together, for a topic may have hundreds of them.
+ * Loads the ids of the dedup window before a position of each partition into a decoder (invariant 4). Ids in the
+ * archive are read from there, which is fast, and the others from the log, before or after the archive. Records in
+ * neither are from before the beginning of both. Records archived under another revision of the contract are decoded
+ * again from their original bytes, because their ids may be different. Partitions are read together, because a topic
+ * may have hundreds of them.
  */
 export async function warmDedups(sources: DedupSources, decoder: Decoder, windows: DedupWindows): Promise<void> {
   const { stream, topic } = windows;
@@ -100,7 +101,7 @@ async function partsOf(
   return { archived: { partition, from, to, entries: entriesWithin(entries, from, to) }, logged };
 }
 
-/** SQL of the ids that files of this revision have of a span; none when there are none. */
+/** SQL: the ids of a span in files of this revision. Empty when there are none. */
 function relationOf(
   data: DataDirectory,
   { revision }: Stream,
@@ -122,7 +123,7 @@ async function decodeForeign(
     for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
 }
 
-/** Decodes pieces in turn. The next one is read and scanned while the database has the one before. */
+/** Decodes pieces in order. The next piece is read and scanned while the database works on the one before. */
 async function decodeAll(decoder: Decoder, pieces: AsyncGenerator<readonly FetchedPartition[]>): Promise<void> {
   const scan = async () => {
     const { done, value } = await pieces.next();
@@ -132,7 +133,7 @@ async function decodeAll(decoder: Decoder, pieces: AsyncGenerator<readonly Fetch
   try {
     for (let next = await ahead; next !== null; next = await ahead) {
       ahead = scan();
-      // Awaited below, or in `finally` when decoding fails.
+      // It is awaited below, or in `finally` when decoding fails.
       ahead.catch(() => undefined);
       await decoder.decode(next.piece, next.scanned);
     }
@@ -142,7 +143,7 @@ async function decodeAll(decoder: Decoder, pieces: AsyncGenerator<readonly Fetch
   }
 }
 
-/** Spans of the log, some partitions together, a part of each at a time. */
+/** Yields spans of the log, some partitions together, a part of each at a time. */
 async function* piecesOf(
   log: LogSource,
   topic: string,

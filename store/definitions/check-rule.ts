@@ -7,8 +7,8 @@ import { CONDITION, DIMENSION, expressionProblem, type Wanted } from "./check-vi
 const TEXT: Wanted = { types: new Set(["VARCHAR"]), shown: "text: write number::VARCHAR" };
 
 /**
- * Checks a rule's SQL against its stream with the engine that will run it, by the rules of a view's expressions. One
- * sentence per problem, naming the field.
+ * Checks a rule's SQL against its stream, with the engine that will run it. A rule's SQL has the limits of a view's
+ * expressions. Returns one sentence per problem, naming the field.
  */
 export async function checkRuleSql(duck: Duck, rule: Rule): Promise<string[]> {
   await duck.run(`CREATE OR REPLACE TEMP TABLE checked (${eventColumns(rule.on)})`);

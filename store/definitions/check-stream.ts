@@ -8,9 +8,9 @@ import type { Duck } from "../duckdb/duck.ts";
 import { expressionProblem, type Wanted } from "./check-view.ts";
 
 /**
- * Checks a stream's example by its contract, and the upcasts of older versions with the engine that will run them, by
- * the rules of a view's expressions. One sentence per problem, naming version and field. The definition has passed
- * `checkStream`.
+ * Checks a stream's example by its contract, and the upcasts of older versions with the engine that will run them. An
+ * upcast has the limits of a view's expressions. Returns one sentence per problem, naming version and field. Call
+ * `checkStream` first.
  */
 export async function checkStreamSql(duck: Duck, stream: Stream): Promise<string[]> {
   const { tried, fields } = stream;
@@ -30,8 +30,8 @@ export async function checkStreamSql(duck: Duck, stream: Stream): Promise<string
 }
 
 /**
- * What is wrong with the event that a stream gives as an example. One that needs more than a record's value cannot be
- * told.
+ * Returns the problems of a stream's example. An example that needs other parts of a record than its value cannot be
+ * checked.
  */
 function exampleProblems(stream: Stream): string[] {
   const needsMore = Object.values(stream.fields).some(({ spec }) => partOf(spec) !== null);
@@ -40,7 +40,10 @@ function exampleProblems(stream: Stream): string[] {
   return decoded.ok ? [] : [`example: the contract refuses it: ${decoded.reject}`];
 }
 
-/** The types that an upcast may give for a column. A bare NULL has no type of its own; DuckDB gives it an integer's. */
+/**
+ * Returns the types that an upcast may have for a column. A bare NULL has no type of its own; DuckDB gives it an
+ * integer's.
+ */
 function wantedFor(column: ColumnType): Wanted {
   if (column === "BIGINT") return { types: INTEGER_TYPES, shown: "an integer" };
   const nothing = '"NULL"';

@@ -12,13 +12,13 @@ import { countedSql, linesSql, partialItemsSql, partialSql, singlesSql, stateSql
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
-/** What an expression must give: the DuckDB types that are taken (null: any), and how to say so. */
+/** The result types that an expression may have: DuckDB types (null: any), and their name in messages. */
 export interface Wanted {
   readonly types: ReadonlySet<string> | null;
   readonly shown: string;
 }
 
-/** What an expression is read from. */
+/** The relation that an expression reads. */
 interface Source {
   readonly relation: string;
   readonly columns: ReadonlySet<string>;
@@ -34,9 +34,9 @@ const ANY: Wanted = { types: null, shown: "a value" };
 const INPUTS = { integer: INTEGER, condition: CONDITION, any: ANY } as const;
 
 /**
- * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not
- * allowed, floating point without a scale, dimensions that JSON cannot carry. One sentence per problem, naming the
- * field.
+ * Checks a view's SQL against its stream, with the engine that will run it: unknown columns, functions that are not
+ * allowed, floating point without a scale, dimensions that JSON cannot hold. Returns one sentence per problem, naming
+ * the field.
  */
 export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   await duck.run(`CREATE OR REPLACE TEMP TABLE checked (${eventColumns(view.stream)})`);
@@ -53,7 +53,7 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
     for (const [name, expression] of Object.entries(view.by))
       await check(`${part}.${name}`, expression, DIMENSION, lines);
   };
-  // The condition of a table has its key, too: what is wrong with the key is said of the key.
+  // The condition of a table includes its key. Report a problem of the key as one of the key.
   if (view.table !== null) await checkKeys("key");
   if (problems.length > 0) return problems;
   if (view.where !== null) await check("where", view.where, CONDITION, events);
@@ -71,7 +71,7 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   return [];
 }
 
-/** What is wrong with an expression of a definition over the columns of a relation; null: nothing. */
+/** Returns the problem of a definition's expression over the columns of a relation. Null if there is none. */
 export async function expressionProblem(
   duck: Duck,
   expression: Sql,
@@ -100,7 +100,7 @@ async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<str
   return nodeProblem(expression, columns);
 }
 
-/** A statement of DuckDB's serialised syntax tree, as far as it matters here. */
+/** The used parts of a statement in DuckDB's serialised syntax tree. */
 interface Statement {
   readonly select_list?: readonly Node[];
   readonly from_table?: Node;
@@ -108,7 +108,7 @@ interface Statement {
 }
 
 /**
- * Whether a statement is a list of expressions and nothing else: a text such as `true) WHERE (false` brings a clause of
+ * Whether a statement is a list of expressions and nothing else. A text such as `true) WHERE (false` adds a clause of
  * its own.
  */
 function isBare({ from_table, where_clause, having, qualify, sample, ...parts }: Statement): boolean {
@@ -117,7 +117,7 @@ function isBare({ from_table, where_clause, having, qualify, sample, ...parts }:
   return from_table?.type === "EMPTY" && !hasClause && lists.every((list) => !Array.isArray(list) || list.length === 0);
 }
 
-/** A node of DuckDB's serialised syntax tree, as far as it matters here. */
+/** The used parts of a node in DuckDB's serialised syntax tree. */
 interface Node {
   readonly class?: string;
   readonly type?: string;
@@ -135,7 +135,7 @@ function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
   }
   if (node.class === "COLUMN_REF") {
     const name = node.column_names?.join(".") ?? "";
-    // Of a line (`item.sku`) the binder knows whether there is such a field.
+    // For a line (`item.sku`), DuckDB's binder checks whether the field exists.
     if (!columns.has(name) && !(columns.has(LINE) && name.startsWith(`${LINE}.`)))
       return `there is no column "${name}" (there are ${[...columns].join(", ")})`;
   }

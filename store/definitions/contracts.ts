@@ -6,16 +6,16 @@ import { StreamDocument, streamDocument, streamFrom } from "../../core/contract/
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { DataDirectory } from "../files/files.ts";
 
-/** Of a view's definition: the stream. */
+/** The stream in a view's stored definition. */
 const Definition = z.object({ stream: StreamDocument });
 
-/** What a contract of any release says, also of one whose fields this one does not know. */
+/** The properties that a contract of any release has, even if this release does not know its fields. */
 const AnyContract = z.looseObject({ name: z.string(), revision: z.int(), topic: z.string().optional() });
 
 /**
- * The contracts that stored data was decoded by, one document per stream and revision:
- * `streams/<name>/<revision>.json`. What decides decoding may change with the revision only, because archive and
- * generations name the revision of what they hold.
+ * The contracts by which stored data was decoded, one document per stream and revision:
+ * `streams/<name>/<revision>.json`. A change of decoding needs a new revision, because archive and generations refer to
+ * their contract by its revision.
  */
 export class Contracts {
   readonly #data: DataDirectory;
@@ -24,18 +24,18 @@ export class Contracts {
     this.#data = data;
   }
 
-  /** Stores what is new. Throws DEFINITION_INVALID as `changes` and `moves` find. */
+  /** Stores new contracts. Throws DEFINITION_INVALID for problems that `changes` and `moves` find. */
   async register(streams: Iterable<Stream>): Promise<void> {
     const known = [...streams];
     await this.require(known);
     for (const stream of known) await this.#data.createExclusively(documentOf(stream), streamDocument(stream));
-    // Another process may have been faster, with other files.
+    // Another process may have stored contracts of other files first.
     await this.require(known);
   }
 
   /**
-   * Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than what is stored
-   * under its revision.
+   * Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than its stored
+   * revision.
    */
   async require(streams: Iterable<Stream>): Promise<void> {
     const known = [...streams];
@@ -57,7 +57,7 @@ export class Contracts {
     );
   }
 
-  /** The stored contract of a stream's highest revision; null when none is stored. Throws DATA_NEWER. */
+  /** Returns the stored contract of a stream's highest revision. Null when none is stored. Throws DATA_NEWER. */
   async newest(stream: string): Promise<Stream | null> {
     const revisions = (await this.#data.list(join("streams", stream))).map((file) => Number.parseInt(file, 10));
     const revision = Math.max(...revisions.filter(Number.isSafeInteger));
@@ -65,13 +65,16 @@ export class Contracts {
     return document === null ? null : streamFrom(document);
   }
 
-  /** Streams whose topic is another one than in an earlier definition, of whatever revision: a sentence per stream. */
+  /**
+   * Returns the streams whose topic differs from that of an earlier definition, of any revision: one sentence per
+   * stream.
+   */
   async moves(streams: Iterable<Stream>): Promise<string[]> {
     const problems: string[] = [];
     for (const { name, topic } of streams) {
       const revisions = await this.#data.list(join("streams", name));
       const stored = await Promise.all(
-        // A revision that a newer release has written says its topic as any other does.
+        // A revision that a newer release has written has its topic in the same place.
         revisions.map((file) => this.#data.read(join("streams", name, file), AnyContract)),
       );
       const other = stored.find((document) => document !== null && (document.topic ?? null) !== topic);
@@ -83,7 +86,7 @@ export class Contracts {
   }
 
   /**
-   * Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed.
+   * Returns the streams whose decoding differs from their stored revision: one sentence per stream, with the changes.
    * Throws DATA_NEWER.
    */
   async changes(streams: Iterable<Stream>): Promise<string[]> {
@@ -105,8 +108,8 @@ export class Contracts {
   }
 
   /**
-   * The stored contract of a revision; null when there is none. Throws DATA_NEWER for one that this release does not
-   * know.
+   * Returns the stored contract of a revision. Null when there is none. Throws DATA_NEWER if this release does not know
+   * its form.
    */
   async #read(of: Pick<Stream, "name" | "revision">): Promise<StreamDocument | null> {
     const file = documentOf(of);
@@ -125,12 +128,13 @@ export class Contracts {
     }
   }
 
-  /** The streams of stored generations: earlier releases kept a contract nowhere else. */
+  /** Returns the streams of stored generations: earlier releases stored contracts nowhere else. */
   async #described(): Promise<StreamDocument[]> {
     const generations = await this.#data.list("views");
     const read = generations.map((generation) =>
       this.#data.read(join("views", generation, "definition.json"), Definition).catch((error: unknown) => {
-        // Another release may have written what this one does not read: that is not a contract to compare with.
+        // Another release may have written a document that this one cannot read. There is no contract to compare with
+        // then.
         if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
         throw error;
       }),
@@ -140,8 +144,8 @@ export class Contracts {
 }
 
 /**
- * As today's builders write it: a release may have given fields a property that they did not have. What they refuse
- * stays as it is: it can still be compared.
+ * Returns a document in the form of the present builders, because a release may have added properties to fields. A
+ * document that the builders refuse stays unchanged, and can still be compared.
  */
 function today(document: StreamDocument): StreamDocument {
   try {

@@ -22,19 +22,19 @@ export interface Definition {
   readonly generation: Generation;
   readonly file: string;
   /**
-   * Another release computed it, and this one computes it otherwise: its newest version is answered, and nothing is
-   * added to it.
+   * True if another release computed it, and this release computes it otherwise. Its newest version is served, and
+   * nothing is added to it.
    */
   readonly frozen?: true;
 }
 
 /** The folders whose .ts files hold definitions. */
 export interface DefinitionFolders {
-  /** Of the installation, which tells what its topics are called; none when absent. */
+  /** The installation's namespace, for the names of topics. Absent: none. */
   readonly namespace?: string;
   readonly schemas: readonly string[];
   readonly views: readonly string[];
-  /** None when absent. */
+  /** Absent: none. */
   readonly rules?: readonly string[];
   readonly deliveries?: readonly string[];
 }
@@ -44,26 +44,26 @@ type Kind = "schemas" | "views" | "rules" | "deliveries";
 export interface Definitions {
   readonly views: ReadonlyMap<string, Definition>;
   /**
-   * The streams of the schemas' folders and those that views and rules read, by name. Where there are rules, the stream
-   * of alerts is one of them.
+   * The streams in the schemas' folders and those that views and rules read, by name. If there are rules, the stream of
+   * alerts is one of them.
    */
   readonly streams: ReadonlyMap<string, Stream>;
-  /** By name; none when absent. */
+  /** By name. Absent: none. */
   readonly rules?: ReadonlyMap<string, Rule>;
   readonly deliveries?: ReadonlyMap<string, Delivery>;
-  /** The joined tables, by name; none when absent. Their tables are among `views`. */
+  /** The joined tables, by name. Absent: none. Their tables are among `views`. */
   readonly joined?: ReadonlyMap<string, Joined>;
 }
 
-/** The names of the views that read a stream. */
+/** Returns the names of the views that read a stream. */
 export function viewsOfStream({ views }: Definitions, stream: string): string[] {
   return [...views.values()].filter(({ view }) => view.stream.name === stream).map(({ view }) => view.name);
 }
 
 /**
  * Finds the streams, views, joined tables, rules and deliveries in `folders` (every such export of every .ts file) and
- * checks them, names and SQL alike. A stream that no view reads is known too: it has a topic, and is archived. Throws
- * DEFINITION_INVALID that lists every problem with its file and field.
+ * checks their names and SQL. A stream that no view reads counts too: it has a topic, and is archived. Throws
+ * DEFINITION_INVALID with every problem, its file and field.
  */
 export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
@@ -86,7 +86,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
   return { views, streams, rules, deliveries, joined };
 }
 
-/** Adds what the files of `folders` export: streams first, then what reads them. */
+/** Adds the exports of the files in `folders`: streams first, then the definitions that read them. */
 async function addAll(found: FoundDefinitions, folders: DefinitionFolders): Promise<void> {
   const load = async (kind: Kind) => {
     const { modules, broken } = await modulesIn(folders[kind] ?? [], kind);
@@ -105,10 +105,10 @@ async function addAll(found: FoundDefinitions, folders: DefinitionFolders): Prom
   if (found.rules.size + found.deliveries.size > 0) await found.addStream(alerts, "the stream of alerts");
 }
 
-/** Where a definition was found. */
+/** The file of a definition. */
 type Place = Pick<LoadedModule, "file" | "shown">;
 
-/** The definitions that were found so far, and what is wrong with them. Each is checked when it is added. */
+/** The definitions found so far, and their problems. Each definition is checked when it is added. */
 class FoundDefinitions {
   readonly views = new Map<string, Definition>();
   readonly streams = new Map<string, Stream>();
@@ -117,7 +117,7 @@ class FoundDefinitions {
   readonly joined = new Map<string, Joined>();
   readonly problems: string[] = [];
   readonly #duck: Duck;
-  /** Where each rule is defined. */
+  /** The file of each rule. */
   readonly #ruleFiles = new Map<string, string>();
 
   constructor(duck: Duck) {
@@ -155,7 +155,7 @@ class FoundDefinitions {
     const shape = checkJoinedShape(one);
     if (shape.length > 0) return this.#add(told, shape);
     const before = this.problems.length;
-    // A table that only a joined one names is a table like any other.
+    // A table that only a joined table uses is a table like any other.
     for (const table of new Set(Object.values(one.tables))) {
       const isKnown =
         checkViewShape(table).length === 0 && this.views.get(table.name)?.generation === generationOf(table);
@@ -195,8 +195,8 @@ class FoundDefinitions {
 }
 
 /**
- * Streams that would read one topic, or dead letters: the archive of a topic holds what one contract made of its
- * records.
+ * Returns the problems of streams that would share a topic or dead letters. The archive of a topic can hold records
+ * decoded by one contract only.
  */
 function sharedTopics(namespace: string, streams: Iterable<Stream>): string[] {
   const all = [...streams];
@@ -220,12 +220,12 @@ const isView = (value: unknown): value is View => (value as View | null)?.kind =
 
 interface LoadedModule {
   readonly file: string;
-  /** Its path from where the process runs. */
+  /** Its path, relative to the working directory of the process. */
   readonly shown: string;
   readonly exported: unknown[];
 }
 
-/** What the files of some folders export, file by file, and which of them cannot be loaded. */
+/** Returns the exports of the files in some folders, file by file, and the files that cannot be loaded. */
 async function modulesIn(
   folders: readonly string[],
   kind: Kind,

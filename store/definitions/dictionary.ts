@@ -13,7 +13,7 @@ import { FieldReader, lineageOf } from "./lineage.ts";
 
 const text = z.string();
 const names = list(text);
-/** What a definition says of itself. */
+/** The description of a definition. */
 const about = { doc: text.nullable(), example: z.unknown() };
 
 /** A field of an event, for people and for catalogues. */
@@ -73,13 +73,15 @@ export const ViewEntry = z.object({
 });
 export type ViewEntry = z.infer<typeof ViewEntry>;
 
-/** What streams and views are: the answer of GET /dictionary. */
+/** The dictionary of streams and views: the answer of GET /dictionary. */
 export const Dictionary = z.object({ streams: list(StreamEntry), views: list(ViewEntry) });
 export type Dictionary = z.infer<typeof Dictionary>;
 
 type Lineage = ReadonlyMap<string, readonly FieldReader[]>;
 
-/** Returns the dictionary of some definitions: what they say, and which part of which view reads which field. */
+/**
+ * Returns the dictionary of some definitions: their descriptions, and for each field the parts of views that read it.
+ */
 export async function dictionaryOf({ streams, views }: Definitions, namespace: string): Promise<Dictionary> {
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
   const duck = await pool.connect();
@@ -135,7 +137,7 @@ function fieldEntries(fields: Fields, stream: Stream, readBy: (field: string) =>
   });
 }
 
-/** `of`: what the values of a list or a map are. */
+/** Returns the name of a type. `of`: the type of the values of a list or a map. */
 function typeName({ type }: ReturnType<typeof bare>, of: string | undefined): string {
   if (type === "entries") return "map of objects";
   return of === undefined ? type : `${type === "map" ? "map" : "list"} of ${of}`;

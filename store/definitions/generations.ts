@@ -12,23 +12,23 @@ import type { Definition, Definitions } from "./definitions.ts";
 import { StoredDefinitions } from "./stored-definitions.ts";
 
 /**
- * What part a generation plays:
+ * The part of a generation among those of its view:
  *
- *   served    it answers for its view
- *   next      what the view's file says now; being built, to be served when it has caught up
- *   kept      it answered before; kept up to date so that one can go back, until it is retired
+ *   served    the view's answers come from it
+ *   next      the present definition in the view's file; it is being built, and will be served when it has caught up
+ *   kept      it was served before; it is kept up to date until it is retired, so that an operator can go back to it
  */
 export type Part = "served" | "next" | "kept";
 
-/** A generation that is kept up to date by both layers, unless its definition is frozen. */
+/** A generation that both layers keep up to date, unless its definition is frozen. */
 export interface Living {
   readonly definition: Definition;
   readonly part: Part;
 }
 
 /**
- * A generation that cannot be answered. `error`: GENERATION_UNREADABLE when this release cannot read its definition,
- * ARCHIVE_DAMAGED when it is not known what is served of the view, because a record of that cannot be read.
+ * A generation that cannot be served. `error`: GENERATION_UNREADABLE when this release cannot read its definition,
+ * ARCHIVE_DAMAGED when the served generation of the view is unknown, because a serving record cannot be read.
  */
 export interface Unreadable {
   readonly view: string;
@@ -38,12 +38,12 @@ export interface Unreadable {
 }
 
 /**
- * The generations of all views and which of them is served. A definition is stored as a document beside its state, so a
- * generation lives on after its file was edited or removed.
+ * The generations of all views, and the served one of each. A definition is stored as a document with its state, so a
+ * generation remains usable after its file was edited or removed.
  *
- *   views/<generation>/definition.json   what it computes (StoredDefinitions)
- *   views/<generation>/retired.json      since when nobody keeps it up to date
- *   serving/<view>/<number>.json         which generation answers: the newest record holds
+ *   views/<generation>/definition.json   the definition (StoredDefinitions)
+ *   views/<generation>/retired.json      since when it is not kept up to date
+ *   serving/<view>/<number>.json         a serving record with the served generation; the newest counts
  */
 export class Generations {
   readonly #data: DataDirectory;
@@ -55,9 +55,9 @@ export class Generations {
   }
 
   /**
-   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Every role
-   * begins with this. Throws DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise than before under the
-   * same revision: nothing is stored then.
+   * Stores the definitions of the files. A view without a serving record is served by its file's generation at once.
+   * Every role calls this when it starts. Throws DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise
+   * than before under the same revision; nothing is stored then.
    */
   async register(files: Definitions, by: string): Promise<void> {
     await writeDataFormat(this.#data);
@@ -66,7 +66,7 @@ export class Generations {
       const { view, generation } = definition;
       await this.#data.remove(retirementOf(generation));
       await this.#definitions.keep(definition);
-      // One that cannot be read is there: `unreadable` tells it.
+      // A damaged record exists, too: `unreadable` reports it.
       const record = await this.record(view.name).catch(ifDamaged("damaged" as const));
       if (record === null) await this.#append(null, { view: view.name, generation, held: null, by });
     }
@@ -74,39 +74,39 @@ export class Generations {
       if (!definition.frozen) await this.#definitions.keepComponents(definition);
   }
 
-  /** A generation's definition; null when it was never registered here. Throws GENERATION_UNREADABLE. */
+  /** Returns a generation's definition. Null when it was never registered here. Throws GENERATION_UNREADABLE. */
   definition(generation: Generation): Promise<Definition | null> {
     return this.#definitions.read(generation);
   }
 
-  /** The newest serving record of a view. */
+  /** Returns the newest serving record of a view. */
   async record(view: string): Promise<ServingRecord | null> {
     const name = (await this.#data.list(recordsOf(view))).filter((file) => /^\d+\.json$/.test(file)).at(-1);
     return name === undefined ? null : this.#data.read(join(recordsOf(view), name), ServingRecord);
   }
 
-  /** Every record of a view, oldest first. */
+  /** Returns every record of a view, oldest first. */
   async records(view: string): Promise<ServingRecord[]> {
     const names = (await this.#data.list(recordsOf(view))).filter((file) => /^\d+\.json$/.test(file));
     const read = await Promise.all(names.map((name) => this.#data.read(join(recordsOf(view), name), ServingRecord)));
     return read.filter((record) => record !== null);
   }
 
-  /** Whether a generation has this definition, be it that another release computed it. */
+  /** Whether a generation has this definition, even if another release computed it. */
   async isSame(generation: Generation, next: Pick<Definition, "view" | "generation">): Promise<boolean> {
     if (generation === next.generation) return true;
     const other = await this.definition(generation).catch(noneIfUnreadable);
     return other !== null && isDeepStrictEqual(viewDocument(other.view), viewDocument(next.view));
   }
 
-  /** Views that have been served. */
+  /** Returns the views that have been served. */
   views(): Promise<string[]> {
     return this.#data.list("serving");
   }
 
   /**
-   * Serves `generation` from now on, if `seen` is still the newest record. False: somebody else was faster.
-   * @param held that people chose it, over the generation that would be served otherwise
+   * Serves `generation` from now on, if `seen` is still the newest record. Returns false if another process was first.
+   * @param held set if an operator chose it, over the generation that would be served otherwise
    */
   async move(
     seen: ServingRecord,
@@ -117,8 +117,8 @@ export class Generations {
   }
 
   /**
-   * The part of every generation of a view that is neither retired nor deleted, the served one first. `file` is what
-   * the view's file says now, null when there is none.
+   * Returns the part of every generation of a view that is neither retired nor deleted, the served one first. `file` is
+   * the definition in the view's file, null when there is none.
    */
   async parts(view: string, file: Definition | null): Promise<Map<Generation, Part>> {
     const records = await this.records(view);
@@ -134,22 +134,22 @@ export class Generations {
     return wanted;
   }
 
-  /** The generations of a view that this release can answer from, the served one first. */
+  /** Returns the generations of a view that this release can serve, the served one first. */
   async living(view: string, file: Definition | null): Promise<Living[]> {
     return (await this.#examined(view, file)).filter((one) => "definition" in one);
   }
 
-  /** The living generations of every view, of files and of records. */
+  /** Returns the living generations of every view, from files and records. */
   async all(files: Definitions): Promise<Living[]> {
     return (await this.#examinedAll(files)).filter((one) => "definition" in one);
   }
 
-  /** The generations of all views that are not retired, and of which this release cannot read the definition. */
+  /** Returns the generations of all views that are not retired, and whose definition this release cannot read. */
   async unreadable(files: Definitions): Promise<Unreadable[]> {
     return (await this.#examinedAll(files)).filter((one) => "error" in one);
   }
 
-  /** Whether this release computes a generation as the release did that made it. */
+  /** Whether this release computes a generation as the release that made it. */
   async follows(generation: Generation): Promise<boolean> {
     const definition = await this.definition(generation).catch(noneIfUnreadable);
     return definition !== null && !definition.frozen;
@@ -184,8 +184,8 @@ export class Generations {
   }
 
   /**
-   * Every generation that reads a stream and is kept up to date; its name for people is its view's while it is served,
-   * else its own.
+   * Returns every generation that reads a stream and is kept up to date. Its name for people is the view's name if it
+   * is served, else its own.
    */
   async reading(
     stream: string,
@@ -200,8 +200,8 @@ export class Generations {
   }
 
   /**
-   * The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN,
-   * GENERATION_UNREADABLE.
+   * Returns the generation with a name: the name is a generation, or a view whose served generation is meant. Throws
+   * VIEW_UNKNOWN, GENERATION_UNREADABLE.
    */
   async find(name: string, files: Definitions): Promise<Definition> {
     const generation = name.includes(".") ? name : ((await this.record(name))?.generation ?? null);
@@ -212,7 +212,7 @@ export class Generations {
     throw new TidelineError("VIEW_UNKNOWN", `there is no view "${name}"`, `There are: ${known || "none"}.`);
   }
 
-  /** Nobody keeps it up to date from now on; its state is deleted some time later. */
+  /** Retires a generation: it is not kept up to date any more, and its state is deleted some time later. */
   async retire(generation: Generation, atMs: number): Promise<void> {
     await this.#data.createExclusively(retirementOf(generation), { atMs });
   }
@@ -221,12 +221,12 @@ export class Generations {
     return (await this.#data.read(retirementOf(generation), Since))?.atMs ?? null;
   }
 
-  /** Every generation of a view that has something stored, living or not. */
+  /** Returns every generation of a view with stored state, living or not. */
   async stored(view: string): Promise<Generation[]> {
     return (await this.#data.list("views")).filter((generation) => generation.startsWith(`${view}.`));
   }
 
-  /** Deletes all that is stored of a generation. */
+  /** Deletes all stored data of a generation. */
   async remove(generation: Generation): Promise<void> {
     await this.#data.removeFolder(join("views", generation));
     this.#definitions.forget(generation);
@@ -238,24 +238,24 @@ export class Generations {
     await this.#data.createExclusively(name, z.encode(Comparison, comparison));
   }
 
-  /** The last comparison of `next` with what was served then. */
+  /** Returns the last comparison of `next` with `served`. */
   comparison(next: Generation, served: Generation): Promise<Comparison | null> {
     return this.#data.read(comparisonOf(next, served), Comparison);
   }
 
-  /** Since when a view has no file: now, if that was not noted before. */
+  /** Returns since when a view has had no file. The time is now, if none was stored before. */
   async missingSince(view: string, nowMs: number): Promise<number> {
     const name = join(recordsOf(view), "missing.json");
     await this.#data.createExclusively(name, { atMs: nowMs });
     return (await this.#data.read(name, Since))?.atMs ?? nowMs;
   }
 
-  /** The view has its file again. */
+  /** Notes that a view has its file again. */
   async found(view: string): Promise<void> {
     await this.#data.remove(join(recordsOf(view), "missing.json"));
   }
 
-  /** Forgets a view whose generations are all gone. */
+  /** Deletes the records of a view whose generations are all deleted. */
   async forget(view: string): Promise<void> {
     await this.#data.removeFolder(recordsOf(view));
   }
@@ -271,7 +271,7 @@ export class Generations {
   }
 }
 
-/** A handler that returns `value` for a stored document that cannot be read. */
+/** Returns a handler that returns `value` for a stored document that cannot be read. */
 function ifDamaged<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (isTidelineError(error, "ARCHIVE_DAMAGED")) return value;

@@ -16,22 +16,25 @@ import { columnsOf, namedColumns } from "./lineage.ts";
 export interface JoinedColumn {
   readonly sql: Sql;
   readonly type: JoinedType;
-  /** How many decimal places its decimals have. */
+  /** The number of decimal places, if it is a decimal. */
   readonly scale: number;
-  /** False where it reads an estimate. */
+  /** False if it reads an estimate. */
   readonly exact: boolean;
-  /** The columns that it reads, by table: those that it only asks whether they have a row are there with none. */
+  /**
+   * The columns that it reads, by table. A table is there without columns if the expression only tests whether it has a
+   * row.
+   */
   readonly reads: ReadonlyMap<string, readonly string[]>;
 }
 
-/** A joined table's tables as an answer reads them, by the name in the definition. */
+/** The tables of a joined table for an answer, by their names in the definition. */
 export type JoinedTables = ReadonlyMap<string, View>;
 
 const ANY = { types: null, shown: "a value" };
 
 /**
- * Checks the expressions of a joined table against the columns of its tables, with the engine that will run them. One
- * sentence per problem, naming the field.
+ * Checks the expressions of a joined table against the columns of its tables, with the engine that will run them.
+ * Returns one sentence per problem, naming the field.
  */
 export async function checkJoinedSql(duck: Duck, definition: Joined): Promise<string[]> {
   const tables = new Map(Object.entries(definition.tables));
@@ -58,8 +61,8 @@ export async function checkJoinedSql(duck: Duck, definition: Joined): Promise<st
 }
 
 /**
- * What the columns of a joined table are over these tables. Throws what DuckDB says where the tables do not have what
- * an expression reads, or have it with another type.
+ * Returns the columns of a joined table over these tables. Throws DuckDB's error where the tables lack a column that an
+ * expression reads, or have it with another type.
  */
 export async function joinedColumns(
   duck: Duck,
@@ -81,7 +84,9 @@ export async function joinedColumns(
   return columns;
 }
 
-/** What the expressions of a joined table can read: all columns of its tables, as rows show them. */
+/**
+ * Returns the columns that the expressions of a joined table can read: all columns of its tables, in the form of rows.
+ */
 export async function joinedSource(duck: Duck, tables: JoinedTables): Promise<JoinedSource> {
   const all = new Map<string, ReadonlyMap<string, string>>();
   for (const [name, view] of tables) all.set(name, await shownTypes(duck, view));
@@ -91,7 +96,10 @@ export async function joinedSource(duck: Duck, tables: JoinedTables): Promise<Jo
   return { key: new Map(key.map((part) => [part, all.get(name)?.get(part) ?? "VARCHAR"])), tables: all };
 }
 
-/** The DuckDB types of a table's columns as its rows show them: decimals with their places, instants as timestamps. */
+/**
+ * Returns the DuckDB types of a table's columns in the form of rows: decimals with their places, instants as
+ * timestamps.
+ */
 async function shownTypes(duck: Duck, view: View): Promise<ReadonlyMap<string, string>> {
   const isLatest = view.table?.kind === "latest";
   const picks = Object.entries(view.measures).flatMap(([name, { values, inputs }]) =>
@@ -146,7 +154,10 @@ async function described(
   return new Map(found.map(([name, type]) => [String(name), String(type)]));
 }
 
-/** A table that an expression reads as a whole. Of a table only the columns are read that expressions name. */
+/**
+ * Returns a table that an expression reads as a whole. That is a problem, because only the columns that expressions
+ * name are read.
+ */
 async function wholeRow(duck: Duck, { text }: Sql, { tables }: JoinedSource): Promise<string | undefined> {
   const named = await namedColumns(duck, text);
   return named.find(({ name, isTested }) => tables.has(name) && !isTested)?.name;

@@ -4,14 +4,14 @@ import { LINE, type View } from "../../core/definition/view.ts";
 import type { Measure } from "../../core/measures/measure.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
-/** What reads a field of a stream. */
+/** A part of a view that reads a field of a stream. */
 export const FieldReader = z.object({
   view: z.string(),
   part: z.string().describe("such as where, by.region or measures.revenue"),
 });
 export type FieldReader = z.infer<typeof FieldReader>;
 
-/** Returns what each field of a view's stream is read by, by the field's name; of an element of a list `items.sku`. */
+/** Returns the readers of each field of a view's stream, by the field's name. An element of a list is `items.sku`. */
 export async function lineageOf(duck: Duck, view: View): Promise<Map<string, FieldReader[]>> {
   const found = new Map<string, FieldReader[]>();
   const add = (field: string, part: string) =>
@@ -36,18 +36,18 @@ export async function lineageOf(duck: Duck, view: View): Promise<Map<string, Fie
   return found;
 }
 
-/** What a measure reads: the newest record of a key is picked as a whole. */
+/** Returns the expressions that a measure reads. The newest record of a key is read as a whole. */
 function expressionsOf({ inputs, components }: Measure): string[] {
   const picked = components.flatMap(({ form, partial }) => (form === "pick" ? [partial] : []));
   return [...inputs.map(({ sql }) => sql.text), ...picked];
 }
 
-/** The columns that an expression of a definition names, as they stand there. */
+/** Returns the columns that an expression names, as written. */
 export async function columnsOf(duck: Duck, expression: string): Promise<string[]> {
   return (await namedColumns(duck, expression)).map(({ name }) => name);
 }
 
-/** The columns that an expression names, and whether it only asks there whether they are null. */
+/** Returns the columns that an expression names, and for each whether it is only tested for null. */
 export async function namedColumns(
   duck: Duck,
   expression: string,
@@ -66,7 +66,7 @@ export async function namedColumns(
   return columns;
 }
 
-/** A node of DuckDB's serialised syntax tree, as far as it matters here. */
+/** The used parts of a node in DuckDB's serialised syntax tree. */
 interface SyntaxNode {
   readonly class?: string;
   readonly type?: string;

@@ -10,10 +10,10 @@ import type { DataDirectory } from "../files/files.ts";
 import type { Definition } from "./definitions.ts";
 
 /**
- * The definitions that are stored beside the state that they computed:
+ * The definitions that are stored with their state:
  *
- *   views/<generation>/definition.json   what it computes
- *   views/<generation>/components.json   what its state is made of
+ *   views/<generation>/definition.json   the definition
+ *   views/<generation>/components.json   the components of its state
  */
 export class StoredDefinitions {
   readonly #data: DataDirectory;
@@ -31,7 +31,7 @@ export class StoredDefinitions {
     await this.keepComponents(definition);
   }
 
-  /** Stores what the state of a generation is made of, as this release makes it. */
+  /** Stores the components of a generation's state, as this release makes them. */
   async keepComponents({ view, generation }: Definition): Promise<void> {
     const name = componentsFileOf(generation);
     if (!(await this.#data.has(name))) await this.#data.createExclusively(name, stateComponents(view));
@@ -42,13 +42,13 @@ export class StoredDefinitions {
   }
 
   /**
-   * A stored definition, null when there is none. It is `frozen` when this release computes it otherwise than the one
-   * that stored it. Throws GENERATION_UNREADABLE when this release cannot make a view of the document, or does not know
-   * the state's components.
+   * Returns a stored definition. Null when there is none. It is `frozen` when this release computes it otherwise than
+   * the one that stored it. Throws GENERATION_UNREADABLE when this release cannot make a view of the document, or does
+   * not know the state's components.
    */
   async read(generation: Generation): Promise<Definition | null> {
     const known = this.#known.get(generation);
-    // What was stored may have been deleted since.
+    // The stored definition may have been deleted since.
     if (known !== undefined && (await this.has(generation))) return known;
     const definition = await this.#read(generation).catch((error: unknown) => {
       if (error instanceof Error && "syscall" in error) throw error;

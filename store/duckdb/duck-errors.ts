@@ -1,15 +1,15 @@
 import { type ErrorCode, TidelineError } from "../../core/errors.ts";
 import { damagedHint } from "../files/intact.ts";
 
-/** Whether DuckDB says that a number leaves 64 bits. */
+/** Whether an error of DuckDB means that a number exceeds 64 bits. */
 export function isOverflow(error: unknown): boolean {
   return error instanceof Error && /out of range for the destination type INT64|Overflow in/.test(error.message);
 }
 
 /**
- * An error of DuckDB under the code that people know: STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a
- * published file cannot be read. Files are checked before they are read; one that goes away after that is found here.
- * Any other error is returned as it is.
+ * Returns an error of DuckDB with one of our codes: STATE_OVERFLOW when a sum exceeds 64 bits, ARCHIVE_DAMAGED when a
+ * published file cannot be read. Files are checked before they are read, but a file may disappear after that. Returns
+ * any other error unchanged.
  */
 export function namedDuckError(error: unknown): unknown {
   const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
@@ -33,15 +33,18 @@ export function namedDuckError(error: unknown): unknown {
   return error;
 }
 
-/** What DuckDB says when a value, or the text of the SQL, is to blame. Memory, disk and itself have other kinds. */
+/**
+ * DuckDB's errors that a value or the text of the SQL causes. Errors of memory, of the disk and of DuckDB itself have
+ * other kinds.
+ */
 const OF_SQL = new RegExp(
   "^(Binder|Catalog|Constraint|Conversion|Divide by Zero|Invalid Input|Mismatch Type|" +
     "Not implemented|Out of Range|Parser|Syntax) Error:",
 );
 
 /**
- * Why the SQL of the view or rule `name` failed. `ofSql`: code and hint when the SQL is to blame. Otherwise it is
- * COMPUTATION_FAILED: the memory, the disk, or the program.
+ * Returns the error of the view or rule `name` whose SQL failed. `ofSql`: code and hint if the SQL is the cause.
+ * Otherwise the cause is the memory, the disk or the program, and the code is COMPUTATION_FAILED.
  */
 export function sqlFailed(
   name: string,

@@ -8,8 +8,8 @@ import * as accessors from "@duckdb/node-api/lib/vectors/dataAccessors.js";
 import { ScratchFolder } from "../files/scratch-folder.ts";
 
 /**
- * The client reads texts with a decoder that drops U+FEFF at the beginning of each: two different values would become
- * one. It takes the decoder from its module's exports whenever it reads a text, so that another one can be put there.
+ * The client reads texts with a decoder that drops U+FEFF at the beginning of each, so two different values would
+ * become one. It takes the decoder from its module's exports for each text, so this module replaces it there.
  */
 const { default: shared } = accessors as unknown as {
   readonly default: { textDecoder: InstanceType<typeof TextDecoder> };
@@ -21,29 +21,29 @@ export type Duck = DuckDBConnection;
 export interface DuckOptions {
   readonly threads: number;
   readonly memoryLimitMb: number;
-  /** Directories that SQL may read and write; none by default. */
+  /** Directories that SQL may read and write. Absent: none. */
   readonly directories?: readonly string[];
   /**
-   * Whether plans may be kept while the rows of tables change (store/duckdb/kept-statements.ts). Other statements lose
-   * what statistics give them.
+   * Whether plans may be kept while the rows of tables change (store/duckdb/kept-statements.ts). Then no statement uses
+   * statistics.
    */
   readonly keepsPlans?: boolean;
-  /** Whether the metadata of Parquet files is kept, for those who ask the same files again and again. */
+  /** Whether the metadata of Parquet files is kept, for callers that read the same files repeatedly. */
   readonly keepsMetadata?: boolean;
 }
 
-/** What plans must not be made of if they are kept: https://github.com/duckdb/duckdb/pull/24696 */
+/** The optimizer that must be off if plans are kept: https://github.com/duckdb/duckdb/pull/24696 */
 export const STATISTICS = "statistics_propagation";
 
 /**
- * Begins the name of a folder in which DuckDB puts what does not fit in memory. It makes the folder when it needs it,
- * and deletes it when it is closed.
+ * The beginning of the name of a folder for data that does not fit in DuckDB's memory. DuckDB makes the folder when it
+ * needs it, and deletes it when it is closed.
  */
 const SPILL = ".spill-";
 
 /**
- * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no
- * setting can be changed afterwards. Connections of one instance share its threads and memory, not their temporary
+ * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and
+ * settings cannot be changed afterwards. Connections of one instance share its threads and memory, not their temporary
  * tables.
  */
 export class DuckPool {
@@ -57,7 +57,8 @@ export class DuckPool {
 
   static async open(options: DuckOptions): Promise<DuckPool> {
     const { threads, memoryLimitMb, directories = [], keepsPlans = false, keepsMetadata = false } = options;
-    // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
+    // Data that does not fit in memory is written next to the archive. Where nothing may be written, the query fails
+    // instead.
     const spill = directories[0] === undefined ? null : new ScratchFolder(directories[0], SPILL);
     const instance = await DuckDBInstance.create(":memory:", {
       threads: String(threads),
@@ -90,14 +91,14 @@ export class DuckPool {
   }
 }
 
-/** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
+/** Returns all rows of a query. Values are as DuckDB returns them: 64-bit integers are bigint. */
 export async function rowsOf(duck: Duck, sql: string, values?: DuckDBValue[]): Promise<DuckDBValue[][]> {
   return rowsIn(await duck.run(sql, values));
 }
 
 /**
- * The rows of a result that is there: taken at once, for to wait for each of its chunks costs more than a small one is
- * worth.
+ * Returns the rows of a complete result. It takes them at once, because waiting for each chunk costs more than a small
+ * chunk.
  */
 export function rowsIn(result: DuckDBMaterializedResult): DuckDBValue[][] {
   const rows: DuckDBValue[][] = [];
@@ -105,7 +106,7 @@ export function rowsIn(result: DuckDBMaterializedResult): DuckDBValue[][] {
   return rows;
 }
 
-/** The chunks of a result that is there, each as its columns: for a wide result a third of what rows cost. */
+/** Yields the chunks of a complete result, each as columns. For a wide result it takes a third of the time of rows. */
 export function* columnsIn(result: DuckDBMaterializedResult): Generator<DuckDBValue[][]> {
   for (let index = 0; index < result.chunkCount; index++) yield result.getChunk(index).getColumns();
 }

@@ -1,7 +1,7 @@
 import { DuckDBTableFunction, type DuckDBType, type DuckDBValue, INTEGER } from "@duckdb/node-api";
 import type { Duck } from "./duck.ts";
 
-/** What SQL calls the function that reads handed rows. */
+/** The name in SQL of the function that reads handed rows. */
 const FUNCTION = "handed_rows";
 /** DuckDB reads a function's rows in chunks of at most this many. */
 export const MOST_HANDED_ROWS = 2_048;
@@ -12,14 +12,14 @@ export interface HandedColumn {
 }
 
 /**
- * Rows that this process hands to SQL statements. `relation` is their text in SQL, always the same, so that a statement
- * which reads them can be kept: to plan the statement again takes longer than to decode a small batch. Rows that come
- * by parameters or literals have it planned each time.
+ * Rows that this process hands to SQL statements. `relation` is their text in SQL. It is always the same, so that a
+ * statement which reads the rows can be kept: planning the statement again takes longer than decoding a small batch.
+ * With rows as parameters or literals the statement would be planned each time.
  */
 export class HandedRows {
   /**
-   * The rows that SQL can read now, by the number in `relation`: the function is one for all DuckDB instances of the
-   * process.
+   * The rows that SQL can read now, by the number in `relation`. All DuckDB instances of the process share one
+   * function.
    */
   static readonly #open = new Map<number, HandedRows>();
   static #opened = 0;
@@ -35,7 +35,9 @@ export class HandedRows {
     this.relation = `${FUNCTION}(${number})`;
   }
 
-  /** Handed rows with these columns, none at first, for statements of this connection. They are kept until `close`. */
+  /**
+   * Opens handed rows with these columns, empty at first, for statements of this connection. Close them with `close`.
+   */
   static open(duck: Duck, columns: readonly HandedColumn[]): HandedRows {
     duck.registerTableFunction(HandedRows.#function);
     const rows = new HandedRows(++HandedRows.#opened, columns);
@@ -44,15 +46,15 @@ export class HandedRows {
   }
 
   /**
-   * The next statement reads these: a list of values for each column, all of the same length. Throws on more than
-   * `MOST_HANDED_ROWS` rows.
+   * Sets the rows for the next statements: a list of values for each column, all of the same length. Throws on more
+   * than `MOST_HANDED_ROWS` rows.
    */
   hand(values: readonly (readonly DuckDBValue[])[]): void {
     if ((values[0]?.length ?? 0) > MOST_HANDED_ROWS) throw new RangeError(`more than ${MOST_HANDED_ROWS} handed rows`);
     this.#values = values;
   }
 
-  /** No statement may read them from now on. */
+  /** Closes the rows. No statement may read them afterwards. */
   close(): void {
     HandedRows.#open.delete(this.#number);
   }

@@ -1,21 +1,21 @@
 import type { DuckDBMaterializedResult, DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
 import { columnsIn, type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
 
-/** This many texts are kept; what was unused for longest goes first. */
+/** The most texts that are kept. The least recently used is dropped first. */
 const MOST_STATEMENTS = 256;
 
 /**
- * The statements of one connection that are run again and again, each parsed and planned once: for a small micro-batch
- * that is most of the work. A text may run once at a time.
+ * Keeps the statements of one connection that are run repeatedly, each parsed and planned once: planning is most of the
+ * work for a small micro-batch. A text may run only once at a time.
  *
- * DuckDB (1.5) plans a statement that has parameters again whenever it runs, and for ever one that was prepared before
- * a table of its catalog was made: so there are no parameters here, and `makeTable` drops what is kept. And it makes
- * plans that are right only for the rows of that moment (a filter that nothing failed is left out), except on a pool
- * that `keepsPlans`: on any other nothing is kept.
+ * DuckDB (1.5) plans a statement with parameters at every run. It also plans a statement at every run after a table of
+ * its catalog was made. So there are no parameters here, and `makeTable` drops all kept statements. DuckDB also makes
+ * plans that are right only for the rows of that moment (it leaves out a filter that no row fails), except on a pool
+ * that `keepsPlans`. On any other pool nothing is kept.
  */
 export class KeptStatements {
   readonly #duck: Duck;
-  /** Whether its pool lets plans be kept. */
+  /** Whether its pool allows plans to be kept. */
   readonly keepsPlans: boolean;
   readonly #kept = new Map<string, DuckDBPreparedStatement>();
 
@@ -34,25 +34,25 @@ export class KeptStatements {
     else await this.#duck.run(sql);
   }
 
-  /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
+  /** Returns all rows of a query. Values are as DuckDB returns them: 64-bit integers are bigint. */
   async rows(sql: string): Promise<DuckDBValue[][]> {
     if (!this.keepsPlans) return rowsOf(this.#duck, sql);
     return rowsIn(await this.#running(sql));
   }
 
-  /** The rows of a query in chunks, each as its columns; values as `rows` gives them. */
+  /** Returns the rows of a query in chunks, each as columns, with values as in `rows`. */
   async columns(sql: string): Promise<Iterable<DuckDBValue[][]>> {
     return columnsIn(await (this.keepsPlans ? this.#running(sql) : this.#duck.run(sql)));
   }
 
-  /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
+  /** Makes a temporary table from the rows of a query, and replaces one with this name. No statement may be running. */
   async makeTable(name: string, query: string, values: DuckDBValue[] = []): Promise<void> {
     for (const statement of this.#kept.values()) statement.destroySync();
     this.#kept.clear();
     await this.#duck.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`, values);
   }
 
-  /** Keeps what succeeded. */
+  /** Runs a statement. Keeps it if it succeeded. */
   async #running(sql: string): Promise<DuckDBMaterializedResult> {
     const statement = this.#kept.get(sql) ?? (await this.#duck.prepare(sql));
     this.#kept.delete(sql);
@@ -72,17 +72,17 @@ export class KeptStatements {
 }
 
 /**
- * Rows that were taken out of a table still take memory. With a new table every this many rows that is little, and so
- * is planning again.
+ * Rows that were removed from a table still take memory. A new table after this many rows limits the memory, and
+ * statements are seldom planned again.
  */
 const MOST_STALE_ROWS = 30_000;
 
-/** A temporary table that is filled again and again. */
+/** A temporary table that is refilled repeatedly. */
 export class RefilledTable {
   readonly #duck: Duck;
   readonly #statements: KeptStatements;
   readonly #name: string;
-  /** How many rows it has held since it was made. */
+  /** The number of rows that it has had since it was made. */
   #stale = Number.POSITIVE_INFINITY;
 
   constructor(duck: Duck, statements: KeptStatements, name: string) {
@@ -91,7 +91,7 @@ export class RefilledTable {
     this.#name = name;
   }
 
-  /** Puts the rows of a query, `rows` at most, in the place of all that it holds. */
+  /** Replaces its rows by those of a query, at most `rows`. */
   async fill(query: string, rows: number, values: DuckDBValue[] = []): Promise<void> {
     this.#stale += rows;
     if (this.#stale > MOST_STALE_ROWS) {

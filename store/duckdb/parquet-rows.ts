@@ -4,26 +4,26 @@ import { TidelineError } from "../../core/errors.ts";
 import { DuckPool, rowsOf } from "./duck.ts";
 import { parquetRows } from "./parquet.ts";
 
-/** A value as text, every digit of it, or the number of a floating-point column; null for a missing one. */
+/** A value as text with every digit, or the number of a floating-point column. Null for a missing one. */
 export type TableValue = string | number | null;
 
 export interface ParquetRows {
   readonly total: number;
   readonly columns: readonly string[];
   /**
-   * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates
-   * and times it is the text that DuckDB writes, of lists and structures their JSON. Throws INPUT_MISSING when a part
-   * of the file cannot be read, or a text is not UTF-8.
+   * Yields rows in the file's order, in pieces: the values of the named columns, which the file has to have. Numbers,
+   * dates and times are in DuckDB's text form; lists and structures are JSON. Throws INPUT_MISSING when a part of the
+   * file cannot be read, or a text is not UTF-8.
    */
   read(columns: readonly string[]): AsyncIterable<readonly (readonly TableValue[])[]>;
   close(): void;
 }
 
-/** Opens a Parquet file to be read row by row. Throws INPUT_MISSING when it cannot be read. */
+/** Opens a Parquet file for reading row by row. Throws INPUT_MISSING when it cannot be read. */
 export async function openParquet(path: string): Promise<ParquetRows> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(path)] });
   const duck = await pool.connect();
-  // The path is one file, not a pattern.
+  // The path must be read as one file, not as a pattern.
   const relation = parquetRows([path.replaceAll(/[*?[]/g, "[$&]")], { areForeign: true });
   try {
     const described = await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`);
@@ -65,12 +65,12 @@ function unreadable(path: string, cause: unknown): TidelineError {
   );
 }
 
-/** SQL: a column's value as text. JSON of a whole row would lose digits when it is read, and has no word for NaN. */
+/** SQL: a column's value as text. JSON of a whole row would lose digits when it is read, and cannot hold NaN. */
 function textSql(name: string, type: string): string {
   const column = quoteName(name);
   const nested = /^(STRUCT|MAP|UNION)\b|\[\d*\]$/.test(type);
   const text = `${nested ? `to_json(${column})` : column}::VARCHAR`;
-  // 12.50 and 12.5 are one number, and one text where it is an event's id.
+  // 12.50 and 12.5 are the same number, so they must be the same text if they are an event's id.
   return /^DECIMAL\(\d+,[1-9]\d*\)$/.test(type) ? `rtrim(rtrim(${text}, '0'), '.')` : text;
 }
 
@@ -88,7 +88,7 @@ async function* pieces(rows: Chunks, isFloat: readonly boolean[]): AsyncGenerato
   }
 }
 
-/** DuckDB writes `inf` for what JavaScript reads as `Infinity`. */
+/** Returns a floating-point number. DuckDB writes `inf` for JavaScript's `Infinity`. */
 function floatOf(text: string): number {
   return Number(text.replace("inf", "Infinity"));
 }

@@ -1,21 +1,24 @@
 import { quoteText } from "../../core/contract/sql.ts";
 
-/** Parquet files as relations of SQL. All take the files' paths. */
+/** SQL relations of Parquet files. All take the files' paths. */
 
-/** What is special about the files. */
+/** Special properties of the files. */
 export interface ParquetFiles {
-  /** They are of several releases or contracts: a column that a file lacks is null in its rows. Else all are alike. */
+  /**
+   * They are of several releases or contracts: a column that a file lacks is null in its rows. Otherwise all files have
+   * the same columns.
+   */
   readonly mayLackColumns?: boolean;
   /**
-   * Another program wrote them. The names of their folders are not columns, and texts may be without the note that they
+   * Another program wrote them. The names of their folders are not columns, and their texts may lack the mark that they
    * are text, which older writers leave out.
    */
   readonly areForeign?: boolean;
-  /** The column `file_row_number` has the place of a row in its file. */
+  /** Adds the column `file_row_number`, the place of a row in its file. */
   readonly numbersRows?: boolean;
 }
 
-/** All rows, in the order of the files. */
+/** SQL: all rows, in the order of the files. */
 export function parquetRows(paths: readonly string[], files: ParquetFiles = {}): string {
   const options = [
     ...(files.mayLackColumns ? ["union_by_name = true"] : []),
@@ -25,17 +28,20 @@ export function parquetRows(paths: readonly string[], files: ParquetFiles = {}):
   return `read_parquet(${[listOf(paths), ...options].join(", ")})`;
 }
 
-/** A row for each column of each row group, with its statistics. Reads the ends of the files only, as the next two. */
+/**
+ * SQL: a row for each column of each row group, with its statistics. It reads only the ends of the files, as do the
+ * next two.
+ */
 export function parquetRowGroups(paths: readonly string[]): string {
   return `parquet_metadata(${listOf(paths)})`;
 }
 
-/** A row for each file, with its number of rows. */
+/** SQL: a row for each file, with its number of rows. */
 export function parquetFooters(paths: readonly string[]): string {
   return `parquet_file_metadata(${listOf(paths)})`;
 }
 
-/** A row for each column of each file. */
+/** SQL: a row for each column of each file. */
 export function parquetColumns(paths: readonly string[]): string {
   return `parquet_schema(${listOf(paths)})`;
 }

@@ -20,7 +20,7 @@ interface Gathering {
   readonly registers: Map<string, Registers>;
 }
 
-/** The rows of a query by plain SQL. */
+/** Returns the rows of a query, computed by plain SQL. */
 export async function plainRows(duck: Duck, wanted: PlainQuery): Promise<PlainRow[]> {
   const { columns: key, sessions } = plainKey(wanted);
   const asked = plainColumns(wanted);
@@ -65,7 +65,7 @@ function plainRow({ key, aggregates, items, registers }: Gathering, sessions: bo
   };
 }
 
-/** `register * 64 + rank` of each register that is set. */
+/** Returns registers from `register * 64 + rank` of each register that is set. */
 function registersOf(packed: unknown): Registers {
   const registers = new Registers();
   for (const one of (packed as { items: readonly number[] }).items) registers.offer(one >> 6, one & 63);

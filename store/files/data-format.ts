@@ -26,7 +26,7 @@ export async function requireDataFormat(data: DataDirectory): Promise<void> {
   );
 }
 
-/** Notes that this release writes to the data directory from now on. Throws DATA_NEWER. */
+/** Stores that this release writes to the data directory from now on. Throws DATA_NEWER. */
 export async function writeDataFormat(data: DataDirectory): Promise<void> {
   await requireDataFormat(data);
   if ((await formatOf(data)) < DATA_FORMAT) await data.replace(NAME, `${JSON.stringify({ format: DATA_FORMAT })}\n`);

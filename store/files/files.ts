@@ -5,19 +5,19 @@ import { ZodError, type z } from "zod";
 import { isTidelineError } from "../../core/errors.ts";
 import { documentDamaged, IntactFiles, type PublishedFile } from "./intact.ts";
 
-/** Begins the name under which a document is written before it gets its own. */
+/** The beginning of the temporary name under which a document is written. */
 const WRITING = ".writing";
-/** Begins the hidden name of a folder that is being deleted. */
+/** The beginning of the hidden name of a folder that is being deleted. */
 const REMOVING = ".removing";
 const UNFINISHED_MS = 60 * 60_000;
 
-/** Errors of a file that another attempt does not cure. */
+/** Errors of a file that a retry does not solve. */
 const UNREADABLE = new Set(["EACCES", "EPERM", "EISDIR", "EIO"]);
 
 /**
- * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under
- * a name of its own, synced, then linked to its final name, which fails if somebody else was first (invariant 7). On an
- * object store this file is the one that changes: `If-None-Match: *` in place of `link`.
+ * Durable files below one data directory. Files that must exist exactly once are created exclusively: written under a
+ * temporary name, synced, then linked to the final name, which fails if another process was first (invariant 7). For an
+ * object store only this file would change: `If-None-Match: *` in place of `link`.
  */
 export class DataDirectory {
   readonly root: string;
@@ -27,18 +27,18 @@ export class DataDirectory {
     this.root = root;
   }
 
-  /** The absolute path of a file that a document names. */
+  /** Returns the absolute path of a file that a document names. */
   path(name: string): string {
     return join(this.root, name);
   }
 
-  /** A fresh name in `folder` for one attempt at writing a file; the folder exists when this returns. */
+  /** Returns a new name in `folder` for one attempt at writing a file. The folder exists when this returns. */
   async attempt(folder: string, prefix: string, extension: string): Promise<string> {
     await mkdir(this.path(folder), { recursive: true });
     return join(folder, `${prefix}-${randomUUID()}.${extension}`);
   }
 
-  /** Writes a document under `name`, unless it is there already. True: this call made it. */
+  /** Writes a document under `name`. Returns false if it exists already. */
   async createExclusively(name: string, document: unknown): Promise<boolean> {
     const temporary = await this.attempt(dirname(name), WRITING, "json");
     try {
@@ -54,7 +54,7 @@ export class DataDirectory {
     }
   }
 
-  /** Writes a text under `name` in the place of what is there: readers see the one or the other, whole. */
+  /** Replaces the file `name` by a text. Readers see the old or the new one, whole. */
   async replace(name: string, text: string): Promise<void> {
     const temporary = await this.attempt(dirname(name), WRITING, "tmp");
     try {
@@ -67,7 +67,7 @@ export class DataDirectory {
     await this.#syncFolder(dirname(name));
   }
 
-  /** Gives a settled file a second, fresh name in `folder`: it stays when the first one is removed. */
+  /** Gives a settled file a second, new name in `folder`. The file stays under it when the first name is removed. */
   async linked(name: string, folder: string, prefix: string): Promise<string> {
     const second = await this.attempt(folder, prefix, extname(name).slice(1));
     await this.#link(name, second);
@@ -75,13 +75,13 @@ export class DataDirectory {
     return second;
   }
 
-  /** The text of a file that exists. */
+  /** Returns the text of a file that exists. */
   async text(name: string): Promise<string> {
     return readFile(this.path(name), "utf8");
   }
 
   /**
-   * Reads a document, or null when it is not there. Throws ARCHIVE_DAMAGED, with the document's name, when it is not
+   * Reads a document. Null when it does not exist. Throws ARCHIVE_DAMAGED, with the document's name, when it is not
    * JSON, does not have the form of `schema`, or may not be read.
    */
   async read<T>(name: string, schema: z.ZodType<T>): Promise<T | null> {
@@ -104,7 +104,7 @@ export class DataDirectory {
     );
   }
 
-  /** The names in `folder`, sorted; empty if the folder does not exist. */
+  /** Returns the names in `folder`, sorted. Empty if the folder does not exist. */
   async list(folder: string): Promise<string[]> {
     try {
       return (await readdir(this.path(folder))).filter((name) => !name.startsWith(".")).sort();
@@ -114,7 +114,7 @@ export class DataDirectory {
     }
   }
 
-  /** Makes a written file durable and measures it: size in bytes and SHA-256. */
+  /** Makes a written file durable. Returns its size in bytes and SHA-256. */
   async settle(name: string): Promise<{ sizeBytes: number; checksum: string }> {
     const handle = await open(this.path(name), "r");
     try {
@@ -128,16 +128,16 @@ export class DataDirectory {
   }
 
   /**
-   * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file
-   * is read once a process for that, unless `readAgain`. Throws ARCHIVE_DAMAGED for the first one that is not what it
-   * was, or is gone.
+   * Checks published files before they are read: each must have the bytes that its manifest or entry describes. A
+   * process reads a file once for this check, unless `readAgain`. Throws ARCHIVE_DAMAGED for the first file that is
+   * different or missing.
    */
   async requireIntact(files: readonly PublishedFile[], options?: { readAgain?: boolean }): Promise<void> {
     for (const { file, checksum } of files)
       if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
   }
 
-  /** Those of these files that are not what their manifest or entry says, or are gone. */
+  /** Returns the files that differ from their manifest or entry, or are missing. */
   async damaged<File extends PublishedFile>(files: readonly File[]): Promise<File[]> {
     const found: File[] = [];
     for (const file of files)
@@ -149,8 +149,8 @@ export class DataDirectory {
   }
 
   /**
-   * Deletes what processes that were killed left, in all folders: documents that they were writing, which are older
-   * than an hour (one is written within seconds), and folders that they were deleting. Returns how many there were.
+   * Deletes the leftovers of killed processes in all folders: unfinished documents older than an hour (writing one
+   * takes seconds), and half-deleted folders. Returns how many there were.
    */
   async sweepUnfinished(nowMs: number): Promise<number> {
     const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
@@ -174,7 +174,10 @@ export class DataDirectory {
     await rm(this.path(name), { force: true });
   }
 
-  /** Deletes a folder with all that is in it. Others see all of it or nothing: it gets a hidden name first. */
+  /**
+   * Deletes a folder with its contents. The folder gets a hidden name first, so that other processes see all of it or
+   * nothing.
+   */
   async removeFolder(folder: string): Promise<void> {
     const hidden = this.path(join(dirname(folder), `${REMOVING}-${randomUUID()}`));
     try {
@@ -187,8 +190,8 @@ export class DataDirectory {
   }
 
   /**
-   * Gives a file a second name; throws EEXIST when another file has that name. On NFS `link` may report EEXIST for its
-   * own success, when the server's first reply was lost and the client asked again. So the files are compared.
+   * Gives a file a second name. Throws EEXIST when another file has that name. On NFS `link` may report EEXIST although
+   * it succeeded, when the server's first reply was lost and the client asked again. So the files are compared.
    */
   async #link(from: string, to: string): Promise<void> {
     try {
@@ -200,7 +203,7 @@ export class DataDirectory {
     }
   }
 
-  /** Writes a new file and makes it durable; what a full disk leaves of it is for the caller to remove. */
+  /** Writes a new file and makes it durable. If the disk is full, the caller has to remove the incomplete file. */
   async #write(name: string, text: string): Promise<void> {
     const handle = await open(this.path(name), "wx");
     try {

@@ -5,27 +5,27 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 
-/** A file that a manifest or an archive entry names, and the SHA-256 that it must have. Null: there is none. */
+/** A file that a manifest or an archive entry names, and its SHA-256. Null: there is none. */
 export interface PublishedFile {
   readonly file: string | null;
   readonly checksum: string | null;
 }
 
-/** More than a process reads in a day; a file that was forgotten is read again. */
+/** The most files that are remembered, more than a process reads in a day. A file that was forgotten is read again. */
 const MAX_KNOWN = 20_000;
 const READ_BYTES = 1024 * 1024;
-/** A message for people is cut off here. */
+/** The most characters of a reason in a message for people. */
 const MAX_REASON = 200;
 
 /**
- * Which files of a data directory this process has found to be what was published. Parquet's own checksums cover pages,
- * and DuckDB does not check them, so a flipped bit would become a wrong number. A file is read once, when it is first
+ * Remembers which files of a data directory this process has found intact. Parquet's own checksums cover pages, and
+ * DuckDB does not check them, so a flipped bit would become a wrong number. A file is read once, when it is first
  * needed, and again when its time or size changed.
  */
 export class IntactFiles {
   readonly #known = new Map<string, Promise<string>>();
 
-  /** SHA-256 of the file at `path`, as it was read before unless `readAgain`. Throws ENOENT. */
+  /** Returns the SHA-256 of the file at `path`, from an earlier reading unless `readAgain`. Throws ENOENT. */
   async checksum(path: string, { readAgain = false } = {}): Promise<string> {
     const { size, mtimeNs, ino } = await stat(path, { bigint: true });
     const key = `${path} ${ino} ${size} ${mtimeNs}`;
@@ -43,7 +43,7 @@ export class IntactFiles {
     }
   }
 
-  /** Throws ARCHIVE_DAMAGED when the file `name` at `path` is gone or is not what was published. */
+  /** Throws ARCHIVE_DAMAGED when the file `name` at `path` is missing or differs from the published one. */
   async require(name: string, path: string, checksum: string, options?: { readAgain?: boolean }): Promise<void> {
     const found = await this.checksum(path, options).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return null;
@@ -59,12 +59,12 @@ async function checksumOf(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** How the data directory is put back from a backup. */
+/** How to restore the data directory from a backup. */
 export const RESTORE_HINT =
   "Put the data directory back from a backup: stop `speed`, `worker` and `serve`, run `tideline restore <folder> " +
   "--replace`, and start them again.";
 
-/** ARCHIVE_DAMAGED for a stored document (a manifest, an archive entry) that cannot be read. */
+/** Returns ARCHIVE_DAMAGED for a stored document (a manifest, an archive entry) that cannot be read. */
 export function documentDamaged(name: string, cause: Error): TidelineError {
   const why = cause instanceof z.ZodError ? z.prettifyError(cause) : cause.message;
   return new TidelineError(
@@ -75,7 +75,7 @@ export function documentDamaged(name: string, cause: Error): TidelineError {
   );
 }
 
-/** What to do about a published file that is gone or damaged; `name` is below the data directory. */
+/** Returns what to do about a published file that is missing or damaged. `name` is relative to the data directory. */
 export function damagedHint(name: string): string {
   return name.startsWith("views/")
     ? "Run `tideline rebuild <view>`, which computes the state of the view again from the archive."

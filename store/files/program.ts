@@ -1,18 +1,16 @@
 import { pathToFileURL } from "node:url";
 
-/** How this process runs Tideline's own code. */
+/** The way in which this process runs Tideline's own code. */
 export interface Program {
-  /**
-   * Where the compiled program lies, and what is made of it once may be kept; null when the sources run as they are.
-   */
+  /** The folder of the compiled program, where files made from it may be kept. Null when the sources run directly. */
   readonly folder: string | null;
-  /** Loads a TypeScript file: the program's own, or a user's. Rejects when it cannot be loaded. */
+  /** Loads a TypeScript file of the program or of a user. Rejects when it cannot be loaded. */
   load(file: string): Promise<object>;
 }
 
 let current: Program = { folder: null, load: (file) => import(pathToFileURL(file).href) };
 
-/** Called once, before anything is loaded, by what starts the process. */
+/** Sets the program. The start of the process calls it once, before anything is loaded. */
 export function setProgram(program: Program): void {
   current = program;
 }

@@ -7,33 +7,36 @@ import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 import type { DataDirectory } from "./files.ts";
 
-/** Below the data directory: a document for each role that runs on it. Nothing there is durable. */
+/** The folder in the data directory with a document for each role that runs on it. Nothing in it is durable. */
 const COMPACTOR = ".roles";
-/** How often a role renews its document's time. */
+/** How often a role renews the time of its document. */
 const BEAT_MS = 5_000;
-/** A role that has done so within this time is alive. */
+/** A role whose document was renewed within this time is alive. */
 const SURELY_ALIVE_MS = 3 * BEAT_MS;
-/** A role that has not done so for this long is gone. */
+/** A role whose document was not renewed for this long has ended. */
 const GONE_MS = 60_000;
-/** A role that was killed is missed for this long. */
+/** For how long a killed role is reported as missing. */
 const LOST_MS = 86_400_000;
-/** What a killed one left is deleted after this long. */
+/** The document of a killed role is deleted after this long. */
 const FORGOTTEN_MS = 7 * 86_400_000;
 
 const RunningRole = z.object({ role: z.string(), host: z.string(), pid: z.int(), startedAtMs: z.int() });
 export type RunningRole = z.infer<typeof RunningRole>;
 
-/** What `announceRole` has written. */
+/** The document that `announceRole` has written. */
 export interface RoleNote {
-  /** As `findRoles`, who else runs on the directory. Of two who began at once both see the other. */
+  /**
+   * Returns the other roles that run on the directory, as `findRoles`. If two begin at the same time, each sees the
+   * other.
+   */
   others(): Promise<RunningRole[]>;
   leave(): Promise<void>;
 }
 
 /**
- * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as
- * nobody puts another one in its place. So `onReplaced` is called, once, when the note is not there any more; the
- * process has to end then. Throws DIRECTORY_IN_USE when a restore into it did not end.
+ * Stores a document in the data directory which says that a role runs on it. A role's knowledge of the directory is
+ * right only while nobody replaces the directory. So `onReplaced` is called, once, when the document has disappeared;
+ * the process has to end then. Throws DIRECTORY_IN_USE when a restore into the directory was interrupted.
  */
 export async function announceRole(
   data: DataDirectory,
@@ -50,9 +53,9 @@ export async function announceRole(
     try {
       await utimes(data.path(name), now, now);
     } catch (error) {
-      // A failing disk is reported by the code that reads and writes data.
+      // A disk that fails is reported by the code that reads and writes data.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || isReplaced) return;
-      // A slow disk may hold up several beats.
+      // Set it at once: several beats may wait for a slow disk.
       isReplaced = true;
       clearInterval(timer);
       onReplaced();
@@ -70,8 +73,9 @@ export async function announceRole(
 }
 
 /**
- * As `runningRoles`. Old notes whose process is alive on this machine are given two beats: after a machine has slept
- * all notes are old for a moment. They do not count by themselves, because another process may have got that id.
+ * Returns the same as `runningRoles`. But if a note is old and its process is alive on this machine, waits for two
+ * beats: after a machine has slept, all notes are old for a moment. An old note does not count by itself, because
+ * another process may have got the same id.
  */
 export async function findRoles(
   data: DataDirectory,
@@ -86,8 +90,8 @@ export async function findRoles(
 }
 
 /**
- * The roles that run on a data directory. A killed one counts for a minute, or for 15 seconds when its process is seen
- * to be gone on this machine.
+ * Returns the roles that run on a data directory. A killed role counts for a minute, or for 15 seconds when its process
+ * has disappeared from this machine.
  */
 export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
   const running: RunningRole[] = [];
@@ -96,7 +100,7 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
     // A recent note is enough. The process id may not be visible here: containers can share a host name but not
     // processes.
     const isGone = ageMs > SURELY_ALIVE_MS && note.host === hostname() && !isAlive(note.pid);
-    // A role that slept for long must find its note again: it ends without.
+    // Keep the note until then: a role that slept for long ends if its note is missing.
     if (ageMs > FORGOTTEN_MS) await rm(path, { force: true });
     else if (!isGone && Math.abs(ageMs) <= GONE_MS) running.push(note);
   }
@@ -104,8 +108,8 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
 }
 
 /**
- * The roles of which no process is alive, though one ended within the last day without taking its note away: it was
- * killed, or its machine went.
+ * Returns the roles without a living process of which a process ended within the last day without deleting its note: it
+ * was killed, or its machine failed.
  */
 export async function lostRoles(data: DataDirectory, nowMs: number): Promise<string[]> {
   const alive = new Set((await runningRoles(data, nowMs)).map(({ role }) => role));
@@ -117,7 +121,7 @@ export async function lostRoles(data: DataDirectory, nowMs: number): Promise<str
 interface FoundNote {
   readonly note: RunningRole;
   readonly path: string;
-  /** When it was last renewed, epoch milliseconds. */
+  /** When it was last renewed, in epoch milliseconds. */
   readonly beatAtMs: number;
 }
 
@@ -133,12 +137,15 @@ async function notesIn(data: DataDirectory, except: string | undefined): Promise
   return notes;
 }
 
-/** Begins the names of the folders in which restores gather a data directory before it takes the place of `root`. */
+/**
+ * Returns the beginning of the names of the folders in which restores gather a data directory before it replaces
+ * `root`.
+ */
 export function restoringFolder(root: string): string {
   return `${root}.restoring`;
 }
 
-/** Those that are there. */
+/** Returns these folders. */
 export async function restoringFolders(root: string): Promise<string[]> {
   const name = basename(restoringFolder(root));
   const names = await readdir(dirname(root)).catch(() => [] as string[]);

@@ -8,9 +8,9 @@ const BEAT_MS = 60_000;
 const ABANDONED_MS = 15 * 60_000;
 
 /**
- * The name of a folder for files that nobody needs after this process. It is not made here. While the process lives it
- * keeps the folder's time young; what killed processes left beside it is deleted, now and every minute. So it works for
- * processes of several machines that share the disk.
+ * The name of a folder for files that nobody needs after this process. The folder is not made here. While the process
+ * lives, it touches the folder regularly. It also deletes the folders of killed processes next to it, at once and every
+ * minute. The same works for processes of several machines that share the disk.
  */
 export class ScratchFolder {
   readonly path: string;
@@ -19,7 +19,9 @@ export class ScratchFolder {
   readonly #timer: NodeJS.Timeout;
   #beatAtMs: number;
 
-  /** `prefix` tells these folders from others in `parent`; without one, everything in `parent` is of this kind. */
+  /**
+   * `prefix` distinguishes these folders from others in `parent`. Without one, everything in `parent` is such a folder.
+   */
   constructor(parent: string, prefix = "") {
     this.#parent = parent;
     this.#prefix = prefix;
@@ -30,13 +32,14 @@ export class ScratchFolder {
     this.#timer.unref();
   }
 
-  /** Lets go of the folder; what is in it is for the caller to delete. */
+  /** Stops touching the folder. The caller has to delete its contents. */
   release(): void {
     clearInterval(this.#timer);
   }
 
   /**
-   * Ignores what fails: the folder may not have been made yet, and on a disk that fails, what needs the folder says so.
+   * Touches the folder and sweeps. Ignores errors: the folder may not exist yet, and a failing disk is reported by the
+   * code that uses the folder.
    */
   async #beat(): Promise<void> {
     const now = new Date();
@@ -48,7 +51,10 @@ export class ScratchFolder {
   }
 }
 
-/** Deletes what begins with `prefix` in `parent` and was not touched for a quarter of an hour. Returns the names. */
+/**
+ * Deletes the folders in `parent` that begin with `prefix` and were not touched for a quarter of an hour. Returns their
+ * names.
+ */
 export async function sweepAbandoned(parent: string, prefix: string, nowMs: number): Promise<string[]> {
   const names = await readdir(parent).catch(() => []);
   const swept: string[] = [];

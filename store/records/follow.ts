@@ -6,31 +6,32 @@ import { pause } from "../pause.ts";
 import type { LogSpan } from "./log-start.ts";
 
 export interface Following {
-  /** Ends the reading in order. */
+  /** Ends the reading without an error. */
   readonly stop: AbortSignal;
-  /** Whether it continues at the log's end, and waits for records. */
+  /** Whether to continue at the log's end, and wait for records. */
   readonly follow: boolean;
-  /** Whether it continues into partitions that are added. */
+  /** Whether to read partitions that are added. */
   readonly grows?: boolean;
   /**
-   * Told that Kafka cannot be read now, and why; it is asked again every second. Without it such an error is thrown.
+   * Called with the error when Kafka cannot be read. Kafka is asked again every second. Without this function the error
+   * is thrown.
    */
   readonly onSilence?: (error: Error) => void;
 }
 
 /**
- * Kafka answers as soon as it has a record; with several brokers the one that has none holds up the others for this
- * long.
+ * The longest wait for records. Kafka answers as soon as it has one, but with several brokers a broker without records
+ * delays the others for this long.
  */
 const MAX_WAIT_MS = 100;
-/** One answer's bytes: what is held in memory at once is a small multiple of it. */
+/** The bytes of one answer. The memory used at once is a small multiple of it. */
 const FETCH_BYTES = 1024 * 1024;
 const RETRY_MS = 1_000;
-/** How often it is looked for partitions that were added. */
+/** How often to look for added partitions. */
 const LOOK_EVERY_MS = 10_000;
 
 /**
- * Reads a span of a topic, one answer of Kafka at a time, and follows the log beyond it. Throws LOG_LOST and
+ * Reads a span of a topic, one answer of Kafka at a time, and follows the log after it. Throws LOG_LOST and
  * LOG_TRUNCATED when the log does not have a position any more, and TOPIC_MISSING.
  */
 export async function* followTopic(
@@ -69,7 +70,7 @@ export async function* followTopic(
   }
 }
 
-/** The positions that have not reached the span's end. */
+/** Returns the positions that have not reached the span's end. */
 function below(positions: Cut, { to }: LogSpan): Map<number, Position> {
   return new Map([...positions].filter(([partition, reached]) => reached < at(to, partition)));
 }

@@ -3,16 +3,17 @@ import { at, type Cut, type EpochMs, type Position, partitionsOf, position } fro
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import type { LogReader } from "../kafka/read/log.ts";
 
-/** Where reading a topic begins. */
+/** The start of reading a topic. */
 export type LogStart =
   | { readonly kind: "beginning" }
   | { readonly kind: "last"; readonly records: number }
   | { readonly kind: "time"; readonly timeMs: EpochMs }
-  /** Only the partitions that are named are read. */
+  /** Only the partitions in `positions` are read. */
   | { readonly kind: "positions"; readonly positions: Cut };
 
 /**
- * The positions `[from, to)` of the partitions that are read; `to` is where committed data ended when it was looked.
+ * The positions `[from, to)` of the partitions that are read. `to` is the end of the committed data when it was looked
+ * up.
  */
 export interface LogSpan {
   readonly from: Cut;
@@ -21,12 +22,13 @@ export interface LogSpan {
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
-/** How `parseLogStart` reads a text, for error messages and help. */
+/** The texts that `parseLogStart` reads, for error messages and help. */
 export const LOG_START_FORMS =
   "a time such as 2026-01-31T12:00:00Z, how long ago such as 2h, or positions such as 0:4711,1:80 (partition:offset)";
 
 /**
- * Returns what a text says: a time, how long before `nowMs`, or positions `partition:offset,…`. Null when it says none.
+ * Returns the start that a text describes: a time, a duration before `nowMs`, or positions `partition:offset,…`. Null
+ * for any other text.
  */
 export function parseLogStart(text: string, nowMs: EpochMs): LogStart | null {
   if (/^\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*$/.test(text)) {
@@ -47,8 +49,8 @@ export function positionsText(positions: Cut): string {
 }
 
 /**
- * Returns the span from `start` to the end of a topic. Throws TOPIC_MISSING, and BAD_REQUEST for positions outside of
- * the log.
+ * Returns the span from `start` to the end of a topic. Throws TOPIC_MISSING, and BAD_REQUEST for positions outside the
+ * log.
  */
 export async function spanFrom(log: LogReader, topic: string, start: LogStart): Promise<LogSpan> {
   const { start: first, stable: to } = await log.readableBounds(topic);
@@ -79,18 +81,18 @@ function requireWithin({ from, to }: LogSpan, partition: number, wanted: Positio
   throw new TidelineError("BAD_REQUEST", problem, hint);
 }
 
-/** The places of a partition's last records, in the order of their offsets. */
+/** A partition's last records, in the order of their offsets. */
 interface Tail {
   readonly partition: number;
   readonly offsets: readonly Position[];
   readonly timestampsMs: readonly EpochMs[];
-  /** How many of them are not taken yet. */
+  /** The number of these that are not taken yet. */
   left: number;
 }
 
 /**
- * Returns where the last `count` records of a span begin: of all partitions together those with the latest timestamps,
- * of each partition an unbroken end of its log.
+ * Returns the start of the last `count` records of a span. Of all partitions together these are the records with the
+ * latest timestamps; of each partition they are an unbroken end of its log.
  */
 async function lastRecords(log: LogReader, topic: string, { from, to }: LogSpan, count: number): Promise<Cut> {
   const tails: Tail[] = [];
@@ -112,7 +114,7 @@ function newestMs({ timestampsMs, left }: Tail): EpochMs {
   return left === 0 ? Number.NEGATIVE_INFINITY : (timestampsMs[left - 1] ?? Number.NEGATIVE_INFINITY);
 }
 
-/** Offsets are not dense (transaction markers, compaction), so it reads backwards in steps that grow. */
+/** Reads backwards in growing steps, because offsets are not dense (transaction markers, compaction). */
 async function lastOfPartition(
   log: LogReader,
   topic: string,

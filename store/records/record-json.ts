@@ -4,7 +4,7 @@ import { list, time } from "../../core/json-parts.ts";
 import { LAST_INSTANT } from "../../core/time.ts";
 import { type ReadRecord, Verdict } from "./record-reader.ts";
 
-/** Bytes in JSON: text, or base64 where they are none; null for none. */
+/** Bytes in JSON: text, or base64 for bytes that are not text. Null for no bytes. */
 const BytesJson = z
   .union([z.string(), z.object({ base64: z.string() }), z.null()])
   .describe("text where it is UTF-8, else base64");
@@ -54,12 +54,18 @@ export function bytesJson(bytes: Buffer | null): BytesJson {
   return isText(bytes) ? bytes.toString() : { base64: bytes.toString("base64") };
 }
 
-/** Whether bytes are UTF-8. What begins with a zero byte is not: Avro does, and its bytes may be UTF-8 by chance. */
+/**
+ * Whether bytes are text: UTF-8 that does not begin with a zero byte. Avro begins with one, and its bytes may be UTF-8
+ * by chance.
+ */
 export function isText(bytes: Buffer): boolean {
   return isUtf8(bytes) && bytes[0] !== 0;
 }
 
-/** A producer may write any number as a timestamp; -1 is none. */
+/**
+ * Returns a record's timestamp as text. Null for -1, which means none, and for other numbers that are not a time: a
+ * producer may write any number.
+ */
 export function timeText(timeMs: number): string | null {
   return timeMs >= 0 && timeMs <= LAST_INSTANT ? new Date(timeMs).toISOString() : null;
 }

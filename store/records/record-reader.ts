@@ -12,7 +12,7 @@ import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 import type { SchemaSource } from "../registry/registry-schemas.ts";
 
-/** What a contract says of a record. */
+/** The verdict of a contract on a record. */
 export const Verdict = z.discriminatedUnion("accepted", [
   z.object({ accepted: z.literal(true), version: z.int().describe("of the event, when it is accepted") }),
   z.object({
@@ -23,40 +23,40 @@ export const Verdict = z.discriminatedUnion("accepted", [
 ]);
 export type Verdict = z.infer<typeof Verdict>;
 
-/** A record with what was read in it. */
+/** A record with its decoded fields. */
 export interface ReadRecord {
   readonly partition: number;
   readonly offset: Position;
   readonly timestampMs: EpochMs;
   readonly key: Buffer | null;
   readonly headers: RecordHeaders;
-  /** Null when it has no value, and when the value is too large to be read. */
+  /** Null when the record has no value, and when the value is too large. */
   readonly original: Buffer | null;
   /** Null when the topic has no contract. */
   readonly verdict: Verdict | null;
   /**
-   * As a view's SQL sees them, from JSON: instants are epoch milliseconds, a decimal is its digits without the point.
-   * Null without a contract or when refused.
+   * The fields in the form of a view's SQL, from JSON: instants are epoch milliseconds, a decimal is its digits without
+   * the point. Null without a contract or when the record is refused.
    */
   readonly fields: Readonly<Record<string, unknown>> | null;
 }
 
-/** What a record says, of those that `where` lets through. */
+/** The results for a record that `where` accepts. */
 type Said = Pick<ReadRecord, "verdict" | "fields">;
 
 /** Reads the records of a topic one batch after the other. */
 export interface RecordReader {
   /**
-   * Returns the records of a batch that `where` lets through, by partition and offset. Throws BAD_REQUEST when `where`
-   * fails on one.
+   * Returns the records of a batch that `where` accepts, by partition and offset. Throws BAD_REQUEST when `where` fails
+   * on a record.
    */
   read(batch: readonly RecordBatch[]): Promise<ReadRecord[]>;
 }
 
 /**
- * Opens a reader on a connection of its own. With a stream records are decoded by its contract, and `where` is SQL over
- * the contract's fields; a record that is refused has none. Without one `where` sees `key` and `value` as texts. Throws
- * BAD_REQUEST when `where` is not a condition over these.
+ * Opens a reader on a connection of its own. With a stream, records are decoded by its contract, and `where` is SQL
+ * over the contract's fields; a refused record has none. Without a stream, `where` reads `key` and `value` as texts.
+ * Throws BAD_REQUEST when `where` is not a condition over these.
  */
 export async function openRecordReader(
   duck: Duck,
@@ -100,7 +100,7 @@ class StreamReader implements RecordReader {
     );
   }
 
-  /** A relation without records, with the columns that `where` sees. */
+  /** Returns a relation without records, with the columns that `where` can read. */
   async empty(): Promise<string> {
     return (await this.#decoder.decode([])).relation;
   }
@@ -129,7 +129,7 @@ function refusedBy({ reject }: Rejected): Verdict {
 const PLAIN = "plain_records";
 const PLAIN_COLUMNS = ["key", "value"];
 
-/** The records of a topic that has no contract. */
+/** Reads the records of a topic without a contract. */
 class PlainReader implements RecordReader {
   readonly #duck: Duck;
   readonly #where: string | null;
@@ -144,7 +144,7 @@ class PlainReader implements RecordReader {
     return new PlainReader(duck, where);
   }
 
-  /** As `StreamReader.empty`. */
+  /** The same as `StreamReader.empty`. */
   async empty(): Promise<string> {
     return PLAIN;
   }
@@ -171,7 +171,7 @@ class PlainReader implements RecordReader {
 
 const NO_SCHEMAS: SchemaLookup = () => null;
 
-/** Null for what is not text. */
+/** Returns the text of bytes. Null if they are not text. */
 function textOf(bytes: Buffer | null): string | null {
   const text = recordText(bytes, NO_SCHEMAS);
   return text.ok ? text.text : null;
@@ -195,7 +195,7 @@ function recordsOf(batch: readonly RecordBatch[], saidOf: (place: string) => Sai
   });
 }
 
-/** Whether the log reader left a value out. */
+/** Whether the log reader has left the value out. */
 function isTooLarge(value: Buffer): boolean {
   if (value[0] !== 0x1e) return false;
   const text = recordText(value, NO_SCHEMAS);

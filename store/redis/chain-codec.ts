@@ -7,9 +7,9 @@ import type { Mark } from "../kafka/read/marks.ts";
 import type { BucketCells, BucketRow, ChainState, Segment } from "./chain-state.ts";
 import { COLUMNS_FIELD, partsOfText } from "./group-rows.ts";
 
-/** How a chain is written in Redis: texts and numbers <-> typed state. */
+/** Converts a chain between Redis' texts and numbers and typed state. */
 
-/** Stands in a bucket's hash where the value is a sketch under a key of its own. */
+/** The value in a bucket's hash where the cell is a sketch under a key of its own. */
 export const SKETCH = "hll";
 
 export function encodeMark({ offset, hash, leaderEpoch, topicId }: Mark): string {
@@ -28,8 +28,8 @@ export function pairs(flat: readonly Buffer[]): Map<string, string> {
 }
 
 /**
- * Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never
- * was.
+ * Returns the wall-clock time at which `applied` was last known to be the log's end, in the partition that lags most.
+ * Null if it never was.
  */
 export function freshAt(partitions: Iterable<number | string>, fresh: Map<string, string>): EpochMs | null {
   const freshAtMs = Math.min(...[...partitions].map((partition) => Number(fresh.get(String(partition)) ?? 0)));
@@ -55,8 +55,8 @@ export function decodeChain(
 }
 
 /**
- * Segments by their text, which stays the same while records are applied: what is known of these very objects is known
- * of the next state, too.
+ * Segments by their text, which stays the same while records are applied. So the next state has the same objects, and
+ * what is remembered about them remains valid.
  */
 const knownSegments = new Map<string, readonly Segment[]>();
 const MOST_KNOWN_SEGMENTS = 100;
@@ -85,8 +85,8 @@ interface SegmentJson {
 }
 
 /**
- * A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. Throws
- * SyntaxError or RangeError for values that are not as Tideline writes them.
+ * Reads a page of a script's reply. `lines` are fields and values alternately, `found` the sketches' fields and bytes.
+ * Throws SyntaxError or RangeError for values that Tideline does not write.
  */
 export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
@@ -114,14 +114,14 @@ function stateValue(text: string): StateValue {
   return text.length > PICK_PLACE_DIGITS ? text : BigInt(text);
 }
 
-/** Names of columns by their text: the pages of a segment have the same ones. */
+/** Names of columns by their text. The pages of a segment have the same ones. */
 const knownColumns = new Map<string, readonly string[]>();
 const MOST_KNOWN = 1_000;
 
 function columnNames(text: string): readonly string[] {
   const known = knownColumns.get(text);
   if (known !== undefined) return known;
-  // A text of its own: `text` is a slice, which would keep the page that it was cut from.
+  // Copy the text: `text` is a slice, which would keep the whole page in memory.
   const own = Buffer.from(text).toString();
   const names = partsOfText(own);
   if (knownColumns.size >= MOST_KNOWN) knownColumns.clear();

@@ -2,7 +2,7 @@ import { type EpochMs, position } from "../../core/log/position.ts";
 import { decodeChain, freshAt, pageCells, pairs } from "./chain-codec.ts";
 import type { ApplyReply, BucketCells, ChainRead, KnownChain } from "./chain-state.ts";
 
-/** What the scripts of a chain reply, as `chain.ts` gives it on. Everything throws where a reply is not as expected. */
+/** Decodes the replies of a chain's scripts for `chain.ts`. Everything throws for a reply of another form. */
 
 export type Reply = readonly [kind: string, ...details: string[]];
 type PageReply = readonly [page: Buffer, fields: Buffer, sketches: Buffer[]];
@@ -17,7 +17,7 @@ export type ReadReply = readonly [
 export type SegmentPartReply = readonly [pages: number, cells: number, ...some: PageReply[]];
 export type KeyedReply = readonly (readonly (readonly [page: Buffer, fields: Buffer])[])[];
 
-/** Of `apply`, which is about this `partition`, or of `commit`. */
+/** Decodes a reply of `apply` for this `partition`, or of `commit`. */
 export function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
   const [first = "0", pointer, cells] = details;
   switch (kind) {
@@ -37,7 +37,7 @@ export function applyReply([kind, ...details]: Reply, partition?: number): Apply
         stored: new Map(numbers.map((at) => [Number(stored[at]), position(stored[at + 1] ?? "0")])),
       };
     }
-    // What was staged is lost with the chain that it was staged for, or with a part of Redis.
+    // The staged segment is lost with its chain, or with a part of Redis.
     case "NOCHAIN":
     case "GONE":
       return { kind: "no-chain" };
@@ -50,7 +50,7 @@ export function applyReply([kind, ...details]: Reply, partition?: number): Apply
   }
 }
 
-/** Of `read`; where the chain is still the one of `known`, the reply has none. */
+/** Decodes a reply of `read`. If the chain is still that of `known`, the reply has no chain. */
 export function decodeRead(
   [digest, chain, applied, fresh, last, ...read]: ReadReply,
   known: KnownChain | null,
@@ -66,17 +66,17 @@ export function decodeRead(
   return { ...found, parts: read.map((part) => part?.map((page) => pageCells(...page)) ?? null) };
 }
 
-/** Of `segment`: how many pages and cells the segment has, and some of the pages. */
+/** Decodes a reply of `segment`: the numbers of pages and cells in the segment, and some of the pages. */
 export function decodeSegmentPart([pages, cells, ...some]: SegmentPartReply) {
   return { pages, cells, some: some.map((page) => pageCells(...page)) };
 }
 
-/** Of `keyed`: the buckets of each segment. */
+/** Decodes a reply of `keyed`: the buckets of each segment. */
 export function decodeKeyed(reply: KeyedReply): readonly (readonly BucketCells[])[] {
   return reply.map((pages) => bucketsOf(pages.map(([page, fields]) => pageCells(page, fields, []))));
 }
 
-/** Buckets of which each may be several pages, one after the other. */
+/** Joins successive pages of the same bucket. */
 export function bucketsOf(pages: readonly BucketCells[]): BucketCells[] {
   const buckets: Pages[] = [];
   for (const page of pages) {

@@ -6,26 +6,26 @@ import type { Merge, StateValue } from "../../core/measures/measure.ts";
 import type { GroupKey } from "../../core/state/cells.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 
-/** What the chain of a generation is made of, and what goes to and comes from its scripts. */
+/** The parts of a generation's chain, and the arguments and replies of its scripts. */
 
-/** A segment of the chain; `to` is null while it is the open one. */
+/** A segment of the chain. `to` is null while it is open. */
 export interface Segment {
   readonly id: string;
   readonly from: Cut;
   readonly to: Cut | null;
-  /** The version whose refresh sealed it; null when it was sealed for size. */
+  /** The version whose refresh sealed it. Null when it was sealed for size. */
   readonly token: string | null;
-  /** How many cells it holds; null while it is open. */
+  /** The number of its cells. Null while it is open. */
   readonly cells: number | null;
 }
 
 /**
- * What names the state of a segment: it never changes, and follows from the log. The id alone does not, for a Redis
- * that comes back as it was some time ago closes the segment of that id elsewhere.
+ * The identity of a segment's state, which never changes and depends only on the log. The id alone does not identify
+ * it: a Redis that was restored to an earlier moment closes the segment with that id at other positions.
  */
 export type ClosedSegment = Pick<Segment, "id" | "from"> & { readonly to: Cut };
 
-/** The segments of a run that are closed. */
+/** Returns the closed segments of a run. */
 export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
   segments: readonly T[],
 ): (T & { readonly to: Cut })[] {
@@ -33,34 +33,31 @@ export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
 }
 
 export interface ChainState {
-  /**
-   * Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same
-   * state.
-   */
+  /** Identifies the chain, its applied positions and all its cells: the same digest means the same state. */
   readonly digest: string;
   readonly nonce: string;
-  /** The topic that its positions are of; empty when nobody said. */
+  /** The id of the topic of its positions. Empty when unknown. */
   readonly topicId: string;
   readonly pointer: number;
-  /** Oldest first; the last one is open. */
+  /** Oldest first. The last one is open. */
   readonly segments: readonly Segment[];
   readonly applied: Cut;
-  /** Of all segments. */
+  /** The number of cells in all segments. */
   readonly cells: number;
   /**
-   * Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it
-   * never was.
+   * The wall-clock time at which `applied` was last known to be the log's end, in the partition that lags most. Null if
+   * it never was.
    */
   readonly freshAtMs: EpochMs | null;
 }
 
-/** A component as rows have it. */
+/** A component of rows. */
 export interface RowColumn {
   readonly key: string;
   readonly merge: Merge;
 }
 
-/** A group as JSON, and its values in the order of the columns; null where it has none. */
+/** A group as JSON, and its values in the order of the columns. A value is null where the group has none. */
 export type GroupRow = readonly [group: GroupKey, values: readonly (StateValue | null)[]];
 
 export interface GroupRows {
@@ -69,12 +66,12 @@ export interface GroupRows {
   readonly rows: readonly GroupRow[];
 }
 
-/** What one micro-batch adds to one bucket. */
+/** The cells that one micro-batch adds to one bucket. */
 export interface BucketDelta {
   readonly bucket: EpochMs;
   /** Integers, items and picks that are not in `rows`. */
   readonly values: readonly { readonly merge: Merge; readonly field: string; readonly value: StateValue }[];
-  /** Integers and picks by group; absent: none. */
+  /** Integers and picks by group. Absent: none. */
   readonly rows?: GroupRows;
   /** `hashes`: 8 little-endian bytes each, concatenated. */
   readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
@@ -88,24 +85,24 @@ export interface Application {
   readonly ledger: Ledger;
   readonly deltas: readonly BucketDelta[];
   readonly maxCells: number;
-  /** The topic that the batch is of: Redis refuses it when the chain is of another one. Absent: not compared. */
+  /** The topic of the batch. Redis refuses the batch when the chain is of another topic. Absent: not compared. */
   readonly topicId?: string;
-  /** When `to` was seen to be the log's end; null when the log continues. */
+  /** The time at which `to` was seen to be the log's end. Null when the log continues. */
   readonly freshAtMs: EpochMs | null;
 }
 
 export type ApplyReply =
   | {
       readonly kind: "ok";
-      /** Whether the batch went in parts, and is a segment of its own. */
+      /** Whether the batch was written in parts, as a segment of its own. */
       readonly inParts: boolean;
-      /** What reading the open segment costs, in plain cells. */
+      /** The work of reading the open segment, in plain cells. */
       readonly openWork: number;
       readonly pointer: number;
-      /** Of the whole chain. */
+      /** The number of cells in the whole chain. */
       readonly cells: number;
     }
-  /** Nothing was written: these are the stored positions of the partitions that were to be applied. */
+  /** Nothing was written. `stored` are the stored positions of the partitions of the batch. */
   | { readonly kind: "position"; readonly stored: Cut }
   | { readonly kind: "no-chain" }
   | { readonly kind: "overflow" }
@@ -114,8 +111,8 @@ export type ApplyReply =
   | { readonly kind: "other-topic"; readonly topicId: string };
 
 /**
- * One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the
- * group. `rows` are the integers and picks of segments that were staged, by group.
+ * One bucket's cells in Redis. Fields are `<component> <group as JSON>`; an item is one more element of the group.
+ * `rows` are the integers and picks of staged segments, by group.
  */
 export interface BucketCells {
   readonly bucket: EpochMs;
@@ -135,37 +132,37 @@ export interface OpenPart {
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
   readonly sketches: boolean;
-  /** The only fields that are wanted of each bucket; null: all. */
+  /** The wanted fields of each bucket. Null: all. */
   readonly fields: readonly string[] | null;
 }
 
-/** Some fields of a closed segment's buckets in `[fromMs, toMs)`; at least one. */
+/** Some fields of a closed segment's buckets in `[fromMs, toMs)`. At least one field. */
 export interface KeyedPart {
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
   readonly fields: readonly string[];
 }
 
-/** What a digest names, beside the cells. */
+/** The state that a digest identifies, without the cells. */
 export interface KnownChain {
   readonly chain: ChainState;
   /** The newest bucket of the open segment. */
   readonly lastBucket: EpochMs | null;
 }
 
-/** What one atomic step found. */
+/** The result of one atomic read. */
 export interface ChainRead extends KnownChain {
-  /** In the order in which parts were asked for; null for one that the asker holds. */
+  /** In the order of the requested parts. Null for a part that the caller already has. */
   readonly parts: readonly (readonly BucketCells[] | null)[];
 }
 
-/** Everything a closed segment holds. */
+/** The contents of a closed segment. */
 export interface SegmentCells {
   readonly lastBucket: EpochMs | null;
   readonly buckets: readonly BucketCells[];
 }
 
-/** `<component> <group>`, the field of a bucket's hash. */
+/** Returns `<component> <group>`, the field of a bucket's hash. */
 export function cellField(component: string, group: GroupKey): string {
   return `${component} ${group}`;
 }
@@ -176,8 +173,8 @@ export function splitCellField(field: string): { component: string; group: Group
 }
 
 /**
- * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or
- * where they do not meet.
+ * Invariant 1 for a chain: returns the segments that tile the log from `cut`, the open one ending at the applied
+ * positions; or the place where they do not meet.
  */
 export function tilesOf(cut: Cut, chain: ChainState) {
   return tilesFrom(
@@ -186,7 +183,7 @@ export function tilesOf(cut: Cut, chain: ChainState) {
   );
 }
 
-/** The error for a view whose batch Redis did not take, and will not take later. */
+/** Returns the error for a view whose batch Redis has not applied, and will not apply later. */
 export function refusal(
   view: string,
   reply: Extract<ApplyReply, { kind: "overflow" | "too-large" | "other-topic" }>,

@@ -37,7 +37,7 @@ import type { TidelineRedis } from "./redis.ts";
 import { PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 import { readable } from "./unreadable-state.ts";
 
-/** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
+/** The chain of one generation in Redis, with typed calls of the protocol's scripts. All keys share one hash slot. */
 export class Chain {
   readonly #redis: TidelineRedis;
   readonly #prefix: string;
@@ -52,15 +52,15 @@ export class Chain {
     this.#prefix = `tl:{${namespace === "" ? "" : `${namespace}/`}${generation}}`;
   }
 
-  /** The chain as it stands, or null when Redis has none. Throws LIVE_STATE_UNREADABLE. */
+  /** Returns the chain. Null when Redis has none. Throws LIVE_STATE_UNREADABLE. */
   async load(): Promise<ChainState | null> {
     return (await this.read(null, []))?.chain ?? null;
   }
 
   /**
-   * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a
-   * script may touch they go in parts, all together. Returns one reply for each application, or a single one for all of
-   * them.
+   * Applies a batch by invariant 2. Small batches are applied one partition at a time, each in one atomic step. A batch
+   * that is too large for a script is written in parts, all partitions together. Returns one reply for each
+   * application, or a single one for all of them.
    */
   async applyBatch(applications: readonly Application[]): Promise<readonly ApplyReply[]> {
     const work = applications.reduce((sum, { deltas }) => sum + workOf(deltas), 0);
@@ -68,7 +68,10 @@ export class Chain {
     return Promise.all(applications.map((application) => this.apply(application)));
   }
 
-  /** Invariant 2 for a small batch of one partition: deltas and position in one step, compared by equality. */
+  /**
+   * Invariant 2 for a small batch of one partition: writes deltas and position in one step, which compares the position
+   * by equality.
+   */
   async apply(application: Application): Promise<ApplyReply> {
     const { deltas, maxCells, topicId = "" } = application;
     const args: Argument[] = [...this.#keys("chain", "applied", "mark", "fresh"), this.#prefix, topicId, maxCells];
@@ -86,9 +89,9 @@ export class Chain {
   }
 
   /**
-   * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of
-   * their own, which one short script then makes part of the chain. Nobody sees a part of it; a process that dies in
-   * between leaves nothing but garbage.
+   * Invariant 2 for a batch of any size, all its partitions together. Its cells are staged in parts as a segment of
+   * their own. Then one short script makes the segment a part of the chain. No reader sees a part of the batch. If the
+   * process dies in between, only garbage remains.
    */
   async applyInParts(applications: readonly Application[]): Promise<ApplyReply> {
     const claim = {
@@ -100,7 +103,7 @@ export class Chain {
     const reply = await this.#staging(async (id) => {
       const staged = await this.#stage(id, claim, mergedDeltas(applications.flatMap(({ deltas }) => deltas)));
       if (staged === null) return null;
-      // Whether parts were lost or positions have moved: `commit` says which.
+      // `commit` reports whether parts were lost or positions have moved.
       const { pages, cells } = staged;
       const answer = this.#redis.tideline_commit(
         ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
@@ -112,11 +115,11 @@ export class Chain {
   }
 
   /**
-   * Runs what stages a segment under a fresh id; null when it was not to be. What was staged in vain goes to the
-   * garbage, if Redis still answers.
+   * Runs work that stages a segment under a new id. If the work returns null, or fails while Redis still replies, the
+   * staged pages become garbage.
    */
   async #staging<T>(work: (id: string) => Promise<T | null>): Promise<T | null> {
-    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
+    // Not a number from the chain: if Redis has just lost the chain, writing to it would create half a chain.
     const id = `f${randomUUID()}`;
     const unstage = async () => {
       await this.#redis.tideline_unstage(...this.#keys("chain", "garbage", "staging"), id);
@@ -133,8 +136,8 @@ export class Chain {
   }
 
   /**
-   * Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value
-   * would leave 64 bits. While Redis writes one part the next is made and sent.
+   * Writes pages part by part, until all are written or Redis reports that they are not needed any more. Returns null
+   * when a value would exceed 64 bits. While Redis writes one part, the next is made and sent.
    */
   async #stage(
     id: string,
@@ -163,8 +166,8 @@ export class Chain {
   }
 
   /**
-   * Closes the open segment at the applied positions and returns the boundary; null without a chain. Null token: for
-   * size alone. Throws LIVE_STATE_UNREADABLE.
+   * Seals the open segment at the applied positions and returns that boundary. Null without a chain. A null token means
+   * that the segment is sealed for size alone. Throws LIVE_STATE_UNREADABLE.
    */
   async seal(token: string | null): Promise<Cut | null> {
     const sealed = this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
@@ -174,8 +177,9 @@ export class Chain {
   }
 
   /**
-   * A fresh chain from `cut`, of a topic and with the last records below the cut where these are known. `seen` is the
-   * nonce of the chain that the caller found unusable, null for none. False: it has changed since.
+   * Begins a new chain at `cut`, for a topic and with the last records below the cut where these are known. `seen` is
+   * the nonce of the chain that the caller found unusable, null if there was none. Returns false if the chain has
+   * changed since.
    */
   async reseed(
     cut: Cut,
@@ -197,19 +201,19 @@ export class Chain {
     return answer === "OK";
   }
 
-  /** The newest version that the chain names, whether it is usable or not; null without one. */
+  /** Returns the newest version that the chain names, whether the chain is usable or not. Null without a chain. */
   async pointer(): Promise<number | null> {
     const version = await this.#redis.hget(this.#key("chain"), "pointer");
     return version === null ? null : Number(version);
   }
 
-  /** Deletes the whole chain, of a generation that nobody keeps up to date any more. */
+  /** Deletes the whole chain of a retired generation. */
   async drop(): Promise<void> {
     await this.#redis.tideline_drop(...this.#everything());
     await this.#sweep();
   }
 
-  /** Notes that the applied positions of these partitions were seen to be the log's end at that time. */
+  /** Stores the time at which the applied positions of these partitions were seen to be the log's end. */
   async touch(fresh: ReadonlyMap<number, EpochMs>): Promise<void> {
     if (fresh.size > 0)
       await this.#redis.hset(
@@ -233,8 +237,8 @@ export class Chain {
   }
 
   /**
-   * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete
-   * before the chain names it, and every write may be repeated. False: the chain has changed since.
+   * Replaces successive closed segments by one. `merged` are their cells. The new segment is complete before the chain
+   * names it, and every write may be repeated. Returns false if the chain has changed since.
    */
   async compact(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
     const sources = segments.map(segmentJson);
@@ -251,9 +255,9 @@ export class Chain {
   }
 
   /**
-   * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step
-   * found: while it still is so, little is sent, and nothing of the parts that are `held` since then. Throws
-   * LIVE_STATE_UNREADABLE.
+   * Reads the chain, and parts of its open segment, in one atomic step. Null without a chain. `known` is the result of
+   * an earlier read: if it is still valid, the reply is small, and has nothing of the parts that are `held` since then.
+   * Throws LIVE_STATE_UNREADABLE.
    */
   async read(
     known: KnownChain | null,
@@ -269,8 +273,8 @@ export class Chain {
   }
 
   /**
-   * All cells of a closed segment; null when it is gone (the reader's manifest is two versions old), or Redis has lost
-   * some of them.
+   * Returns all cells of a closed segment. Null when it is deleted (the reader's manifest is two versions old), or when
+   * Redis has lost some of them.
    */
   async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
     const wanted = JSON.stringify(segmentJson(segment));
@@ -289,8 +293,8 @@ export class Chain {
   }
 
   /**
-   * Some fields of the buckets of closed segments in `[fromMs, toMs)`, for each of them; null as `segment`. Sketches
-   * are left out: their fields are not to be asked for.
+   * Returns some fields of the buckets of closed segments in `[fromMs, toMs)`, for each segment. Null as in `segment`.
+   * Do not ask for fields of sketches.
    */
   async keyed(
     segments: readonly ClosedSegment[],
@@ -304,7 +308,7 @@ export class Chain {
     );
   }
 
-  /** A segment's ledger by partition. */
+  /** Returns a segment's ledger by partition. */
   async ledger(id: string): Promise<Map<number, Ledger>> {
     const fields = await this.#redis.hgetall(this.#key(`s:${id}:ledger`));
     const ledgers = new Map<number, Ledger>();
@@ -316,11 +320,11 @@ export class Chain {
   }
 
   /**
-   * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any
-   * was, the last one below the cut. None without a chain. Throws LIVE_STATE_UNREADABLE.
+   * Returns the applied position of each partition, and the last record below it: the last one that was applied, or the
+   * last one below the cut if none was applied. Empty without a chain. Throws LIVE_STATE_UNREADABLE.
    */
   async reached(): Promise<Map<number, Reached>> {
-    // Positions first: a mark that is newer than its position is compared by itself.
+    // Read the positions first: a mark that is newer than its position is compared on its own.
     const applied = (await this.load())?.applied ?? new Map<number, Position>();
     return this.#readable(this.#redis.hgetall(this.#key("mark")), (marks) => {
       const reached = [...applied].map(([partition, to]) => {
@@ -339,7 +343,7 @@ export class Chain {
     while (Number(await this.#redis.tideline_sweep(this.#key("garbage"), this.#prefix)) > 0);
   }
 
-  /** What a chain has apart from its segments. */
+  /** Returns the keys of a chain without those of its segments. */
   #everything(): string[] {
     return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging");
   }
@@ -356,13 +360,13 @@ export class Chain {
 interface ReseedOptions {
   readonly topicId?: string;
   readonly marks?: ReadonlyMap<number, Mark>;
-  /** A version that the chain names and the data directory, looked at afterwards, does not have. */
+  /** A version that the chain names and the data directory, which was read afterwards, does not have. */
   readonly missing?: number | null;
 }
 
 type Argument = string | Buffer | number;
 
-/** A span as scripts take it: ten arguments. */
+/** Returns the ten arguments of a span for scripts. */
 function spanOf({ partition, from, to, mark, ledger, freshAtMs }: Application): Argument[] {
   const { records, duplicates, rejects, counted, filtered } = ledger;
   const span = [partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark)];

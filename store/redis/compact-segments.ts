@@ -16,21 +16,22 @@ import { inRows } from "./group-rows.ts";
 import { type StagedBucket, unitedSketches } from "./staging.ts";
 
 /**
- * How many closed segments may stand between two cuts before they are merged into one, and how many are merged at once.
+ * The number of closed segments between two cuts at which they are compacted into one, and the most that are compacted
+ * at once.
  */
 const COMPACT_AT = 16;
 const COMPACT_AT_ONCE = 64;
 /**
- * The most cells that are merged at once: the merge is made in this process's memory. Fewer segments than `COMPACT_AT`
- * that have more are merged, too.
+ * The most cells that are merged at once, because the merge is made in this process's memory. Fewer segments than
+ * `COMPACT_AT` are compacted too if they have this many cells.
  */
 const COMPACT_CELLS = 200_000;
 const COMPACT_LARGE_AT = 4;
 
 /**
- * The first run of successive closed segments that may be merged: at least `atLeast` of them, or as many as have
- * `COMPACT_CELLS` cells. No cut separates them: a segment with a token ends at a cut, so a run may end with one but not
- * go on behind it.
+ * Returns the first run of successive closed segments to compact: at least `atLeast` of them, or as many as have
+ * `COMPACT_CELLS` cells. No cut may be inside a run: a segment with a token ends at a cut, so it may only be the last
+ * of a run.
  */
 export function segmentsToCompact(chain: ChainState, atLeast = COMPACT_AT): ClosedSegment[] | null {
   let [run, cells]: [ClosedSegment[], number] = [[], 0];
@@ -55,9 +56,9 @@ export function segmentsToCompact(chain: ChainState, atLeast = COMPACT_AT): Clos
 }
 
 /**
- * Merges closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one
- * script. A reader has either the old ones or the new one at any time; a reader that finds them gone starts over. True:
- * this call merged them.
+ * Compacts closed segments of a chain into one: reads them, stages their merge, and replaces them by one script. A
+ * reader has either the old ones or the new one at any time. A reader that finds the old ones deleted starts again.
+ * Returns whether this call compacted them.
  */
 export async function compactSegments(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
   const merge = new SegmentMerge(view);
@@ -69,7 +70,10 @@ export async function compactSegments(chain: Chain, view: View, segments: readon
   return chain.compact(segments, merge.merged());
 }
 
-/** What a bucket has in all segments: rows by group, cells by field, and how many segments have a sketch, by field. */
+/**
+ * The contents of a bucket in all segments: rows by group, cells by field, and by field the number of segments with a
+ * sketch.
+ */
 interface MergedBucket {
   readonly rows: Map<GroupKey, (StateValue | null)[]>;
   readonly values: Map<string, StateValue>;
@@ -79,7 +83,7 @@ interface MergedBucket {
 /** The cells of several segments, merged. */
 class SegmentMerge {
   readonly #columns: readonly RowColumn[];
-  /** Of each component that rows have, its place in them. */
+  /** The index of each component in rows. */
   readonly #places: ReadonlyMap<string, number>;
   readonly #merges: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
   readonly #buckets = new Map<number, MergedBucket>();
@@ -101,7 +105,7 @@ class SegmentMerge {
     }
     for (const [group, some] of rows)
       for (const [component, value] of some) this.#addToRow(held, group, component, value);
-    // A sketch with many hashes is in several pages of one segment.
+    // Count a field once a segment: a sketch with many hashes is in several pages.
     for (const field of new Set(sketches.map(([of]) => of)))
       held.sketches.set(field, (held.sketches.get(field) ?? 0) + 1);
   }

@@ -6,8 +6,8 @@ const PATIENCE_MS = 5_000;
 const KEYS_AT_ONCE = 500;
 
 /**
- * Deletes every key of the installation with this namespace. No role of it may run. Throws NOT_READY when Redis does
- * not answer, RangeError for the empty namespace, whose keys are not told from those of others.
+ * Deletes every key of the installation with this namespace. None of its roles may run. Throws NOT_READY when Redis
+ * does not answer, RangeError for the empty namespace, whose keys cannot be distinguished from others.
  */
 export async function deleteLiveState(url: string, namespace: string): Promise<void> {
   if (namespace === "") throw new RangeError("a namespace is needed");
@@ -27,7 +27,9 @@ export async function deleteLiveState(url: string, namespace: string): Promise<v
   }
 }
 
-/** What the client met last says more than that it waited in vain. */
+/**
+ * Returns the error of a Redis that does not answer. The client's last error says more than that the wait has ended.
+ */
 function silent(cause: unknown): TidelineError {
   const why = cause instanceof Error && cause.name !== "AbortError" ? `: ${cause.message}` : "";
   const hint = "Start it, or set REDIS_URL to the one that runs.";

@@ -17,26 +17,26 @@ import {
 import { Failures } from "./failures.ts";
 import { openRedis } from "./redis.ts";
 
-/** What is known of something before it fails. */
+/** A thing that may fail. */
 export interface Failing {
   readonly kind: FailureKind;
   readonly name: string;
   readonly views: readonly string[];
-  /** What to do when an error does not say. */
+  /** The hint for an error without one. */
   readonly hint?: string;
 }
 
-/** The part of a tracker that counts. */
+/** The counting methods of a tracker. */
 export type FailureCounter = Pick<FailureTracker, "failed" | "stopped" | "succeeded">;
 
-/** Where Redis is, and who says that it cannot be reached. */
+/** The address of Redis, and the logger for a Redis that cannot be reached. */
 interface RedisPlace {
   readonly redisUrl: string;
   readonly namespace: string;
   readonly logger: Logger;
 }
 
-/** A client of Redis, and a tracker that counts as failures of `thing` that its connection fails. */
+/** Opens a client of Redis, and a tracker that counts failures of its connection as failures of `thing`. */
 export function openTrackedRedis({ redisUrl, namespace, logger }: RedisPlace, thing: Failing) {
   const redis = openRedis(redisUrl, (error) => {
     failures.failed(thing, error);
@@ -47,32 +47,32 @@ export function openTrackedRedis({ redisUrl, namespace, logger }: RedisPlace, th
   return { redis, failures };
 }
 
-/** How often problems are written again: well within the time after which readers ignore them. */
+/** How often problems are written again, well before readers ignore them. */
 const RENEW_EVERY_MS = 15_000;
 const LAST_WRITE_MS = 1_000;
 
 /**
- * Counts the failures of one process, and shows those that are problems: to its own /health and metrics at once, to
- * everybody else by way of Redis when it is there.
+ * Counts the failures of one process, and shows those that are problems: in its own /health and metrics at once, and to
+ * other processes in Redis when it is there.
  */
 export class FailureTracker {
   readonly #stored: Failures | null;
   readonly #now: () => number;
   #log: FailureLog = NO_FAILURES;
-  /** Keys that this process has written: it removes no others. */
+  /** Keys that this process has written. It removes no others. */
   readonly #written = new Set<string>();
-  /** Keys that were taken over last. */
+  /** Keys of the failures from the last `takeOver`. */
   #takenOver: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #writing = Promise.resolve();
 
-  /** Without `stored` nothing is shown outside of this process. */
+  /** Without `stored`, failures are shown in this process only. */
   constructor(stored: Failures | null, now: () => number = Date.now) {
     this.#stored = stored;
     this.#now = now;
   }
 
-  /** Begins to renew what is stored; `check` is called before each time. */
+  /** Begins to renew the stored failures. `check` is called before each time. */
   start(check: () => void = () => {}): void {
     this.#timer = setInterval(() => {
       check();
@@ -81,8 +81,8 @@ export class FailureTracker {
   }
 
   /**
-   * Removes what this process has stored: another one will find out for itself. Waits a second at most, for Redis may
-   * be away.
+   * Removes the failures that this process has stored, because another process may do its work now. Waits at most a
+   * second, as Redis may be away.
    */
   async close(): Promise<void> {
     clearInterval(this.#timer);
@@ -93,18 +93,18 @@ export class FailureTracker {
     late.abort();
   }
 
-  /** Counts a failure: of any error; `failures` of them when the caller knows of more than one. */
+  /** Counts a failure with any error. `failures`: the number of failures, if the caller knows of more than one. */
   failed({ kind, name, views, hint = LOOK }: Failing, error: unknown, failures = 1): void {
     this.#count({ kind, name, views, ...reasonOf(error, hint), failures });
   }
 
-  /** A failure that is a problem at once: what is stopped does not try three times. */
+  /** Counts a failure that is a problem at once, because a stopped thing does not try three times. */
   stopped(thing: Failing, error: unknown): void {
     const known = this.#log.get(failureKey(thing))?.failures ?? 0;
     this.failed(thing, error, known >= SAME_REASON ? 1 : SAME_REASON);
   }
 
-  /** Takes over failures that were looked up and counted elsewhere, in the place of those taken over before. */
+  /** Takes over failures that were counted elsewhere. They replace those taken over before. */
   takeOver(failures: readonly Failure[]): void {
     const keys = new Set(failures.map(failureKey));
     for (const [key, one] of this.#log)
@@ -114,14 +114,14 @@ export class FailureTracker {
     this.#write();
   }
 
-  /** Something has done its work: what it failed at is over. */
+  /** Clears the failures of a thing that has succeeded. */
   succeeded(thing: Pick<Failing, "kind" | "name">): void {
     const before = this.#log;
     this.#log = succeeded(before, thing);
     if (this.#log !== before && this.#written.has(failureKey(thing))) this.#write();
   }
 
-  /** Runs a step that is tried again when it fails, and counts how it ends. Throws what the step throws. */
+  /** Runs a step that is tried again when it fails, and counts its result. Throws the step's error. */
   async watch<T>(thing: Failing, step: () => Promise<T>): Promise<T> {
     try {
       const result = await step();
@@ -133,7 +133,7 @@ export class FailureTracker {
     }
   }
 
-  /** What has failed often enough to be shown. */
+  /** Returns the failures that are problems. */
   problems(): Failure[] {
     return problemsIn(this.#log);
   }
@@ -144,7 +144,7 @@ export class FailureTracker {
     if (!this.#written.has(key) && this.problems().some((one) => failureKey(one) === key)) this.#write();
   }
 
-  /** One write at a time. One that fails is made up for by the next. */
+  /** Writes the problems, one write at a time. The next write makes up for one that fails. */
   #write(): void {
     const problems = this.problems().map((one) => ({ ...one, atMs: this.#now() }));
     const keys = new Set(problems.map(failureKey));
@@ -162,7 +162,7 @@ export class FailureTracker {
 const LOOK =
   "Run `tideline doctor`, which checks the servers; the log of the role that reports this has the whole error.";
 
-/** Code, message and hint of any error; `hint` for one that has none. */
+/** Returns code, message and hint of any error. `hint` is for an error without one. */
 function reasonOf(error: unknown, hint: string): Pick<Failure, "code" | "message" | "hint"> {
   if (isTidelineError(error)) return { code: error.code, message: error.message, hint: error.hint };
   const [message = ""] = (error instanceof Error ? error.message : String(error)).split("\n");

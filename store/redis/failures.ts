@@ -2,8 +2,8 @@ import { current, Failure, failureKey } from "../../core/failures.ts";
 import type { TidelineRedis } from "./redis.ts";
 
 /**
- * What fails again and again in an installation: one hash in Redis, a field for each. The speed layer and the worker
- * write it; the API, `status` and `doctor` read it. It can be lost like everything in Redis: the writers renew it.
+ * The repeated failures of an installation: one hash in Redis, a field for each. The speed layer and the worker write
+ * it; the API, `status` and `doctor` read it. It can be lost like everything in Redis, and the writers write it again.
  */
 export class Failures {
   readonly #redis: TidelineRedis;
@@ -15,8 +15,8 @@ export class Failures {
   }
 
   /**
-   * Stores `failures` and removes the fields `gone`, in one step. Does nothing while Redis is away: commands would wait
-   * in a queue.
+   * Stores `failures` and removes the fields `gone`, in one step. Does nothing while Redis is away, because commands
+   * would wait in a queue.
    */
   async write(failures: readonly Failure[], gone: readonly string[]): Promise<void> {
     if (this.#redis.status !== "ready" || failures.length + gone.length === 0) return;
@@ -26,13 +26,16 @@ export class Failures {
     await transaction.exec();
   }
 
-  /** What still holds at `nowMs`. What cannot be understood is left out: a later release may have written it. */
+  /**
+   * Returns the failures that have not expired at `nowMs`. Leaves out fields of another form, which a later release may
+   * have written.
+   */
   async read(nowMs: number): Promise<Failure[]> {
     const fields = await this.#redis.hvals(this.#key);
     return current(fields.flatMap(parsed), nowMs);
   }
 
-  /** Removes what nobody has renewed: fields of processes that are gone. */
+  /** Removes fields that were not renewed, because their processes have ended. */
   async sweep(nowMs: number): Promise<void> {
     if (this.#redis.status !== "ready") return;
     const fields = Object.entries(await this.#redis.hgetall(this.#key));

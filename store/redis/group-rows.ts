@@ -11,22 +11,22 @@ import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "./ch
 export const COLUMNS_FIELD = "*";
 
 /**
- * Stands between the values of a row, and between the names of components. None of them contains it: a pick's value is
+ * The separator of the values of a row, and of the names of components. None of them contains it: a pick's value is
  * JSON, which escapes control characters.
  */
 const BETWEEN = "\u001f";
 
-/** Whether rows have the values of a component: items and sketches have fields of their own. */
+/** Whether rows contain the values of a component. Items and sketches have fields of their own. */
 export function inRows({ form }: Pick<Component, "form">): boolean {
   return form === "integer" || form === "pick";
 }
 
-/** The names of the columns, as the field `*` has them. */
+/** Returns the names of the columns, for the field `*`. */
 export function columnsText(columns: readonly Pick<RowColumn, "key">[]): string {
   return columns.map(({ key }) => key).join(BETWEEN);
 }
 
-/** The values of one row as text. */
+/** Returns the values of one row as text. */
 export function rowText(values: readonly (StateValue | null)[]): string {
   let text = "";
   for (let index = 0; index < values.length; index++) {
@@ -36,19 +36,19 @@ export function rowText(values: readonly (StateValue | null)[]): string {
   return text;
 }
 
-/** The texts of what `columnsText` or `rowText` made; empty for no value. */
+/** Splits the text of `columnsText` or `rowText`. A missing value is empty. */
 export function partsOfText(text: string): string[] {
   return text.split(BETWEEN);
 }
 
-/** How many values a row has. */
+/** Returns the number of values in a row. */
 export function countValues([, values]: GroupRow): number {
   let count = 0;
   for (const value of values) if (value !== null) count += 1;
   return count;
 }
 
-/** The values of a delta, a cell each: those of its rows as well. */
+/** Yields the values of a delta, one for each cell, with those of its rows. */
 export function* cellsOfDelta({ values, rows }: BucketDelta): Generator<BucketDelta["values"][number]> {
   yield* values;
   for (const [group, row] of rows?.rows ?? []) {

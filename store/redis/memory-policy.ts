@@ -2,8 +2,8 @@ import { TidelineError } from "../../core/errors.ts";
 import type { TidelineRedis } from "./redis.ts";
 
 /**
- * Throws REDIS_EVICTS unless Redis keeps every key until it is deleted: live state that Redis evicts by itself is a
- * wrong number. Where INFO is not allowed or does not say, the policy is unknown, and nothing is thrown.
+ * Throws REDIS_EVICTS unless Redis keeps every key until it is deleted: with evicted live state, answers would be
+ * wrong. If INFO is not allowed or does not contain the policy, the policy is unknown, and nothing is thrown.
  */
 export async function requireNoEviction(redis: TidelineRedis): Promise<void> {
   const info = await redis.info("memory").catch((error: unknown) => {

@@ -4,10 +4,13 @@ import type { GroupKey } from "../../core/state/cells.ts";
 import type { BucketDelta, GroupRows } from "./chain-state.ts";
 import type { StagedBucket } from "./staging.ts";
 
-/** More hashes of one sketch than this go to Redis in several pages: adding to a sketch twice is the same as once. */
+/**
+ * The most bytes of a sketch's hashes in one page. More go to Redis in several pages: adding to a sketch twice is the
+ * same as once.
+ */
 const CHUNK_BYTES = 8 * 4_000;
 
-/** What several partitions of a batch add, as one: cells that more than one of them has are merged. */
+/** Merges the deltas of several partitions of a batch. */
 export function mergedDeltas(deltas: Iterable<BucketDelta>): StagedBucket[] {
   const buckets = new Map<EpochMs, BucketDelta[]>();
   for (const delta of deltas) {
@@ -30,7 +33,7 @@ function mergedRows(deltas: readonly BucketDelta[]): Pick<StagedBucket, "rows"> 
   return { rows: given.length === 1 ? first : { columns: first.columns, rows: [...joinedRows(given)] } };
 }
 
-/** Rows of the same columns, those of one group as one. */
+/** Merges rows of the same columns by group. */
 function joinedRows(given: readonly GroupRows[]): Map<GroupKey, readonly (StateValue | null)[]> {
   const merged = new Map<GroupKey, readonly (StateValue | null)[]>();
   for (const { columns, rows } of given) {

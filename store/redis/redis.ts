@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { maskOf } from "../../core/secrets.ts";
 
-/** The protocol's scripts and how many keys each takes. */
+/** The protocol's scripts, and the number of keys of each. */
 const SCRIPTS = {
   apply: 4,
   stage: 3,
@@ -21,19 +21,19 @@ const SCRIPTS = {
   keyed: 1,
 } as const;
 type Script = keyof typeof SCRIPTS;
-/** Those that write cells or advance positions, and are prepended with `values.lua`. */
+/** The scripts that write cells or advance positions. `values.lua` is prepended to them. */
 const WRITING: readonly string[] = ["apply", "stage", "commit"];
 
 type Argument = string | Buffer | number;
 type ScriptCalls = Record<`tideline_${Script}`, (...args: Argument[]) => Promise<unknown>> &
   Record<`tideline_${Script}Buffer`, (...args: Argument[]) => Promise<unknown>>;
 
-/** A connection that knows the protocol's scripts. */
+/** A connection with the protocol's scripts. */
 export type TidelineRedis = Redis & ScriptCalls;
 
 /**
- * Connects to Redis. Commands wait while the connection is down and are sent again after it returns: harmless, because
- * `apply` compares positions by equality, and every other script may run twice.
+ * Connects to Redis. Commands wait while the connection is down and are sent again after it returns. That does no harm,
+ * because `apply` compares positions by equality, and every other script may run twice.
  */
 export function openRedis(url: string, onError: (error: Error) => void): TidelineRedis {
   const redis = new Redis(url, {
@@ -43,7 +43,7 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
   });
   const mask = maskOf([url]);
   // These errors are logged, stored and shown. A server that does not know AUTH repeats its arguments, and the client
-  // adds them to the error.
+  // adds them to the error, so mask them.
   redis.on("error", ({ message, code }: Error & { readonly code?: string }) =>
     onError(Object.assign(new Error(mask(message === "" ? (code ?? "Redis is away") : message)), { code })),
   );
@@ -55,8 +55,8 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
 }
 
 /**
- * Ends a connection, also one that is down: commands that wait for it fail within some seconds. The client's own
- * `disconnect` would leave them waiting for ever.
+ * Ends a connection, even one that is down. Commands that wait for it fail within some seconds. The client's own
+ * `disconnect` would leave them waiting forever.
  */
 export function endRedis(redis: TidelineRedis): void {
   redis.options.retryStrategy = () => null;

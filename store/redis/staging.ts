@@ -4,52 +4,52 @@ import type { BucketDelta, GroupRow, GroupRows } from "./chain-state.ts";
 import { COLUMNS_FIELD, columnsText, countValues, rowText } from "./group-rows.ts";
 
 /**
- * How state that is too much for one script goes to Redis: in pages, each a hash of one bucket's cells, and in parts of
- * some pages. Pure. All amounts are in units of work: what a script spends on one plain cell, about a microsecond.
+ * Divides state that is too much for one script into pages, each a hash of one bucket's cells, and pages into parts.
+ * Pure. All amounts are in units of work: the time of a script for one plain cell, about a microsecond.
  */
 
 /** The most work that one script does. A batch with more is staged in parts of this size. */
 export const PART_WORK = 1_500;
-/** What a page costs beside its cells: its key, and its name in the segment's sorted set. */
+/** The work of a page in addition to its cells: its key, and its name in the segment's sorted set. */
 const PAGE_WORK = 4;
-/** A value of this many bytes costs as much again as a short one. */
+/** A value of this many bytes costs one unit more than a short one. */
 const BYTES_PER_WORK = 256;
-/** N values of a row cost a script as much as one cell. */
+/** This many values of a row cost a script as much as one cell. */
 const ROW_VALUES_PER_WORK = 2;
-/** What a sketch costs: adding hashes to it, or uniting it from those of several segments. */
+/** The work of a sketch: adding hashes to it, or uniting it from those of several segments. */
 const SKETCH_WORK = 16;
 const HASHES_PER_WORK = 4;
 const UNION_WORK_PER_SOURCE = 16;
 
 /**
- * A cell as it is staged: what it holds, or for a sketch the hashes that it gets, 8 bytes each. A merge of segments has
- * for a sketch how many of them have it, as text (`unitedSketches`).
+ * The cells of one bucket to stage. A sketch has the hashes that are added to it, 8 bytes each. In a merge of segments,
+ * a sketch has instead the number of segments that have it, as text (`unitedSketches`).
  */
 export interface StagedBucket {
   readonly bucket: EpochMs;
   readonly values: Iterable<readonly [field: string, value: StateValue]>;
-  /** Integers and picks by group; absent: none. */
+  /** Integers and picks by group. Absent: none. */
   readonly rows?: GroupRows;
   readonly sketches: Iterable<readonly [field: string, hashes: Buffer]>;
 }
 
-/** One page: a part of a bucket's cells, or all of them. */
+/** One page: some or all of a bucket's cells. */
 export interface Page {
-  /** `<bucket>`, or `<bucket>/<number>` of a bucket that has several. */
+  /** `<bucket>`, or `<bucket>/<number>` if the bucket has several pages. */
   readonly name: string;
   readonly bucket: EpochMs;
-  /** Fields and values, one after the other. */
+  /** Fields and values alternately. */
   readonly values: readonly string[];
-  /** Fields and hashes, one after the other. */
+  /** Fields and hashes alternately. */
   readonly sketches: readonly (string | Buffer)[];
-  /** How many cells it holds. */
+  /** The number of its cells. */
   readonly cells: number;
 }
 
 /** Pages that one script writes. */
 export type Part = readonly Page[];
 
-/** What applying these deltas would cost one script. */
+/** Returns the work of a script that applies these deltas. */
 export function workOf(deltas: readonly BucketDelta[]): number {
   let work = 0;
   for (const { values, rows, sketches } of deltas) {
@@ -64,8 +64,8 @@ export function workOf(deltas: readonly BucketDelta[]): number {
 }
 
 /**
- * Cuts buckets into parts of at most `partWork`, or of a single cell that is larger by itself. `sources`: how many
- * segments a sketch without hashes is united from.
+ * Divides buckets into parts of at most `partWork`, or of a single cell that is larger. `sources`: the number of
+ * segments from which a sketch without hashes is united.
  */
 export function* partsOf(
   buckets: Iterable<StagedBucket>,
@@ -98,13 +98,13 @@ export function* partsOf(
   if (part.length > 0) yield part;
 }
 
-/** A field of a page, what a script spends on it, and how many cells it is. */
+/** A field of a page, a script's work for it, and its number of cells. */
 interface Line {
   readonly field: string;
   readonly value: string | Buffer;
   readonly work: number;
   readonly cells: number;
-  /** Of a row: the names of its values. */
+  /** For a row: the names of its values. */
   readonly columns?: string;
 }
 
@@ -129,7 +129,7 @@ function addLine(page: OpenPage, { field, value, cells, columns }: Line): void {
     page.cells += (page.sketches.length - before) / 2;
     return;
   }
-  // Rows come first, so that a page has none when it begins with another field.
+  // Rows come first, so a page that begins with another field has no rows.
   if (columns !== undefined && page.values.length === 0) page.values.push(COLUMNS_FIELD, columns);
   page.values.push(field, value);
   page.cells += cells;
@@ -154,7 +154,7 @@ function rowLine(row: GroupRow, columns: string): Line {
   return { field: group, value, work, cells: countValues(row), columns };
 }
 
-/** Adds hashes to the last of these sketches if it has this field, else a sketch. */
+/** Adds hashes to the last of these sketches if it has this field, else adds a sketch. */
 function addSketch(sketches: (string | Buffer)[], field: string, hashes: Buffer): void {
   const last = sketches.length - 1;
   if (sketches[last - 1] === field) sketches[last] = Buffer.concat([sketches[last] as Buffer, hashes]);
@@ -162,8 +162,8 @@ function addSketch(sketches: (string | Buffer)[], field: string, hashes: Buffer)
 }
 
 /**
- * A merge of segments, as it is staged: Redis unites their sketches. `holders`: by field, how many of the segments have
- * the sketch. Redis refuses when it finds fewer.
+ * Returns the sketches of a merge of segments for staging: Redis unites them. `holders`: the number of segments with
+ * the sketch, by field. Redis refuses when it finds fewer.
  */
 export function unitedSketches(holders: ReadonlyMap<string, number>): (readonly [field: string, holders: Buffer])[] {
   return [...holders].map(([field, count]) => [field, Buffer.from(String(count))] as const);

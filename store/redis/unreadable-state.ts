@@ -1,12 +1,12 @@
 import type { Generation } from "../../core/definition/generation.ts";
 import { TidelineError } from "../../core/errors.ts";
 
-/** What a script says of a chain whose segments it cannot read (`segments_of` in common.lua). */
+/** The error of a script that cannot read a chain's segments (`segments_of` in common.lua). */
 const SCRIPT_SAYS = "tideline: unreadable segments";
 
 /**
- * What `read` makes of the reply to a script of a generation's chain. Throws LIVE_STATE_UNREADABLE when the script or
- * `read` cannot understand what Redis holds.
+ * Returns the result of `read` for the reply to a script of a generation's chain. Throws LIVE_STATE_UNREADABLE when the
+ * script or `read` cannot understand the contents of Redis.
  */
 export async function readable<R, T>(generation: Generation, reply: Promise<R>, read: (reply: R) => T): Promise<T> {
   const found = await reply.catch((error: unknown) => {
@@ -21,7 +21,10 @@ export async function readable<R, T>(generation: Generation, reply: Promise<R>, 
   }
 }
 
-/** For a chain that is not as Tideline writes it. What an error of decoding says may have values of records. */
+/**
+ * Returns the error for a chain in a form that Tideline does not write. The text of a decoding error is left out,
+ * because it may contain values of records.
+ */
 export function liveStateUnreadable(generation: Generation, cause?: unknown): TidelineError {
   const view = generation.slice(0, generation.lastIndexOf("."));
   return new TidelineError(

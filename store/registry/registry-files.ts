@@ -8,9 +8,8 @@ export const SchemaDocument = z.strictObject({ schema: z.string().nullable(), su
 export type SchemaDocument = z.infer<typeof SchemaDocument>;
 
 /**
- * The registry that needs no server: `registry/<id>.json`, each created exclusively, so that of two processes neither
- * gives an id a second time. An id that a reader has found unknown is taken too: it stays unknown (invariant
- * 3).
+ * The registry that needs no server: `registry/<id>.json`, each created exclusively, so that two processes never assign
+ * the same id. An id that a reader has found unknown is not assigned either: it stays unknown (invariant 3).
  */
 export class FileRegistry implements SchemaRegistry {
   readonly #data: DataDirectory;
@@ -43,10 +42,13 @@ export class FileRegistry implements SchemaRegistry {
 }
 
 const COMPACTOR = "registry";
-/** Documents that are read at once. */
+/** The number of documents that are read at once. */
 const AT_ONCE = 32;
 
-/** All documents by id, the smallest first. An id is given when all below it are: the order is that of registration. */
+/**
+ * Returns all documents by id, the smallest first. An id is assigned only after all below it, so this is the order of
+ * registration.
+ */
 export async function readSchemaDocuments(data: DataDirectory): Promise<(SchemaDocument & { id: number })[]> {
   const names = await data.list(COMPACTOR);
   const documents: (SchemaDocument & { id: number })[] = [];
@@ -59,7 +61,7 @@ export async function readSchemaDocuments(data: DataDirectory): Promise<(SchemaD
   return documents.sort((a, b) => a.id - b.id);
 }
 
-/** The document of an id, below the data directory. */
+/** Returns the name of an id's document in the data directory. */
 export function schemaDocument(id: number): string {
   return join(COMPACTOR, `${String(id).padStart(10, "0")}.json`);
 }

@@ -6,8 +6,8 @@ import type { SchemaRegistry } from "./registry.ts";
 import { readSchemaDocuments } from "./registry-files.ts";
 
 /**
- * A schema that was registered after its id had been found unknown: it holds from these revisions of streams on, and at
- * once for any other stream.
+ * A schema that was registered after its id had been found unknown. It is valid from these revisions of streams on, and
+ * at once for any other stream.
  */
 export const FoundSchema = z.strictObject({ schema: z.string(), from: z.record(z.string(), z.int()) });
 export type FoundSchema = z.infer<typeof FoundSchema>;
@@ -15,7 +15,7 @@ export type FoundSchema = z.infer<typeof FoundSchema>;
 const COMPACTOR = "registry-found";
 const AT_ONCE = 16;
 
-/** What rechecks have found, by id. */
+/** Returns the schemas that rechecks have found, by id. */
 export async function foundSchemas(data: DataDirectory): Promise<Map<number, FoundSchema>> {
   const found = new Map<number, FoundSchema>();
   for (const name of await data.list(COMPACTOR)) {
@@ -26,17 +26,16 @@ export async function foundSchemas(data: DataDirectory): Promise<Map<number, Fou
 }
 
 export interface Recheck {
-  /** Ids that the registry knows now, and did not when records with them were read. */
+  /** Ids that the registry knows now, and did not know when records with them were read. */
   readonly found: readonly number[];
-  /** Ids that it still does not know. */
+  /** Ids that the registry still does not know. */
   readonly unknown: readonly number[];
 }
 
 /**
- * Asks the registry again for ids that were found unknown: all that are written down, and `more`. What it knows now is
- * written down for the next revision of each stream. The revisions that are decoded today keep their verdict, because
- * records of it were refused already, by one layer or by both (invariant 3). Throws NOT_READY when the registry does
- * not answer.
+ * Asks the registry again for ids that were found unknown: all stored ones, and `more`. Schemas that it knows now are
+ * stored for the next revision of each stream. The present revisions keep their verdict, because records with these ids
+ * were already refused, by one layer or by both (invariant 3). Throws NOT_READY when the registry does not answer.
  */
 export async function recheckSchemas(
   data: DataDirectory,

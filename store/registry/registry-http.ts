@@ -8,7 +8,7 @@ import type { RegisteredSchema, SchemaRegistry } from "./registry.ts";
 const MEDIA_TYPE = "application/vnd.schemaregistry.v1+json";
 const LIMIT_MS = 5_000;
 
-/** What is worth asking again for: no answer, or that of a server in trouble. */
+/** A reason to ask again: no answer, or the answer of a server that has failed. */
 class Unanswered extends Error {}
 
 const patiently = wrap(
@@ -21,7 +21,7 @@ const IdAnswer = z.object({ id: z.int() });
 const VersionAnswer = z.object({ id: z.int(), schema: z.string() });
 const ErrorAnswer = z.object({ error_code: z.int(), message: z.string() });
 
-/** A registry that speaks Confluent's HTTP API. User and password may stand in the URL. */
+/** A registry with Confluent's HTTP API. The URL may contain user and password. */
 export class HttpRegistry implements SchemaRegistry {
   readonly #base: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -66,8 +66,8 @@ export class HttpRegistry implements SchemaRegistry {
 
   async #ask(method: string, path: string, body?: unknown): Promise<Answer> {
     try {
-      // The signal that a policy uses otherwise is common to all of the process's calls, and each adds a listener to
-      // it.
+      // Pass an own signal: otherwise the policy uses one signal for all calls of the process, and each call adds a
+      // listener to it.
       const { signal: own } = new AbortController();
       return await patiently.execute(async ({ signal }) => {
         const response = await fetch(`${this.#base}${path}`, {
@@ -87,7 +87,7 @@ export class HttpRegistry implements SchemaRegistry {
     }
   }
 
-  /** What a right answer says. Anything else means "registry unavailable". */
+  /** Returns the content of a valid answer. Any other answer means "registry unavailable". */
   #read<T>(answer: Answer, schema: z.ZodType<T>): T {
     if (answer.status === 404 && errorCodeOf(answer) === null) throw this.#notReady("answers 404: its path is wrong");
     if (answer.status >= 400) throw this.#notReady(`answers ${answer.status}: ${messageOf(answer)}`);
@@ -114,7 +114,10 @@ interface Answer {
   readonly text: string;
 }
 
-/** A registry's codes for what it does not have. A 404 without them is another server's, or that of a wrong path. */
+/**
+ * A registry's codes for missing schemas and subjects. A 404 without them comes from another server, or from a wrong
+ * path.
+ */
 const SCHEMA_MISSING = 40403;
 const SUBJECT_MISSING = 40401;
 

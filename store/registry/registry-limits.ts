@@ -4,9 +4,9 @@ import type { DataDirectory } from "../files/files.ts";
 import { readSchemaDocuments } from "./registry-files.ts";
 
 /**
- * After this many unknown ids, ids above the greatest known one plus `room` are unknown for ever: registries give ids
- * one after the other, and the first bytes of something else are random. The second limit is for those that happen to
- * be small.
+ * After this many unknown ids, ids above the greatest known one plus `room` stay unknown forever. Registries assign ids
+ * one after the other, while the first bytes of other data are random. The second limit is for random ids that happen
+ * to be small.
  */
 const LIMITS = [
   { after: 1_000, room: 2 ** 20 },
@@ -19,16 +19,16 @@ const begunDocument = (after: number) => join(COMPACTOR, `${after}-begun.json`);
 const ceilingDocument = (after: number) => join(COMPACTOR, `${after}.json`);
 
 /**
- * Up to which id schemas are looked up. A ceiling is a document, created exclusively, so that all processes decide
- * alike, now and later. It is made in two steps: who finds a schema after the first one waits for the second, so a
- * known schema is never above a ceiling that did not count it.
+ * The highest id for which schemas are looked up. A ceiling is a document, created exclusively, so that all processes
+ * decide alike, now and later. It is made in two steps. A process that finds a schema after the first step waits for
+ * the second, so a known schema is never above a ceiling that did not count it.
  */
 export class SchemaLimits {
   readonly #data: DataDirectory;
   /** Ids above it are unknown. */
   ceiling = Number.POSITIVE_INFINITY;
   readonly #set = new Set<number>();
-  /** How many unknown ids are written down, as far as this process knows; null before it has counted. */
+  /** The number of stored unknown ids, as far as this process knows. Null before it has counted them. */
   #unknown: Promise<number> | null = null;
   #met = 0;
 
@@ -36,13 +36,13 @@ export class SchemaLimits {
     this.#data = data;
   }
 
-  /** Learns of ceilings that other processes have set. */
+  /** Reads ceilings that other processes have set. */
   async refresh(): Promise<void> {
     for (const { after, room } of LIMITS)
       if (!this.#set.has(after) && (await this.#data.has(begunDocument(after)))) await this.#finish(after, room);
   }
 
-  /** An id was found unknown, and written down. */
+  /** Call it when an id was found unknown, and that was stored. */
   async metUnknown(): Promise<void> {
     this.#met += 1;
     this.#unknown ??= unknownIds(this.#data).then((count) => count - this.#met);

@@ -3,7 +3,7 @@ import type { SchemaRegistry } from "./registry.ts";
 import { FileRegistry } from "./registry-files.ts";
 import { HttpRegistry } from "./registry-http.ts";
 
-/** The registry of an installation: that of `url`, or without one the registry in the data directory. */
+/** Returns the registry of an installation: the one at `url`, or without a URL the one in the data directory. */
 export function openRegistry(data: DataDirectory, url: string | null): SchemaRegistry {
   return url === null ? new FileRegistry(data) : new HttpRegistry(url);
 }

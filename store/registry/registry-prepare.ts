@@ -5,10 +5,10 @@ import { TidelineError } from "../../core/errors.ts";
 import { type RegisteredSchema, type SchemaRegistry, subjectOf } from "./registry.ts";
 
 /**
- * Registers the Avro schema of every version of these streams, the oldest first; what is registered already is left.
- * The schemas of records whose fields lie elsewhere are those of the program that writes them. Throws
- * DEFINITION_INVALID for a version that was changed after it was registered, SCHEMA_INCOMPATIBLE for a new one that
- * breaks its stream's rule, NOT_READY when the registry does not answer.
+ * Registers the Avro schema of every version of these streams, the oldest first. Schemas that are registered already
+ * are left unchanged. If records have fields in other places, the program that writes them registers their schemas.
+ * Throws DEFINITION_INVALID for a version that was changed after it was registered, SCHEMA_INCOMPATIBLE for a new one
+ * that breaks its stream's rule, NOT_READY when the registry does not answer.
  */
 export async function prepareStreams(
   registry: SchemaRegistry,
@@ -52,12 +52,12 @@ function requireSame(stream: Stream, version: number, { schema }: RegisteredSche
   );
 }
 
-/** What says which version a schema is of. */
+/** Returns the property of a schema that names its version. */
 function docOf(schema: string): unknown {
   return (JSON.parse(schema) as { readonly doc?: unknown }).doc;
 }
 
-/** JSON with sorted keys: a registry may return a schema with its keys in another order. */
+/** Returns JSON with sorted keys, because a registry may return a schema with its keys in another order. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === "object" && inner !== null && !Array.isArray(inner)

@@ -8,36 +8,39 @@ import { FileRegistry, SchemaDocument, schemaDocument } from "./registry-files.t
 import { type FoundSchema, foundSchemas } from "./registry-found.ts";
 import { SchemaLimits } from "./registry-limits.ts";
 
-/** Whose records are decoded: what is known of a schema id depends on the contract's revision. */
+/** The stream whose records are decoded. The verdict on a schema id depends on the contract's revision. */
 export type SchemaReader = Pick<Stream, "name" | "revision">;
 
-/** What a decoder asks for schemas. */
+/** The source of a decoder's schemas. */
 export interface SchemaSource {
-  /** A lookup that knows these ids. Throws NOT_READY when one is new and the registry does not answer. */
+  /** Returns a lookup for these ids. Throws NOT_READY when one is new and the registry does not answer. */
   lookup(ids: Iterable<number>, reader: SchemaReader): Promise<SchemaLookup>;
 }
 
-/** This many ids are looked up at once. */
+/** The number of ids that are looked up at once. */
 const AT_ONCE = 32;
 
 /**
- * The schemas of Avro records by their ids, as both layers and every later reading see them (invariant 3). What the
- * registry says of an id when it is asked for the first time is written down in the data directory, also that it does
- * not know it, and holds from then on.
+ * The schemas of Avro records by id, the same for both layers and every later reading (invariant 3). The registry's
+ * first answer for an id is stored in the data directory, even if it does not know the id, and stays valid from then
+ * on.
  *
- * Bytes that only look like Avro have ids without number. After a thousand unknown ids those far beyond the known ones
- * are unknown without being looked up or written down (`SchemaLimits`). A schema that was registered after its id was
- * found unknown holds from the contract's next revision on, once a recheck has found it (`registry-found.ts`).
+ * Bytes that only look like Avro have an unlimited number of ids. After a thousand unknown ids, ids far above the known
+ * ones are unknown without a lookup or a document (`SchemaLimits`). If a schema was registered after its id was found
+ * unknown, it is valid from the contract's next revision on, once a recheck has found it (`registry-found.ts`).
  */
 export class Schemas implements SchemaSource {
   readonly #data: DataDirectory;
   readonly #registry: SchemaRegistry;
   readonly #limits: SchemaLimits;
-  /** Whether what the registry says is written down. */
+  /** Whether the registry's answers are stored. */
   readonly #keeps: boolean;
-  /** Compiled once; null for an unknown id or a text that is not a schema. */
+  /** Compiled once. Null for an unknown id or a text that is not a schema. */
   readonly #known = new Map<number, AvroSchema | null>();
-  /** What rechecks have found; read once, as it holds from revisions on that no process decoded before. */
+  /**
+   * The schemas that rechecks have found. Read once, because they are valid only from revisions that no process has
+   * decoded before.
+   */
   #found: ReadonlyMap<number, FoundSchema & { readonly compiled: AvroSchema | null }> | null = null;
 
   constructor(data: DataDirectory, registry: SchemaRegistry, { keeps = true } = {}) {
@@ -47,12 +50,12 @@ export class Schemas implements SchemaSource {
     this.#limits = new SchemaLimits(data);
   }
 
-  /** With the registry that lies in the data directory itself. */
+  /** Returns schemas with the registry in the data directory. */
   static inFiles(data: DataDirectory): Schemas {
     return new Schemas(data, new FileRegistry(data));
   }
 
-  /** For reading that must leave no trace: what a registry says of a new id is not written down. */
+  /** Returns schemas for reading without a trace: the registry's answer for a new id is not stored. */
   static withoutTrace(data: DataDirectory, registry: SchemaRegistry): Schemas {
     return new Schemas(data, registry, { keeps: false });
   }
@@ -73,7 +76,7 @@ export class Schemas implements SchemaSource {
     };
   }
 
-  /** The text of an id's schema; null when it is unknown. */
+  /** Returns the text of an id's schema. Null when it is unknown. */
   async #verdict(id: number): Promise<string | null> {
     const name = schemaDocument(id);
     const held = await this.#data.read(name, SchemaDocument);
@@ -89,7 +92,7 @@ export class Schemas implements SchemaSource {
     return this.#below(id, winner.schema);
   }
 
-  /** A schema counts only below the ceiling, and that may have been set while it was looked up. */
+  /** Returns the schema if the id is below the ceiling, which may have been set while the schema was looked up. */
   async #below(id: number, schema: string | null): Promise<string | null> {
     if (schema === null) return null;
     await this.#limits.refresh();
@@ -103,8 +106,8 @@ export class Schemas implements SchemaSource {
 }
 
 /**
- * A registry may hold what is not an Avro schema, or more than can be read here: its records are refused like those of
- * an unknown one.
+ * Compiles a schema. Null if the text is not an Avro schema, or one that this program cannot read. Records with it are
+ * refused like those of an unknown id.
  */
 function compiled(text: string | null): AvroSchema | null {
   try {

@@ -1,6 +1,6 @@
 import { compileAtOnce } from "./lazy-validators.ts";
 
-/** The Kafka client, without the time that loading it takes. Other files of the program import it from here. */
+/** The Kafka client, which loads faster this way. Other files of the program import it from here. */
 export * from "@platformatic/kafka";
 
 compileAtOnce();

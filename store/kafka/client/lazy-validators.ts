@@ -1,8 +1,8 @@
 import { Ajv2020, type AnySchema, type ValidateFunction } from "ajv/dist/2020.js";
 
 /**
- * From now on ajv compiles a schema when its validator is first called. Returns what undoes that; validators that were
- * made in between stay as they are.
+ * Makes ajv compile a schema only when its validator is first called. Returns a function that undoes this. Validators
+ * that were made before that call stay as they are.
  */
 export function compileLater(): () => void {
   const { compile } = Ajv2020.prototype;
@@ -22,7 +22,8 @@ export function compileLater(): () => void {
 }
 
 /**
- * The Kafka client compiles a schema for each of its calls while it is loaded, which takes half a second of processor
- * time in every process. This module is loaded before the client, and this function is called after it.
+ * Makes ajv compile at once again. The Kafka client compiles a schema for each of its calls while it is loaded, which
+ * takes half a second of processor time in every process. So this module is loaded before the client, and this function
+ * is called after it.
  */
 export const compileAtOnce = compileLater();

@@ -1,6 +1,6 @@
 import { isIPv6 } from "node:net";
 
-/** A broker's address. `host` of an IPv6 address is without brackets. */
+/** A broker's address. `host` of an IPv6 address has no brackets. */
 export interface BrokerAddress {
   readonly host: string;
   readonly port: number;
@@ -11,7 +11,9 @@ export type Brokers = readonly BrokerAddress[];
 const ADDRESS = /^(?:\[([^\]]+)\]|([^\s,:[\]]+))(?::(\d{1,5}))?$/;
 const DEFAULT_PORT = 9092;
 
-/** `host:port`, or `[::1]:9092` for IPv6; without a port it is 9092. Returns null for anything else. */
+/**
+ * Returns the address in `host:port`, or in `[::1]:9092` for IPv6. The default port is 9092. Null for any other text.
+ */
 export function parseBroker(text: string): BrokerAddress | null {
   const [, address, name, digits] = ADDRESS.exec(text.trim()) ?? [];
   const host = address ?? name;
@@ -20,7 +22,9 @@ export function parseBroker(text: string): BrokerAddress | null {
   return { host, port };
 }
 
-/** The brokers in a comma-separated list. Throws a RangeError that names the first one that is not an address. */
+/**
+ * Returns the brokers in a comma-separated list. Throws a RangeError that names the first one that is not an address.
+ */
 export function parseBrokers(brokers: string): BrokerAddress[] {
   return brokers.split(",").map((text) => {
     const broker = parseBroker(text);

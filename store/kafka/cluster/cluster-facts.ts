@@ -3,18 +3,18 @@ import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
 import { unreachable } from "./topics.ts";
 
-/** What Kafka says about itself and some topics. */
+/** Facts about Kafka and some topics. */
 export interface ClusterFacts {
   readonly brokers: number;
-  /** The newest version of the Fetch request that the broker knows; null when it does not say. */
+  /** The newest version of the Fetch request that the broker knows. Null when unknown. */
   readonly fetchVersion: number | null;
-  /** By topic name; a topic that does not exist is absent. */
+  /** By topic name. A topic that does not exist is absent. */
   readonly topics: ReadonlyMap<string, TopicFacts>;
 }
 
 export interface TopicFacts {
   readonly partitions: number;
-  /** Partitions without a leader: nothing can be read or written there. */
+  /** The number of partitions without a leader, which cannot be read or written. */
   readonly leaderless: number;
   /** Kafka's topic settings by name. */
   readonly settings: ReadonlyMap<string, string>;
@@ -22,7 +22,7 @@ export interface TopicFacts {
 
 const SETTINGS = ["retention.ms", "retention.bytes", "cleanup.policy", "max.message.bytes"];
 
-/** Asks Kafka for what matters to an installation with these topics. Throws NOT_READY when it does not answer. */
+/** Reads the facts that an installation with these topics depends on. Throws NOT_READY when Kafka does not answer. */
 export async function clusterFacts(brokers: string, names: readonly string[]): Promise<ClusterFacts> {
   const admin = withLeaderless(
     new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 1, retryDelay: 200 }),

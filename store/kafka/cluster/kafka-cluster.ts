@@ -9,15 +9,15 @@ import { answered, closeConnections } from "./silent-broker.ts";
 /** A topic as the cluster describes it. */
 export interface TopicMetadata {
   readonly id: string;
-  /** By partition: the broker that leads it, or undefined while there is none. */
+  /** The broker that leads each partition. Undefined while there is none. */
   readonly leaders: readonly (Brokers[number] | undefined)[];
 }
 
 /** How long a description of a topic is used before it is asked for again. */
 const METADATA_AGE_MS = 5_000;
-/** A broker that does not accept a connection holds up the others of a fetch for this long. */
+/** The longest time to connect to a broker. The other brokers of a fetch wait for it. */
 export const CONNECT_TIMEOUT_MS = 2_000;
-/** A broker that accepts connections and does not answer is given up after this long, and the next one is asked. */
+/** The longest wait for a broker that accepts connections and does not answer. Then the next broker is asked. */
 export const ANSWER_TIMEOUT_MS = 10_000;
 const EVERY_REPLICA = -1;
 const READ_UNCOMMITTED = 0;
@@ -33,7 +33,7 @@ type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
 
 const PATIENCE = { maxAttempts: 2, backoff: new ConstantBackoff(200) };
 const patiently = retry(handleAll, PATIENCE);
-/** For what asks `topic` first, which has been patient about a missing one. */
+/** The retries of calls that check the topic with `topic` first, which already waits for a missing one. */
 const patientlyUnlessMissing = retry(
   handleWhen((error) => !isTidelineError(error, "TOPIC_MISSING")),
   PATIENCE,
@@ -41,14 +41,14 @@ const patientlyUnlessMissing = retry(
 
 /**
  * Topics, leaders and offsets of a Kafka cluster, on connections of its own. The client's `metadata` fails for a topic
- * of which one partition has no leader; this one says which.
+ * in which one partition has no leader; this class reports which partition it is.
  */
 export class KafkaCluster {
   readonly #bootstrap: Brokers;
   readonly #pool: ConnectionPool;
   readonly #answerTimeoutMs: number;
   #known: Brokers = [];
-  /** The broker that answered last is asked first. */
+  /** The broker that answered last. It is asked first. */
   #answered: Brokers[number] | undefined;
   readonly #topics = new Map<string, { readonly metadata: TopicMetadata; readonly atMs: number }>();
   readonly #closing = new AbortController();
@@ -62,7 +62,10 @@ export class KafkaCluster {
     });
   }
 
-  /** What the cluster says of a topic; at most five seconds old, or as it is now when `fresh`. Throws TOPIC_MISSING. */
+  /**
+   * Returns the cluster's description of a topic, at most five seconds old, or a new one when `fresh`. Throws
+   * TOPIC_MISSING.
+   */
   async topic(name: string, { fresh = false } = {}): Promise<TopicMetadata> {
     const held = this.#topics.get(name);
     if (!fresh && held !== undefined && performance.now() - held.atMs < METADATA_AGE_MS) return held.metadata;
@@ -79,20 +82,20 @@ export class KafkaCluster {
     return metadata;
   }
 
-  /** Has the topic looked up again the next time: a leader may have changed. */
+  /** Forgets a topic's description, because a leader may have changed. The next call reads it again. */
   forget(topic: string): void {
     this.#topics.delete(topic);
   }
 
   /**
-   * The offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one); absent: of all. Throws
-   * LOG_UNREADABLE when one of them has no leader.
+   * Returns the offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one). Absent
+   * `partitions`: of all. Throws LOG_UNREADABLE when one of them has no leader.
    */
   offsets(topic: string, timestamp: bigint, partitions?: readonly number[]): Promise<Map<number, bigint>> {
     return this.#offsets(topic, { timestamp, isolation: READ_COMMITTED }, partitions);
   }
 
-  /** Where each partition ends, records of open transactions included. Throws as `offsets`. */
+  /** Returns the end of each partition, records of open transactions included. Throws as `offsets`. */
   ends(topic: string): Promise<Map<number, bigint>> {
     return this.#offsets(topic, { timestamp: LATEST, isolation: READ_UNCOMMITTED });
   }
@@ -109,7 +112,7 @@ export class KafkaCluster {
     }, this.#closing.signal);
   }
 
-  /** What is being asked fails, and is not tried again. */
+  /** Closes the connections. Calls under way fail, and are not retried. */
   async close(): Promise<void> {
     this.#closing.abort();
     await closeConnections(this.#pool);
@@ -129,7 +132,7 @@ export class KafkaCluster {
   }
 
   /**
-   * Asks one broker after the other until one answers. Throws TOPIC_MISSING, and the last broker's error when none
+   * Asks one broker after the other until one answers. Throws TOPIC_MISSING, or the last broker's error when none
    * answers.
    */
   async #ask(topic: string): Promise<Metadata> {
@@ -149,7 +152,7 @@ export class KafkaCluster {
     throw failure;
   }
 
-  /** Returns the answer also when a partition has an error: such a partition has no leader. */
+  /** Returns the answer even if a partition has an error: such a partition has no leader. */
   async #askBroker(broker: Brokers[number], topic: string): Promise<Metadata> {
     const connection = await this.#pool.get(broker);
     try {
@@ -164,7 +167,7 @@ export class KafkaCluster {
   }
 }
 
-/** The brokers without repetition, in their order. */
+/** Returns the brokers without repetition, in order. */
 function distinct(brokers: Brokers): Brokers {
   return [...new Map(brokers.map((broker) => [`${broker.host}:${broker.port}`, broker])).values()];
 }

@@ -5,8 +5,8 @@ type Callback = (error: Error | null, result?: unknown) => void;
 type Call = (...call: [...request: unknown[], callback: Callback]) => unknown;
 
 /**
- * The answer in an error of the client, when all that is wrong is that partitions have no leader; null for every other
- * error. The answer names them: their `leaderId` is -1.
+ * Returns the answer in a client's error, if the only problem is that partitions have no leader. Null for every other
+ * error. In the answer these partitions have `leaderId` -1.
  */
 export function leaderlessMetadata(error: unknown): Metadata | null {
   const { response } = error as { readonly response?: Metadata };
@@ -14,8 +14,8 @@ export function leaderlessMetadata(error: unknown): Metadata | null {
 }
 
 /**
- * Makes a client of Kafka accept metadata in which partitions have no leader. By itself it fails for the whole topic,
- * and with that it neither lists topics nor joins a group. Returns the client.
+ * Makes a Kafka client accept metadata in which partitions have no leader. Otherwise the client fails for the whole
+ * topic, and then can neither list topics nor join a group. Returns the client.
  */
 export function withLeaderless<Client extends Base>(client: Client): Client {
   const getApi = client[kGetApi].bind(client) as (name: string, callback: Callback) => void;

@@ -1,7 +1,7 @@
 import { TidelineError } from "../../../core/errors.ts";
 import type { Position } from "../../../core/log/position.ts";
 
-/** What can be wrong with a log that state was built from (invariant 10): the same words wherever it is found. */
+/** Errors of a log that state was built from (invariant 10). The texts are the same wherever an error is found. */
 
 const ACCEPT =
   "Try to bring the log back first: then everything continues by itself. Otherwise `tideline streams accept-log " +
@@ -17,7 +17,7 @@ export function topicMissing(topic: string, cause?: unknown): TidelineError {
   return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, TOPIC_MISSING_HINT, { cause });
 }
 
-/** The topic was deleted and made again under the same name. */
+/** Returns the error that the topic was deleted and created again under the same name. */
 export function topicRecreated(topic: string, before: string, now: string): TidelineError {
   return new TidelineError(
     "TOPIC_RECREATED",
@@ -27,7 +27,7 @@ export function topicRecreated(topic: string, before: string, now: string): Tide
   );
 }
 
-/** The log begins after a position that is still needed. */
+/** Returns the error that the log begins after a position that is still needed. */
 export function logLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
   return new TidelineError(
     "LOG_LOST",
@@ -39,8 +39,8 @@ export function logLost(topic: string, partition: number, needed: Position, star
 }
 
 /**
- * A partition that came later had lost its beginning before anybody read it: the views that know of the topic need it
- * from 0 on.
+ * Returns the error that a partition which was added later had lost its beginning before it was read. Views that know
+ * the topic need it from 0 on.
  */
 export function beginningLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
   return new TidelineError(
@@ -51,7 +51,7 @@ export function beginningLost(topic: string, partition: number, needed: Position
   );
 }
 
-/** The log ends before a position that it had reached. */
+/** Returns the error that the log ends before a position that it had reached. */
 export function logTruncated(topic: string, partition: number, needed: Position, end: Position): TidelineError {
   return new TidelineError(
     "LOG_TRUNCATED",
@@ -60,7 +60,7 @@ export function logTruncated(topic: string, partition: number, needed: Position,
   );
 }
 
-/** A partition that nobody can read or write now. */
+/** Returns the error of a partition without a leader, which cannot be read or written. */
 export function noLeader(topic: string, partition: number): TidelineError {
   return new TidelineError(
     "LOG_UNREADABLE",
@@ -69,7 +69,7 @@ export function noLeader(topic: string, partition: number): TidelineError {
   );
 }
 
-/** The log has another record where one was read before. */
+/** Returns the error that the log has another record at an offset that was read before. */
 export function logRewritten(topic: string, partition: number, offset: Position): TidelineError {
   return new TidelineError(
     "LOG_TRUNCATED",
@@ -81,8 +81,8 @@ export function logRewritten(topic: string, partition: number, offset: Position)
 type Searchable = { findBy?: (property: string, value: unknown) => unknown };
 
 /**
- * Whether Kafka's client says that the topic does not exist: by the broker's code, or in words when its metadata lacks
- * it.
+ * Whether an error of Kafka's client means that the topic does not exist: by the broker's code, or by its text when the
+ * client's metadata lacks the topic.
  */
 export function isUnknownTopic(error: unknown): boolean {
   const { findBy } = error as Searchable;
@@ -91,13 +91,13 @@ export function isUnknownTopic(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("Unknown topic");
 }
 
-/** Whether a fetch failed because its position lies outside the log. */
+/** Whether a fetch failed because its position is outside the log. */
 export function isOutOfRange(error: unknown): boolean {
   const { findBy } = error as Searchable;
   return Boolean(findBy?.call(error, "apiId", "OFFSET_OUT_OF_RANGE"));
 }
 
-/** Whether a fetch failed because its topic, or its position, is not that of this log: no delay heals that. */
+/** Whether a fetch failed because its topic or position does not belong to this log. A retry does not solve that. */
 export function isAboutTheLog(error: unknown): boolean {
   const { findBy } = error as Searchable;
   return (

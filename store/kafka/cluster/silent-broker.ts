@@ -1,12 +1,12 @@
 import type { Connection, ConnectionPool } from "../client/client.ts";
 
-/** When a connection last gave an answer, in milliseconds of `performance.now()`. */
+/** The time of a connection's last answer, in milliseconds of `performance.now()`. */
 const answeredAtMs = new WeakMap<Connection, number>();
 
 /**
- * Resolves with the answer to a request. When its connection has answered nothing for `limitMs`, it is closed and this
- * rejects: a broker that vanished without a word keeps its connections open. The client's own time limit would leave
- * the connection in its pool, where the next request waits in vain.
+ * Returns the answer to a request. If the connection has answered nothing for `limitMs`, closes it and rejects: the
+ * connections of a broker that vanished stay open. The client's own time limit would leave the connection in its pool,
+ * where the next request would wait in vain.
  */
 export async function answered<T>(connection: Connection, answer: Promise<T>, limitMs: number): Promise<T> {
   const { host, port } = connection;
@@ -34,7 +34,7 @@ export async function answered<T>(connection: Connection, answer: Promise<T>, li
 }
 
 /**
- * Closes all connections of a pool at once. Its own `close` waits until what was written is sent, which never ends when
+ * Closes all connections of a pool at once. The pool's own `close` waits until all data is sent, which never ends when
  * a broker has vanished.
  */
 export async function closeConnections(pool: ConnectionPool): Promise<void> {

@@ -5,9 +5,9 @@ import { parseBrokers } from "./brokers.ts";
 import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 import { unreachable } from "./topics.ts";
 
-/** What Kafka keeps of a topic, and how large its partitions are. */
+/** The retention limits of a topic, and the sizes of its partitions. */
 export interface TopicRetention extends RetentionLimits {
-  /** By partition, of the largest replica. */
+  /** By partition, the size of the largest replica. */
   readonly sizeBytes: ReadonlyMap<number, number>;
 }
 

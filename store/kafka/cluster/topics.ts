@@ -10,27 +10,27 @@ import { withLeaderless } from "./leaderless-metadata.ts";
 export interface TopicSpec {
   readonly name: string;
   readonly partitions: number;
-  /** Kafka's topic settings beyond `topicDefaults`; they apply only when the topic is created. */
+  /** Kafka's topic settings in addition to `topicDefaults`. They are used only when the topic is created. */
   readonly config?: Readonly<Record<string, string>>;
-  /** Whether the topic belongs to somebody else: its definition names it. */
+  /** Whether the topic belongs to another system, because its definition names it. */
   readonly isGiven?: boolean;
 }
 
 /**
- * What every topic is created with: records stay until we delete them, because state is recomputed from them, and a
- * batch may hold 10 MB, so that no event that fits the contract is refused.
+ * The settings of every new topic. Records stay until we delete them, because state is recomputed from them. A batch
+ * may have 10 MB, so that no event that fits the contract is refused.
  */
 export const topicDefaults: Readonly<Record<string, string>> = {
   "retention.ms": "-1",
   "max.message.bytes": String(10 * 1024 * 1024),
 };
 
-/** What a topic of dead letters is created with instead. */
+/** The settings of a new topic of dead letters. */
 export const letterTopicDefaults: Readonly<Record<string, string>> = {
-  // A dead letter is its record and a little more.
+  // A dead letter is its record and some headers.
   "max.message.bytes": String(12 * 1024 * 1024),
-  // The broker's clock: it refuses records from an hour ahead of it, and a dead letter must be taken whatever the clock
-  // here says.
+  // Use the broker's clock: the broker refuses timestamps an hour ahead of it, and a dead letter must be accepted
+  // whatever the clock of this machine shows.
   "message.timestamp.type": "LogAppendTime",
 };
 
@@ -43,7 +43,7 @@ export {
 } from "../../../core/contract/topic-names.ts";
 
 /**
- * The topic of the rules' positions. Only the last record of each key is needed, so its segments are small and cleaned
+ * The topic of rules' positions. Only the last record of each key is needed, so its segments are small and cleaned
  * soon.
  */
 export function rulePositionsSpec(namespace: string): TopicSpec {
@@ -56,16 +56,19 @@ export function rulePositionsSpec(namespace: string): TopicSpec {
   return { name: rulePositionsTopic(topicName(namespace, alerts.name)), partitions: 1, config };
 }
 
-/** The topics beside that of the alerts: how far rules and deliveries have read, and what could not be delivered. */
+/**
+ * Returns the topics that belong to that of the alerts: positions of rules and deliveries, and alerts that could not be
+ * delivered.
+ */
 export function alertTopics(namespace: string): TopicSpec[] {
   const undelivered = undeliveredTopic(topicName(namespace, alerts.name));
   return [rulePositionsSpec(namespace), { name: undelivered, partitions: 1, config: letterTopicDefaults }];
 }
 
 /**
- * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it
- * is. Returns those that were created. Throws TidelineError NOT_READY when Kafka does not answer within ten seconds,
- * and CONFIG_INVALID when an existing topic has fewer partitions than `topics` asks for.
+ * Creates the topics that do not exist and waits until their partitions have leaders. Does not change existing topics.
+ * Returns the created topics. Throws TidelineError NOT_READY when Kafka does not answer within ten seconds, and
+ * CONFIG_INVALID when an existing topic has fewer partitions than `topics` asks for.
  */
 export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<TopicSpec[]> {
   const admin = withLeaderless(
@@ -86,8 +89,8 @@ export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]
 }
 
 /**
- * Deletes the topics of the installation with this namespace, those of dead letters included. Throws NOT_READY when
- * Kafka does not answer, RangeError for the empty namespace, whose topics are not told from those of others.
+ * Deletes the topics of the installation with this namespace, with those of dead letters. Throws NOT_READY when Kafka
+ * does not answer, and RangeError for the empty namespace, whose topics cannot be distinguished from others.
  */
 export async function deleteTopics(brokers: string, namespace: string): Promise<void> {
   if (namespace === "") throw new RangeError("a namespace is needed");
@@ -104,7 +107,7 @@ export async function deleteTopics(brokers: string, namespace: string): Promise<
   }
 }
 
-/** The names of all topics but Kafka's own, sorted. Throws NOT_READY when Kafka does not answer. */
+/** Returns the names of all topics except Kafka's own, sorted. Throws NOT_READY when Kafka does not answer. */
 export async function topicNames(brokers: string): Promise<string[]> {
   const admin = withLeaderless(
     new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 1, retryDelay: 200 }),
@@ -121,7 +124,7 @@ export async function topicNames(brokers: string): Promise<string[]> {
 async function createTopic(admin: Admin, { name, partitions, config }: TopicSpec): Promise<void> {
   const configs = Object.entries({ ...topicDefaults, ...config }).map(([key, value]) => ({ name: key, value }));
   try {
-    // -1 replica: as many as the broker's default.replication.factor says.
+    // -1 replicas means the broker's default.replication.factor.
     await admin.createTopics({ topics: [name], partitions, replicas: -1, configs });
   } catch (error) {
     const kafka = error as { findBy?: (property: string, value: unknown) => unknown };
@@ -130,7 +133,10 @@ async function createTopic(admin: Admin, { name, partitions, config }: TopicSpec
   }
 }
 
-/** A topic exists for its brokers a moment after it was created: asks every 50 ms, for ten seconds. */
+/**
+ * Waits until Kafka has leaders for the topics. Brokers know a new topic only after a moment, so it asks every 50 ms,
+ * for ten seconds.
+ */
 function metadataWithLeaders(
   admin: Admin,
   topics: readonly TopicSpec[],
@@ -161,14 +167,14 @@ function checkPartitions({ name, partitions, isGiven }: TopicSpec, found: number
   );
 }
 
-/** What to throw when Kafka gives no answer, or none that helps; `cause` is the last failure. */
+/** Returns the error of a Kafka that gives no answer, or no usable one. `cause` is the last failure. */
 export function unreachable(brokers: string, cause: unknown): TidelineError {
   const hint = startHint("Kafka", "KAFKA_BROKERS");
   return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}: ${reasonOf(cause)}`, hint, { cause });
 }
 
 /**
- * What an error of Kafka's client says, and what is behind it: the client wraps both the broker's codes and the
+ * Returns the text of an error of Kafka's client and of its cause: the client wraps the broker's codes and the
  * network's errors.
  */
 function reasonOf(error: unknown): string {

@@ -5,45 +5,50 @@ import { withLeaderless } from "../cluster/leaderless-metadata.ts";
 import { closeConnections } from "../cluster/silent-broker.ts";
 
 /**
- * How often to see whether this process is still a member, and whether the topic has more partitions: the group itself
- * would not notice until somebody joins or leaves.
+ * How often to check whether this process is still a member, and whether the topic has more partitions. The group
+ * notices new partitions only when a member joins or leaves.
  */
 const LOOK_EVERY_MS = 5_000;
-/** A member that shows no sign of life for this long is not one any more. Its partitions go to others. */
+/** A member without a heartbeat for this long is removed from the group. Its partitions go to other members. */
 const SESSION_MS = 6_000;
-/** Longer than a join may take, which waits for all other members. */
+/** Longer than a join may take: a join waits for all other members. */
 const ANSWER_MS = 15_000;
-/** Leaving waits this long for Kafka at most. Without it the others get the partitions at the end of the session. */
+/**
+ * The longest wait for Kafka when leaving. Without an answer, the others get the partitions at the end of the session.
+ */
 const LEAVE_MS = 5_000;
 
 export interface MembershipOptions {
   readonly brokers: string;
   readonly topic: string;
   readonly groupId: string;
-  /** How brokers see the member; "tideline-speed" when absent. */
+  /** The client id that brokers see. Absent: "tideline-speed". */
   readonly clientId?: string;
   readonly logger: Logger;
   readonly onChange: (partitions: readonly number[]) => void;
   /**
-   * A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands.
+   * Called after each heartbeat, with its error or null. A member whose heartbeats fail does not notice when its
+   * partitions change.
    */
   readonly onHeartbeat: (error: Error | null) => void;
 }
 
 /**
- * The consumer group that splits a topic's partitions among speed processes. It decides who reads what and nothing
- * else: positions live in Redis, and a member that was declared dead but still applies does no harm (invariant 2).
+ * The consumer group that splits a topic's partitions among speed processes. It decides which process reads which
+ * partition and nothing else. Positions are in Redis, and a removed member that still applies does no harm (invariant
+ * 2).
  *
- * The client gives up after some attempts, and then sends no heartbeat any more. It also asks the same coordinator for
- * ever, though another broker may be it by now. So when a heartbeat has failed, another client joins in its place.
+ * The client gives up after some attempts, and then sends no heartbeats any more. It also asks the same coordinator
+ * forever, even when another broker has become the coordinator. So when a heartbeat has failed, a new client joins in
+ * its place.
  */
 export class Membership {
   readonly #options: MembershipOptions;
   readonly #ended = new AbortController();
   #consumer: Consumer | null = null;
-  /** The client sends no heartbeats any more. */
+  /** Whether the client has stopped sending heartbeats. */
   #isLost = false;
-  /** How many partitions the topic had when this process joined last. */
+  /** The number of partitions of the topic when this process last joined. */
   #known = 0;
   #looking: NodeJS.Timeout | undefined;
   #look: Promise<void> | null = null;
@@ -57,7 +62,7 @@ export class Membership {
     return this.#partitions;
   }
 
-  /** Joins the group, and stays in it until `leave`. Throws what Kafka says, and the signal's reason. */
+  /** Joins the group, and stays in it until `leave`. Throws Kafka's error, or the signal's reason. */
   async join(signal: AbortSignal): Promise<void> {
     await this.#enter(AbortSignal.any([signal, this.#ended.signal]));
     clearInterval(this.#looking);
@@ -90,11 +95,11 @@ export class Membership {
     }
   }
 
-  /** Joins with a client of its own. */
+  /** Joins with a new client. */
   async #enter(signal: AbortSignal): Promise<void> {
     const before = this.#consumer;
     const consumer = this.#open();
-    // As the same member, if Kafka still knows it: nobody waits for one that does not come.
+    // Join as the same member, if Kafka still knows it, so that the group does not wait for the old one.
     consumer.memberId = before?.memberId ?? null;
     this.#consumer = consumer;
     if (before !== null) await abandon(before);
@@ -125,7 +130,7 @@ export class Membership {
       const count = await untilAborted(this.#countPartitions(consumer), this.#ended.signal);
       if (count <= this.#known) return;
       logger.info({ topic, partitions: count }, "the topic has more partitions");
-      // When the group's leader joins again, partitions are assigned again. The client sends no heartbeats until then.
+      // A join of the group's leader assigns partitions again. The client sends no heartbeats until then.
       this.#isLost = true;
       await untilAborted(consumer.joinGroup({}), this.#ended.signal);
       this.#isLost = false;
@@ -159,7 +164,8 @@ export class Membership {
       onChange(this.#partitions);
     });
     consumer.on("consumer:heartbeat:error", ({ error }) => onLost(error));
-    // After a heartbeat that said that the group splits the partitions again: this process could not join then.
+    // This comes after a heartbeat which said that the group assigns partitions again, if this process could not join
+    // then.
     consumer.on("error", onLost);
     consumer.on("consumer:heartbeat:end", () => {
       if (isOurs()) onHeartbeat(null);
@@ -174,7 +180,7 @@ export class Membership {
   }
 }
 
-/** Closes a client that is not used any more, without asking Kafka anything. */
+/** Closes a client that is not used any more, without a request to Kafka. */
 async function abandon(consumer: Consumer): Promise<void> {
   consumer.memberId = null;
   await consumer.leaveGroup(true);
@@ -182,7 +188,7 @@ async function abandon(consumer: Consumer): Promise<void> {
   await consumer.close(true);
 }
 
-/** What `work` gives; rejects with the signal's reason as soon as that is aborted. */
+/** Returns the result of `work`. Rejects with the signal's reason as soon as the signal is aborted. */
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

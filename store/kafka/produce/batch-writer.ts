@@ -2,9 +2,8 @@ import { crc32c } from "@node-rs/crc32";
 import { varintLength, writeVarint } from "../../../core/codec/varint.ts";
 
 /**
- * Writes record batches (RecordBatch, magic 2) as Kafka stores them. Each record becomes bytes when it comes in: the
- * client's own batches are made of some ten objects a record, which cost more than everything else that a producer
- * does.
+ * Writes record batches (RecordBatch, magic 2) in Kafka's format. Each record is written as bytes when it is added. The
+ * client's own batches have about ten objects a record, which cost more than all other work of a producer.
  */
 
 /** A record as it is sent. */
@@ -14,7 +13,7 @@ export interface WrittenRecord {
   readonly headers?: Readonly<Record<string, string | Buffer>>;
 }
 
-/** The numbers by which a broker recognises a batch that it has already (KIP-98). */
+/** The numbers by which a broker recognises a batch that it already has (KIP-98). */
 export interface BatchIdentity {
   readonly producerId: bigint;
   readonly producerEpoch: number;
@@ -22,7 +21,7 @@ export interface BatchIdentity {
   readonly sequence: number;
 }
 
-/** Where the fields of a batch lie in its bytes. */
+/** The places of the fields in a batch's bytes. */
 const LENGTH = 8;
 const LEADER_EPOCH = 12;
 const MAGIC = 16;
@@ -36,7 +35,7 @@ const PRODUCER_EPOCH = 51;
 const SEQUENCE = 53;
 const COUNT = 57;
 const RECORDS = 61;
-/** First offset and length: what the length does not count. */
+/** The bytes of first offset and length, which the length does not include. */
 const HEAD_BYTES = 12;
 
 const FIRST_BYTES = 64 * 1024;
@@ -53,13 +52,13 @@ export class BatchWriter {
     return this.#count;
   }
 
-  /** Adds a record, unless the batch has some and would pass a limit with it: whether it was added. */
+  /** Adds a record, unless a batch with records would exceed a limit. Returns whether it was added. */
   add({ key, value, headers }: WrittenRecord, limit: { readonly records: number; readonly bytes: number }): boolean {
     const keyBytes = lengthOf(key);
     const valueBytes = lengthOf(value);
     const headerList = headers === undefined ? [] : Object.entries(headers);
     const headerBytes = headersLength(headerList);
-    // Attributes, the difference to the batch's time, which is none, the place in the batch, and what follows.
+    // Attributes, time difference to the batch (always none), index in the batch, and the rest.
     const length =
       2 +
       varintLength(this.#count) +
@@ -86,7 +85,10 @@ export class BatchWriter {
     return true;
   }
 
-  /** The batch's bytes, with the time of all its records and what it is recognised by. Nothing is added afterwards. */
+  /**
+   * Returns the batch's bytes, with the same time for all its records and its identity. No record may be added
+   * afterwards.
+   */
   seal({ producerId, producerEpoch, sequence }: BatchIdentity, timestampMs: number): Buffer {
     const bytes = this.#bytes.subarray(0, this.#end);
     bytes.writeBigInt64BE(0n, 0);
@@ -126,7 +128,7 @@ export class BatchWriter {
   }
 }
 
-/** -1 for what is absent. */
+/** Returns the length of a value. -1 if it is absent. */
 function lengthOf(value: string | Buffer | null): number {
   return value === null ? -1 : typeof value === "string" ? Buffer.byteLength(value) : value.length;
 }

@@ -1,8 +1,8 @@
 import { createAPI, type Reader, ResponseError, Writer } from "../client/client.ts";
 
 /**
- * Kafka's Produce (API key 0, version 11) with one batch as it is, to be kept by all replicas: the client's own would
- * encode each record again.
+ * Kafka's Produce (API key 0, version 11) with one finished batch, to be stored by all replicas. The client's own
+ * request would encode each record again.
  */
 
 export interface ProduceRequest {
@@ -23,7 +23,7 @@ const PRODUCE_KEY = 0;
 const PRODUCE_VERSION = 11;
 const ALL_REPLICAS = -1;
 
-/** The offset of the batch's first record. Throws the client's ResponseError with what the broker says. */
+/** Returns the offset of the batch's first record. Throws the client's ResponseError for the broker's error. */
 export const produceApi = createAPI<[ProduceRequest], bigint>(
   PRODUCE_KEY,
   PRODUCE_VERSION,
@@ -57,7 +57,7 @@ function readPartition(reader: Reader): PartitionAnswer {
   const code = reader.readInt16();
   const firstOffset = reader.readInt64();
   reader.readInt64(); // the broker's time
-  reader.readInt64(); // where the log starts
+  reader.readInt64(); // the start of the log
   const wrong = reader.readArray((record) => {
     record.readInt32();
     return record.readNullableString();

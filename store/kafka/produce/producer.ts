@@ -13,57 +13,58 @@ import { refusal, writeRefused } from "./refusal.ts";
 
 /** A record to be sent. Its timestamp is the time of sending. */
 export interface EventRecord extends WrittenRecord {
-  /** By default the key's partition (`partitionOf`); records without a key go to one partition per `send`, in turn. */
+  /** Absent: the key's partition (`partitionOf`). Records without a key go to one partition per `send`, in turn. */
   readonly partition?: number;
 }
 
-/** Partition -> offset of the last record of a `send` there. */
+/** By partition, the offset of the last record of a `send`. */
 export type Acknowledged = ReadonlyMap<number, bigint>;
 
 export interface EventProducer {
   /**
    * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their
-   * records keep the order of the calls, and small calls share batches. All of them wait in memory: a caller that sends
-   * much awaits each call. Retries for two minutes; a broker that vanished without a word is given up after 40 seconds,
-   * and the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING,
-   * NOT_READY (no answer) and WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After
-   * NOT_READY and WRITE_REFUSED the producer sends nothing more, for the records behind would leave a gap: open another
-   * one.
+   * records keep the order of the calls, and small calls share batches. All records wait in memory, so a caller that
+   * sends much should await each call.
+   *
+   * Retries for two minutes. After 40 seconds without an answer a broker is given up, and the partition's leader is
+   * looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING, NOT_READY (no answer) and
+   * WRITE_REFUSED (Kafka does not accept a record, for instance because it is too large). After NOT_READY and
+   * WRITE_REFUSED the producer sends nothing more, because later records would leave a gap. Open another one then.
    */
   send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged>;
-  /** Waits for what was sent before, then closes the connections. From now on `send` throws. */
+  /** Waits for everything that was sent, then closes the connections. After this call `send` throws. */
   close(): Promise<void>;
 }
 
 /**
- * A batch stays below Kafka's default for `max.message.bytes`: topics made by others take it too. A larger record goes
- * alone.
+ * The limit of a batch is below Kafka's default for `max.message.bytes`, so that other people's topics accept it too. A
+ * larger record is sent alone.
  */
 const batchLimit = { records: 5_000, bytes: 900_000 };
 const openLimitMs = 15_000;
-/** How long a broker waits for its replicas before it gives up on a batch, which is then sent again. */
+/** How long a broker waits for its replicas before it gives up on a batch. The batch is then sent again. */
 const replicationLimitMs = 30_000;
 /** Kafka's own default for `delivery.timeout.ms`. */
 const deliveryLimitMs = 120_000;
-/** A broker answers within `replicationLimitMs`, also with a refusal, unless it has vanished. */
+/** A broker that has not vanished answers within `replicationLimitMs`, if only with an error. */
 const silenceLimitMs = replicationLimitMs + 10_000;
-/** After this long the next broker is asked to register the producer. */
+/** How long to wait for a broker to register the producer before the next broker is asked. */
 const registerSilenceMs = 5_000;
 
 export interface ProducerOptions {
-  /** `host:port`, several by comma. */
+  /** `host:port`, several separated by commas. */
   readonly brokers: string;
-  /** How long a connection may answer nothing before it is closed, in milliseconds; by default 40 seconds. */
+  /** How long a connection may be without an answer before it is closed, in milliseconds. Absent: 40 seconds. */
   readonly silenceMs?: number;
-  /** How long a record is tried to be sent, in milliseconds; by default two minutes. */
+  /** How long to try to send a record, in milliseconds. Absent: two minutes. */
   readonly deliveryMs?: number;
 }
 
-/** Registers an idempotent producer; throws TidelineError NOT_READY when no broker does that within 15 seconds. */
+/** Registers an idempotent producer. Throws TidelineError NOT_READY when no broker registers it within 15 seconds. */
 export async function openProducer(options: ProducerOptions): Promise<EventProducer> {
   const { brokers, silenceMs = silenceLimitMs, deliveryMs = deliveryLimitMs } = options;
   const addresses = parseBrokers(brokers);
-  // `answered` ends requests, and their connection. The client's own limit would end the request alone.
+  // `answered` ends a request together with its connection. The client's own limit would end the request only.
   const pool = new ConnectionPool(CLIENT_ID, { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: 2 * deliveryMs });
   let attempts = 0;
   const register = async () => {
@@ -117,19 +118,21 @@ interface Sending {
   readonly reject: (error: unknown) => void;
 }
 
-/** A batch of one partition, and whose records it has: in order, each with the place behind its last one. */
+/**
+ * A batch of one partition, and the calls of `send` whose records it has: in order, each with the index after its last
+ * record.
+ */
 interface Batch {
   readonly writer: BatchWriter;
   readonly shares: { readonly sending: Sending; end: number }[];
 }
 
 /**
- * A partition's queue. One batch of it is under way at a time, and what comes in at the same time makes the next one
- * larger.
- *
- * Kafka drops a batch whose numbers it has already (KIP-98). A batch takes its first number when it is sealed, and the
- * partition's number moves on only when the batch is acknowledged. So the same bytes are sent again after a failure,
- * nothing goes to the partition in between, and after a batch that failed for good nothing is sent any more.
+ * A partition's queue. One batch is under way at a time, and records that are added meanwhile make the next batch
+ * larger. Kafka drops a batch whose numbers it already has (KIP-98). A batch takes its first number when it is sealed,
+ * and the partition's number increases only when the batch is acknowledged. So the same bytes are sent again after a
+ * failure, nothing else goes to the partition in between, and after a batch that finally failed nothing is sent any
+ * more.
  */
 interface PartitionQueue {
   readonly topic: string;
@@ -145,7 +148,10 @@ class QueueProducer implements EventProducer {
   readonly #pool: ConnectionPool;
   readonly #cluster: KafkaCluster;
   readonly #limits: Required<ProducerOptions>;
-  /** Topic -> the queues of its partitions; asked once, so that a key stays where it is while this producer lives. */
+  /**
+   * The queues of each topic's partitions. Kafka is asked once, so that a key keeps its partition while this producer
+   * lives.
+   */
   readonly #queues = new Map<string, Promise<PartitionQueue[]>>();
   #keyless = 0;
   #failure: Error | undefined;
@@ -165,7 +171,7 @@ class QueueProducer implements EventProducer {
     if (this.#isClosing) throw new TypeError("send() on a closed producer");
     const found = this.#queues.get(topic) ?? this.#find(topic);
     this.#queues.set(topic, found);
-    const queues = await found; // also when it is known: overlapping calls continue in their order
+    const queues = await found; // Wait even if it is known: overlapping calls continue in their order.
     const keyless = this.#keyless++ % queues.length;
     const placed = records.map((record) => queueOf(queues, record, keyless));
     return new Promise((resolve, reject) => {
@@ -177,8 +183,8 @@ class QueueProducer implements EventProducer {
   }
 
   async close(): Promise<void> {
-    // Set at once: what is sent while others are waited for would find the connections closed, and try again until its
-    // time is over.
+    // Set it at once. A record sent while others are awaited would find the connections closed, and be retried until
+    // its time is over.
     this.#isClosing = true;
     for (const found of this.#queues.values()) for (const queue of await found.catch(() => [])) await queue.draining;
     await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);
@@ -196,7 +202,7 @@ class QueueProducer implements EventProducer {
   }
 
   async #drain(queue: PartitionQueue): Promise<void> {
-    // What else is sent in this turn of the event loop comes along.
+    // Wait, so that records sent in the same turn of the event loop are in the batch.
     await undefined;
     for (let batch = queue.waiting.shift(); batch !== undefined; batch = queue.waiting.shift()) {
       try {
@@ -208,7 +214,7 @@ class QueueProducer implements EventProducer {
     queue.draining = undefined;
   }
 
-  /** Sends one batch of one partition; the offset of its first record. */
+  /** Sends one batch of one partition. Returns the offset of its first record. */
   async #deliver(queue: PartitionQueue, { writer }: Batch): Promise<bigint> {
     if (this.#failure !== undefined) throw this.#failure;
     const { topic, partition, sequence } = queue;
@@ -232,7 +238,7 @@ class QueueProducer implements EventProducer {
       const connection = await this.#pool.get(leader);
       return await answered(connection, produceApi.async(connection, request), this.#limits.silenceMs);
     } catch (error) {
-      // Another broker may lead the partition by now.
+      // Another broker may be the partition's leader now.
       this.#cluster.forget(topic);
       throw error;
     }
@@ -245,7 +251,7 @@ class QueueProducer implements EventProducer {
   }
 }
 
-/** The queue that a record belongs to. Throws RangeError for a partition that there is not. */
+/** Returns the queue of a record. Throws RangeError for a partition that does not exist. */
 function queueOf(
   queues: readonly PartitionQueue[],
   { key, partition: given }: EventRecord,
@@ -257,7 +263,7 @@ function queueOf(
   return queue;
 }
 
-/** Adds a record to the queue's last batch that waits, or to a new one when that is full. */
+/** Adds a record to the queue's last waiting batch, or to a new one when that is full. */
 function enqueue({ waiting }: PartitionQueue, record: EventRecord, sending: Sending): void {
   let batch = waiting.at(-1);
   if (batch === undefined || !batch.writer.add(record, batchLimit)) {
@@ -270,7 +276,7 @@ function enqueue({ waiting }: PartitionQueue, record: EventRecord, sending: Send
   else batch.shares.push({ sending, end: batch.writer.count });
 }
 
-/** Tells each `send` that `batch` has records of where its last one is. */
+/** Tells each `send` with records in `batch` the offset of its last record. */
 function acknowledge({ shares }: Batch, partition: number, firstOffset: bigint): void {
   let begin = 0;
   for (const { sending, end } of shares) {

@@ -1,13 +1,13 @@
 import { TidelineError } from "../../../core/errors.ts";
 import { type GenericError, ProtocolError } from "../client/client.ts";
 
-/** Kafka's answer, when trying again cannot change it; undefined for any other error. */
+/** Returns Kafka's error if a retry cannot change it. Undefined for any other error. */
 export function refusal(error: unknown): ProtocolError | undefined {
   const found = (error as Partial<GenericError>).findBy?.("canRetry", false);
   return found instanceof ProtocolError ? found : undefined;
 }
 
-/** WRITE_REFUSED for records of `topics` that Kafka does not take; null when `cause` is not a refusal. */
+/** Returns WRITE_REFUSED for records of `topics` that Kafka does not accept. Null when `cause` is not a refusal. */
 export function writeRefused(topics: Iterable<string>, hint: string, cause: unknown): TidelineError | null {
   const refused = refusal(cause);
   if (refused === undefined) return null;

@@ -12,14 +12,12 @@ export interface TransactionRecord {
   readonly headers?: Record<string, string>;
 }
 
-/**
- * Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer.
- */
+/** Asks for the next producer id and epoch (KIP-360). The client's own values, 0 and 0, belong to another producer. */
 export const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
 
 /**
- * Kafka's client for one transactional id (KIP-98). It registers with its first transaction, and keeps its epoch from
- * then on.
+ * Returns Kafka's client for one transactional id (KIP-98). It registers with its first transaction, and keeps its
+ * epoch after that.
  */
 export const transactionalClient = (brokers: string, clientId: string, transactionalId: string) =>
   new Producer({
@@ -29,7 +27,7 @@ export const transactionalClient = (brokers: string, clientId: string, transacti
     idempotent: true,
     acks: -1,
     serializers: serializersFrom((text?: string | Buffer) => (typeof text === "string" ? Buffer.from(text) : text)),
-    // The transaction of a killed producer is being aborted, or the coordinator is loading: both take a moment.
+    // The transaction of a killed producer is being aborted, or the coordinator is loading. Both take a moment.
     retries: 40,
     retryDelay: 250,
   });
@@ -37,19 +35,19 @@ export const transactionalClient = (brokers: string, clientId: string, transacti
 export type TransactionalClient = ReturnType<typeof transactionalClient>;
 export type Transaction = Awaited<ReturnType<TransactionalClient["beginTransaction"]>>;
 
-/** What to do when Kafka does not take a record of a transaction. */
+/** What to do when Kafka does not accept a record of a transaction. */
 export const REFUSED_HINT = "See what the topic allows (max.message.bytes), and what the ACLs allow this client.";
 
-/** Whether Kafka says that another producer has taken over the transactional id. */
+/** Whether an error of Kafka means that another producer has taken over the transactional id. */
 export function isFenced(error: unknown): boolean {
   const { findBy } = error as Partial<GenericError>;
   return ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"].some((id) => findBy?.call(error, "apiId", id));
 }
 
 /**
- * The one producer of a transactional id. Opening it ends the producer that had the id before: its open transaction is
- * aborted, and Kafka takes nothing more of him. After a failure nothing more can be sent: close it and open another
- * one, which finds out what was committed.
+ * The only producer of a transactional id. Opening it ends the producer that had the id before: Kafka aborts its open
+ * transaction, and accepts nothing more from it. After a failure nothing more can be sent. Close it then and open
+ * another one, which finds out what was committed.
  */
 export class TransactionalProducer {
   readonly #brokers: string;
@@ -63,7 +61,7 @@ export class TransactionalProducer {
     this.#next = first;
   }
 
-  /** Throws NOT_READY when Kafka does not answer. */
+  /** Opens the producer. Throws NOT_READY when Kafka does not answer. */
   static async open(brokers: string, clientId: string, transactionalId: string): Promise<TransactionalProducer> {
     const client = transactionalClient(brokers, clientId, transactionalId);
     try {
@@ -76,8 +74,9 @@ export class TransactionalProducer {
 
   /**
    * Writes records in one transaction: readers of committed data see all of them or none. One call at a time. Throws an
-   * error for which `isFenced` holds when another producer has the id, WRITE_REFUSED when Kafka does not take a record
-   * (nothing was written then), NOT_READY when Kafka does not answer: whether the records were written is not known.
+   * error for which `isFenced` is true when another producer has the id; WRITE_REFUSED when Kafka does not accept a
+   * record, and then nothing was written; NOT_READY when Kafka does not answer, and then it is not known whether the
+   * records were written.
    */
   async commit(records: readonly TransactionRecord[]): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
@@ -98,7 +97,7 @@ export class TransactionalProducer {
   }
 
   async close(): Promise<void> {
-    // A transaction that nothing was sent in needs no end: Kafka does not know of it yet.
+    // A transaction without records needs no end: Kafka does not know of it yet.
     await this.#client.close(true);
   }
 }

@@ -5,17 +5,17 @@ import { TidelineError } from "../../../core/errors.ts";
 import { compressionsAlgorithms } from "../client/client.ts";
 
 /**
- * The records of a compressed batch, never more than this many bytes of them: a batch of ten megabytes may stand for
- * gigabytes. The client's own decompression has no bound, and does not know how Java frames snappy.
+ * Expands the records of a compressed batch, up to a limit of bytes: a batch of ten megabytes may expand to gigabytes.
+ * The client's own decompression has no limit, and cannot read Java's framing of snappy.
  */
 
-/** A codec of Kafka's: expanded bytes, or null when they are more than `mostBytes`. */
+/** A codec of Kafka's. Returns the expanded bytes, or null when there are more than `mostBytes`. */
 type Expand = (bytes: Buffer, mostBytes: number) => Buffer | null;
 
 /** By the lowest three bits of a batch's attributes. */
 const CODECS: readonly (Expand | undefined)[] = [undefined, expandGzip, expandSnappy, expandLz4, expandZstd];
 
-/** Throws CODEC_MISSING for a codec that Kafka did not have when this was written. */
+/** Expands bytes. Throws CODEC_MISSING for a codec that is not in `CODECS`. */
 export function expand(codec: number, bytes: Buffer, mostBytes: number): Buffer | null {
   const found = CODECS[codec];
   if (found === undefined) throw codecMissing(`codec ${codec}`);
@@ -26,7 +26,7 @@ function expandGzip(bytes: Buffer, mostBytes: number): Buffer | null {
   return bounded(() => zlib.gunzipSync(bytes, { maxOutputLength: mostBytes }));
 }
 
-/** Node has had zstd since 22.15, several times as fast as what is written in JavaScript; its types here are older. */
+/** Node has zstd since 22.15, several times as fast as code in JavaScript. The types used here are older. */
 function expandZstd(bytes: Buffer, mostBytes: number): Buffer | null {
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: typeof zlib.gunzipSync };
   if (zstdDecompressSync !== undefined) return bounded(() => zstdDecompressSync(bytes, { maxOutputLength: mostBytes }));
@@ -58,13 +58,13 @@ function bounded(expanded: () => Buffer): Buffer | null {
 }
 
 /**
- * What snappy-java writes before its blocks (SnappyCodec): this magic, two version numbers, then each block's length
+ * The header of snappy-java (SnappyCodec): this magic, then two version numbers. After it each block has its length
  * before it.
  */
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
 const XERIAL_HEADER_BYTES = 16;
 
-/** Blocks framed by Java, or a single one without any frame, as librdkafka writes it. */
+/** Expands blocks framed by Java, or a single block without a frame, as librdkafka writes it. */
 function expandSnappy(bytes: Buffer, mostBytes: number): Buffer | null {
   const blocks = bytes.subarray(0, XERIAL.length).equals(XERIAL) ? xerialBlocks(bytes) : [bytes];
   if (blocks.reduce((sum, block) => sum + snappyLength(block), 0) > mostBytes) return null;
@@ -81,7 +81,7 @@ function xerialBlocks(bytes: Buffer): Buffer[] {
   return blocks;
 }
 
-/** A block begins with its expanded length. */
+/** Returns the expanded length of a block, which is at its beginning. */
 function snappyLength(block: Buffer): number {
   return new VarintInput(block, 0, block.length).unsigned();
 }
@@ -92,7 +92,7 @@ function expandLz4(bytes: Buffer, mostBytes: number): Buffer | null {
 
 const LZ4_STORED = 0x80000000;
 
-/** The expanded length of an LZ4 frame (LZ4 Frame Format 1.6): what its blocks say, without expanding them. */
+/** Returns the expanded length of an LZ4 frame (LZ4 Frame Format 1.6), from its blocks, without expanding them. */
 function lz4Length(frame: Buffer): number {
   const flags = frame[4] ?? 0;
   const [checksums, size, dictionary] = [flags & 0x10, flags & 0x08, flags & 0x01];
@@ -109,8 +109,8 @@ function lz4Length(frame: Buffer): number {
 }
 
 /**
- * A block is a sequence of: a token with two lengths, literals, and a match two bytes back; the last has literals
- * alone.
+ * Returns the expanded length of a block. A block is a sequence of: a token with two lengths, literals, and a match
+ * with two bytes of distance. The last sequence has only literals.
  */
 function lz4BlockLength(block: Buffer): number {
   let length = 0;

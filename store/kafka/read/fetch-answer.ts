@@ -1,12 +1,12 @@
 import { createAPI, fetchV17, type Reader, ResponseError } from "../client/client.ts";
 
 /**
- * Kafka's Fetch (API key 1, version 17), with records left as bytes. A fetch is limited in bytes as they lie in the
- * log; what they expand to is not, so the client's own reading of an answer could take all memory. It would also make a
- * dozen objects of every record.
+ * Kafka's Fetch (API key 1, version 17), with records left as bytes. The limit of a fetch counts bytes in the log, not
+ * expanded ones, so the client's own reading of an answer could use all memory. It would also make a dozen objects of
+ * every record.
  */
 
-/** What one partition answers; the records are read by `batchesOf`. */
+/** The answer for one partition. `batchesOf` reads the records. */
 export interface FetchedBytes {
   readonly partitionIndex: number;
   /** Kafka's error code; 0 when there is none. */
@@ -19,11 +19,11 @@ export interface FetchedBytes {
 
 export interface FetchAnswer {
   /**
-   * How long the broker asks to wait before the next request: a quota was used up, and the answer may be empty because
-   * of it.
+   * How long the broker wants us to wait before the next request, because a quota was used up. The answer may be empty
+   * because of it.
    */
   readonly throttledMs: number;
-  /** 0 unless the broker holds a fetch session for us. */
+  /** 0 unless the broker keeps a fetch session for us. */
   readonly sessionId: number;
   readonly partitions: readonly FetchedBytes[];
 }
@@ -34,10 +34,10 @@ const FETCH_KEY = 1;
 const FETCH_VERSION = 17;
 const READ_COMMITTED = 1;
 const NO_SESSION = 0;
-/** Asks for a full answer and for no fetch session, of which a broker has 1,000 for all its clients. */
+/** Asks for a full answer without a fetch session: a broker has only 1,000 sessions for all its clients. */
 const FINAL_EPOCH = -1;
 
-/** What is asked of one broker: partitions in the order in which it should look at them. */
+/** A request to one broker. The broker looks at partitions in this order. */
 export interface FetchQuestion {
   readonly topicId: string;
   readonly partitions: readonly { readonly partition: number; readonly fetchOffset: bigint }[];
@@ -46,7 +46,7 @@ export interface FetchQuestion {
   readonly partitionMaxBytes: number;
 }
 
-/** The arguments of `fetchApi` for a question. */
+/** Returns the arguments of `fetchApi` for a request. */
 export function fetchRequest(question: FetchQuestion): FetchArguments {
   const { topicId, maxWaitMs, maxBytes, partitionMaxBytes } = question;
   const partitions = question.partitions.map(({ partition, fetchOffset }) => ({
@@ -60,7 +60,7 @@ export function fetchRequest(question: FetchQuestion): FetchArguments {
 }
 
 /**
- * Throws the client's ResponseError when the broker refuses the whole request; an error of one partition is in its
+ * Throws the client's ResponseError when the broker refuses the whole request. The error of one partition is in the
  * answer.
  */
 export const fetchApi = createAPI<FetchArguments, FetchAnswer>(
@@ -80,7 +80,7 @@ export const fetchApi = createAPI<FetchArguments, FetchAnswer>(
   },
 );
 
-/** The client's error for a partition's error code. */
+/** Returns the client's error for a partition's error code. */
 export function partitionError({ partitionIndex, errorCode }: FetchedBytes): Error {
   return new ResponseError(FETCH_KEY, FETCH_VERSION, { [`/partitions/${partitionIndex}`]: [errorCode, null] }, null);
 }

@@ -1,19 +1,22 @@
 import type { BrokerAddress } from "../cluster/brokers.ts";
 
 /**
- * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives
- * the time, of a clock that is never set (`performance.now`).
+ * Decides the order in which the partitions of a topic are asked for, and which are left out for a while. Pure: the
+ * caller passes the time, of a clock that is never set (`performance.now`).
  *
- * A broker gives a batch that is larger than a partition's share only to the first partition of a request that has
- * data. So a partition that gave something moves to the end, as in Kafka's Java client; in a fixed order a large batch
+ * A broker returns a batch that is larger than a partition's share only for the first partition of a request that has
+ * data. So a partition that had records moves to the end, as in Kafka's Java client. In a fixed order, a large batch
  * behind a busy partition would never be read.
  */
 export class FetchTurns {
-  /** Partitions that gave something; the longer ago, the earlier. */
+  /** Partitions that had records, the least recent first. */
   readonly #served = new Set<number>();
   readonly #failures = new Map<number, { readonly count: number; readonly untilMs: number }>();
 
-  /** Those of `partitions` to ask for, in this order. One that failed waits, unless all of them do. */
+  /**
+   * Returns the partitions to ask for, in order. A partition that failed is left out for a while, unless all of them
+   * failed.
+   */
   turn(partitions: Iterable<number>, nowMs: number): number[] {
     const wanted = new Set(partitions);
     const fresh = [...wanted].filter((partition) => !this.#served.has(partition)).sort((a, b) => a - b);
@@ -22,7 +25,7 @@ export class FetchTurns {
     return due.length > 0 ? due : ordered;
   }
 
-  /** A partition answered; `gave` says whether it had records. */
+  /** Notes that a partition answered. `gave`: whether it had records. */
   answered(partition: number, gave: boolean): void {
     this.#failures.delete(partition);
     if (!gave) return;
@@ -30,7 +33,7 @@ export class FetchTurns {
     this.#served.add(partition);
   }
 
-  /** A partition could not be read: it is left out for a while, longer each time. */
+  /** Notes that a partition could not be read. It is left out for a while, longer each time. */
   failed(partition: number, nowMs: number): void {
     const count = (this.#failures.get(partition)?.count ?? 0) + 1;
     const waitMs = Math.min(BACKOFF_MS.first * 2 ** (count - 1), BACKOFF_MS.last);
@@ -40,28 +43,29 @@ export class FetchTurns {
 
 const BACKOFF_MS = { first: 100, last: 10_000 };
 
-/** What one broker is asked for. */
+/** The request to one broker. */
 export interface LeaderShare {
   readonly leader: BrokerAddress;
   /** In the order in which the broker should look at them. */
   readonly partitions: readonly number[];
-  /** Of all its partitions together. */
+  /** The limit for all its partitions together. */
   readonly maxBytes: number;
 }
 
 export interface FetchPlan {
   readonly shares: readonly LeaderShare[];
-  /** The most of each partition; together they may be more than `maxBytes`. */
+  /** The limit of each partition. Together they may exceed `maxBytes`. */
   readonly partitionBytes: number;
-  /** What each would have if all had as much. */
+  /** The limit of each partition if all had the same. */
   readonly equalBytes: number;
-  /** Partitions that nobody leads. */
+  /** Partitions without a leader. */
   readonly leaderless: readonly number[];
 }
 
 /**
- * The least share of a partition, if the whole fetch may be as large: as Kafka's own clients have it. Of a topic with
- * hundreds of partitions an equal share could be less than one batch, and then a fetch would give a single batch.
+ * The least limit of a partition, if the whole fetch may be as large: the same as in Kafka's own clients. In a topic
+ * with hundreds of partitions an equal share could be less than one batch, and then a fetch would return a single
+ * batch.
  */
 const LEAST_SHARE_BYTES = 1024 * 1024;
 

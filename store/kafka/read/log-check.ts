@@ -3,10 +3,10 @@ import { logRewritten, logTruncated, topicRecreated } from "../cluster/log-error
 import type { FetchedPartition, LogBounds, LogSource } from "./log.ts";
 import { type Mark, recordHash } from "./marks.ts";
 
-/** One record is looked at. A broker returns the whole batch that holds it, however few bytes it is asked for. */
+/** The limit for reading one record. A broker returns the whole batch that contains it, however small the limit. */
 const LIMITS = { maxBytes: 1 };
 
-/** The log that is compared, and its bounds of some moment before. */
+/** The log to compare, and its bounds some moments ago. */
 export interface ComparedLog {
   readonly log: Pick<LogSource, "read" | "bounds">;
   readonly topic: string;
@@ -14,17 +14,19 @@ export interface ComparedLog {
   readonly bounds: LogBounds;
 }
 
-/** How far the log of a partition was read, and the last record below; null when that is not known. */
+/**
+ * The position up to which a partition was read, and the last record below it. The record is null when it is not known.
+ */
 export interface Reached {
   readonly position: Position;
   readonly mark: Mark | null;
 }
 
 /**
- * Compares the log with how far it was read before (invariant 10). Two logs that have the same record at one offset
- * have the same records below it, because a log loses its end and nothing else. Throws TOPIC_RECREATED, or
- * LOG_TRUNCATED when the log ends below a position or has something else below it. What the log has deleted cannot be
- * compared, and is passed over.
+ * Compares the log with the positions and records that were read before (invariant 10). Two logs with the same record
+ * at one offset have the same records below it, because a log loses only its end. Throws TOPIC_RECREATED, or
+ * LOG_TRUNCATED when the log ends below a position or has another record below it. Records that the log has deleted
+ * cannot be compared, and are skipped.
  */
 export async function requireReached(
   compared: ComparedLog,
@@ -40,7 +42,10 @@ export async function requireReached(
   }
 }
 
-/** An offset below a position that the log has lost or has something else at; null when there is none that is known. */
+/**
+ * Returns an offset below a position at which the log has no record any more, or another one. Null when no such offset
+ * is known.
+ */
 export async function lostOffset(
   compared: ComparedLog,
   partition: number,
@@ -49,25 +54,25 @@ export async function lostOffset(
   const { log, topic, bounds } = compared;
   const needed = position(mark === null || to > mark.offset ? to : mark.offset + 1n);
   if (needed > at(bounds.stable, partition)) {
-    // It may have grown since its bounds were asked for.
+    // The log may have grown since its bounds were read.
     const end = at((await log.bounds(topic, [partition])).stable, partition);
     if (needed > end) return end;
   }
   if (mark === null) return null;
   const start = at(bounds.start, partition);
   if (mark.offset >= start && !(await holdsRecord(compared, partition, mark))) return mark.offset;
-  // Control records and aborted ones may lie between the last record and the position.
+  // There may be control records and aborted records between the last record and the position.
   const last = position(needed - 1n);
   if (last > mark.offset && last >= start && !(await holdsEpoch(compared, partition, last, mark))) return last;
   return null;
 }
 
-/** The span of one offset. */
+/** Returns the span of one offset. */
 function only(partition: number, offset: Position): PartitionSpan {
   return { partition, from: offset, to: position(offset + 1n) };
 }
 
-/** Whether the log has the marked record at its offset, which lies within its bounds. */
+/** Whether the log has the marked record at its offset, which is within its bounds. */
 async function holdsRecord(compared: ComparedLog, partition: number, mark: Mark): Promise<boolean> {
   const { log, topic } = compared;
   const { offset, hash } = mark;
@@ -86,9 +91,9 @@ async function holdsEpoch({ log, topic }: ComparedLog, partition: number, offset
 }
 
 /**
- * Whether the batch at the beginning of a fetch was written after the log lost what was marked. Records that replace
- * lost ones have a later leader epoch than any lost one, and a batch keeps its epoch for ever. A hash alone would take
- * an equal record for the same one.
+ * Whether the first batch of a fetch was written after the log lost the marked record. Records that replace lost ones
+ * have a later leader epoch than any lost one, and a batch keeps its epoch forever. A hash alone would take an equal
+ * record for the same one.
  */
 function isLater({ firstLeaderEpoch }: FetchedPartition, { leaderEpoch }: Mark): boolean {
   return leaderEpoch >= 0 && firstLeaderEpoch > leaderEpoch;

@@ -10,38 +10,41 @@ import { FetchTurns, type LeaderShare, planFetch } from "./fetch-plan.ts";
 import { batchesOf, committedBatches, expandLimits, type FetchedBatch, nextPosition } from "./record-batch.ts";
 import { Records } from "./records.ts";
 
-/** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
+/** A topic in the log. A topic that is deleted and created again has another id (invariant 10). */
 export interface TopicInfo {
   readonly id: string;
   readonly partitions: readonly number[];
 }
 
-/** Where a topic's partitions begin, and how far committed data goes (last stable offset). */
+/** The start of each partition, and the end of its committed data (last stable offset). */
 export interface LogBounds {
   readonly start: Cut;
   readonly stable: Cut;
 }
 
-/** The bounds of the partitions that can be read, and which others the topic has. */
+/** The bounds of the partitions that can be read, and the partitions that cannot. */
 export interface ReadableBounds extends LogBounds {
   readonly leaderless: readonly number[];
 }
 
-/** What one fetch gave of one partition: every committed record of `[from, to)`. */
+/** The part of a fetch for one partition: every committed record of `[from, to)`. */
 export interface FetchedPartition {
   readonly partition: number;
   readonly from: Position;
-  /** The next position to read: after control records and aborted data too. Equal to `from` when nothing came. */
+  /**
+   * The next position to read, which is also after control records and aborted data. Equal to `from` when there was no
+   * data.
+   */
   readonly to: Position;
   readonly records: Records;
-  /** Offsets of control records: they carry nothing, but are part of the span. */
+  /** Offsets of control records. They have no data, but are part of the span. */
   readonly control: readonly Position[];
-  /** The leader epochs of its first batch and of its last one; -1 when nothing came. */
+  /** The leader epochs of the first and of the last batch. -1 when there was no data. */
   readonly firstLeaderEpoch: number;
   readonly leaderEpoch: number;
   readonly logStart: Position;
   readonly stable: Position;
-  /** Wall clock when the broker's answer came, for freshness. */
+  /** The wall-clock time of the broker's answer, for freshness. */
   readonly fetchedAtMs: EpochMs;
 }
 
@@ -51,22 +54,22 @@ export interface FetchLimits {
   readonly maxBytes: number;
 }
 
-/** What the layers read: Kafka, or a log in memory. Fetches and bounds are of committed data. */
+/** The log that both layers read: Kafka, or a log in memory. Fetches and bounds are of committed data. */
 export interface LogSource {
   /** Throws TOPIC_MISSING when there is no such topic. */
   topic(topic: string): Promise<TopicInfo>;
-  /** Of these partitions; absent: of all. Throws LOG_UNREADABLE when one of them has no leader. */
+  /** Returns the bounds of these partitions. Absent: of all. Throws LOG_UNREADABLE when one of them has no leader. */
   bounds(topic: string, partitions?: readonly number[]): Promise<LogBounds>;
-  /** Of the partitions that have a leader. */
+  /** Returns the bounds of the partitions that have a leader. */
   readableBounds(topic: string): Promise<ReadableBounds>;
-  /** One fetch of every partition that `positions` names. */
+  /** Does one fetch of every partition in `positions`. */
   fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]>;
-  /** As `readSpan`. */
+  /** The same as `readSpan`. */
   read(topic: string, span: PartitionSpan, limits: ReadLimits): AsyncGenerator<FetchedPartition>;
 }
 
 export interface ReadLimits {
-  /** Of one fetch. */
+  /** The limit of one fetch. */
   readonly maxBytes: number;
   readonly signal?: AbortSignal;
 }
@@ -74,15 +77,16 @@ export interface ReadLimits {
 const EARLIEST = -2n;
 const LATEST = -1n;
 /**
- * How often a fetch below a position that the log had reached may come back empty before that is an error; each waits.
+ * The most empty fetches below a position that the log had reached. After that it is an error. Each fetch waits for
+ * data.
  */
 const EMPTY_FETCHES = 20;
-/** A broker that answers nothing for longer than it may wait for data, and this, has vanished. */
+/** A broker that does not answer for this long, in addition to the time it may wait for data, has vanished. */
 const SILENCE_MS = 30_000;
-/** A damaged batch is fetched this often: most are damaged on their way. */
+/** How often a damaged batch is fetched. Most are damaged on their way. */
 const CORRUPT_FETCHES = 3;
 
-/** Partitions that could not be read while others of the same fetch were: what shows it to people. */
+/** Shows people the partitions that could not be read while others of the same fetch could. */
 export interface FetchWatch {
   failed(topic: string, partition: number, error: Error): void;
   answered(topic: string, partition: number): void;
@@ -90,21 +94,21 @@ export interface FetchWatch {
 
 const UNWATCHED: FetchWatch = { failed: () => undefined, answered: () => undefined };
 
-/** What came of one partition's part of a fetch. */
+/** The result of one partition's part of a fetch. */
 type PartitionOutcome =
   | { readonly partition: number; readonly fetched: FetchedPartition }
   | { readonly partition: number; readonly error: Error };
 
 /**
- * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a
- * connection's requests in order, so a fetch that waits for data holds up whatever is behind it.
+ * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time, because a broker serves a
+ * connection's requests in order, and a fetch that waits for data delays all later requests.
  */
 export class LogReader implements LogSource {
   readonly #cluster: KafkaCluster;
   readonly #pool: ConnectionPool;
   readonly #watch: FetchWatch;
   readonly #turns = new Map<string, FetchTurns>();
-  /** Until when a broker wants no request of ours, by its address, on the monotonic clock. */
+  /** By a broker's address, the time on the monotonic clock until which it accepts no request of ours. */
   readonly #throttledUntilMs = new Map<string, number>();
 
   constructor(options: { brokers: string; clientId: string; watch?: FetchWatch }) {
@@ -148,15 +152,15 @@ export class LogReader implements LogSource {
     return { ...(await this.bounds(topic, readable)), leaderless };
   }
 
-  /** Where each partition ends, records of open transactions included. */
+  /** Returns the end of each partition, records of open transactions included. */
   async ends(topic: string): Promise<Cut> {
     return new Map([...(await this.#cluster.ends(topic))].map(([partition, offset]) => [partition, position(offset)]));
   }
 
   /**
-   * One fetch of every partition that `positions` names. A partition that cannot be read is missing from the result and
-   * left out for a while, while others can be. Throws when none can, or when a position lies outside its log; the
-   * caller decides when to try again.
+   * Does one fetch of every partition in `positions`. A partition that cannot be read is missing from the result and
+   * left out for a while, if others can be read. Throws when none can be read, or when a position is outside its log.
+   * The caller decides when to try again.
    */
   async fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
     const turns = this.#turnsOf(topic);
@@ -209,7 +213,7 @@ export class LogReader implements LogSource {
     return [...leaderless.map((partition) => ({ partition, error: noLeader(topic, partition) })), ...answers.flat()];
   }
 
-  /** What one broker gives of its partitions. A damaged batch is asked for again, alone. */
+  /** Returns one broker's results for its partitions. Asks for a damaged batch again, alone. */
   async #askLeader(question: LeaderQuestion): Promise<PartitionOutcome[]> {
     let outcomes: PartitionOutcome[];
     try {
@@ -233,8 +237,8 @@ export class LogReader implements LogSource {
     const connection = await this.#pool.get(leader);
     const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - performance.now();
     if (throttledMs > 0) await delay(throttledMs);
-    // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same
-    // answer.
+    // The client's own `fetch` is not used: its filter lets aborted records through when their marker is not in the
+    // same answer.
     const asked = fetchApi.async(
       connection,
       ...fetchRequest({
@@ -253,7 +257,8 @@ export class LogReader implements LogSource {
       try {
         if (part.errorCode !== 0) throw partitionError(part);
         const from = at(positions, partition);
-        // What all parts may expand to is bound by what was asked for, and not by what each might have had.
+        // The limit of expanded bytes follows from the sizes that were received, not from the sizes that each partition
+        // could have had.
         const limits = expandLimits(Math.max(equalBytes, Math.min(partitionBytes, part.batches.length)));
         const batches = batchesOf(part.batches, from, limits, `${topic}/${partition}`);
         return { partition, fetched: fetchedPartition({ ...part, batches }, from, fetchedAtMs) };
@@ -264,7 +269,7 @@ export class LogReader implements LogSource {
   }
 }
 
-/** One broker's share of a fetch. */
+/** The request to one broker, with its limits. */
 interface LeaderQuestion extends LeaderShare {
   readonly topic: string;
   readonly topicId: string;
@@ -274,7 +279,7 @@ interface LeaderQuestion extends LeaderShare {
   readonly maxWaitMs: number;
 }
 
-/** One partition's answer to a fetch from `from`: its committed records. */
+/** Returns the committed records in one partition's answer to a fetch from `from`. */
 export function fetchedPartition(
   answer: Omit<FetchedBytes, "batches" | "errorCode"> & { readonly batches: readonly FetchedBatch[] },
   from: Position,
@@ -300,9 +305,9 @@ export function fetchedPartition(
 }
 
 /**
- * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws
- * LOG_LOST when the log begins after `from`, LOG_TRUNCATED when it ends before `to`, NOT_READY when Kafka says that it
- * has the records and does not give them, and the signal's reason when that is aborted.
+ * Yields every record of `[from, to)` of one partition, a fetch at a time. `to` is at most the last stable offset.
+ * Throws LOG_LOST when the log begins after `from`, LOG_TRUNCATED when it ends before `to`, NOT_READY when Kafka has
+ * the records according to its bounds and does not return them, and the signal's reason when it is aborted.
  */
 export async function* readSpan(
   log: Pick<LogSource, "fetch" | "bounds">,
@@ -324,7 +329,7 @@ export async function* readSpan(
       next = fetched.to;
       continue;
     }
-    // An answer that does not speak of the partition says nothing about its log: the broker throttles us.
+    // An answer without the partition says nothing about its log: the broker throttles us.
     if (fetched !== undefined) empty += 1;
     if (empty >= EMPTY_FETCHES) {
       const stable = fetched?.stable ?? next;
@@ -355,7 +360,7 @@ async function outOfRange(
     : logTruncated(topic, partition, needed, at(stable, partition));
 }
 
-/** The part of a fetch below `to`. */
+/** Returns the part of a fetch below `to`. */
 function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
   if (fetched.to <= to) return fetched;
   const control = fetched.control.filter((offset) => offset < to);

@@ -2,8 +2,8 @@ import type { FetchedPartition, LogSource } from "./log.ts";
 import type { ComparedLog } from "./log-check.ts";
 
 /**
- * The log for comparisons at about the same time (`requireReached`): a record that several of them look at is read
- * once. It is not for later ones, because the log may have lost the record since.
+ * Returns a log for comparisons at about the same time (`requireReached`): a record that several comparisons need is
+ * read once. Do not use it for later comparisons, because the log may have lost the record since.
  */
 export function readOnce(log: ComparedLog["log"]): ComparedLog["log"] {
   const held = new Map<string, Promise<readonly FetchedPartition[]>>();

@@ -5,30 +5,33 @@ import { type Position, position } from "../../../core/log/position.ts";
 import { expand } from "./expand.ts";
 import { Records, type RecordsPart, withinLimit } from "./records.ts";
 
-/** The record batches (RecordBatch, magic 2) in a broker's answer: checked, then read under a bound. */
+/**
+ * Reads the record batches (RecordBatch, magic 2) in a broker's answer. They are checked first, then read up to a
+ * limit.
+ */
 
 export interface ExpandLimits {
-  /** After this many expanded bytes no further record is read; the next fetch continues there. */
+  /** After this many expanded bytes no further record is read. The next fetch continues there. */
   readonly answerBytes: number;
-  /** A record with more is read as `tooLarge`: no batch of the decoder holds it. */
+  /** A larger record is read as `tooLarge`, because it does not fit into the decoder's batches. */
   readonly recordBytes: number;
-  /** Of a compressed batch that expands to more, every record is `tooLarge`. */
+  /** If a compressed batch expands to more, every record in it is `tooLarge`. */
   readonly batchBytes: number;
 }
 
 const MIB = 1024 * 1024;
-/** Both are more than a topic takes uncompressed (store/kafka/cluster/topics.ts). */
+/** Both are larger than a topic accepts uncompressed (store/kafka/cluster/topics.ts). */
 const RECORD_BYTES = 16 * MIB;
 const BATCH_BYTES = 128 * MIB;
-/** This many times what was asked for may come of it at once. */
+/** An answer may expand to this many times the bytes that were asked for. */
 const EXPANSION = 4;
 
-/** What may be read of an answer to a fetch of `fetchBytes`. */
+/** Returns the limits for an answer to a fetch of `fetchBytes`. */
 export function expandLimits(fetchBytes: number): ExpandLimits {
   return { answerBytes: fetchBytes * EXPANSION, recordBytes: RECORD_BYTES, batchBytes: BATCH_BYTES };
 }
 
-/** A batch (RecordBatch, magic 2) as far as it was read. */
+/** The part of a batch (RecordBatch, magic 2) that was read. */
 export interface FetchedBatch {
   readonly firstOffset: bigint;
   readonly lastOffsetDelta: number;
@@ -38,7 +41,7 @@ export interface FetchedBatch {
   readonly records: RecordsPart;
 }
 
-/** Where the fields of a batch lie in its bytes. */
+/** The places of the fields in a batch's bytes. */
 const FIELD = {
   firstOffset: 0,
   length: 8,
@@ -53,7 +56,7 @@ const FIELD = {
   count: 57,
   records: 61,
 } as const;
-/** First offset and length: what the length does not count. */
+/** The bytes of first offset and length, which the length does not include. */
 const HEAD_BYTES = 12;
 const MAGIC = 2;
 const CODEC = 0b111;
@@ -61,12 +64,12 @@ const CODEC = 0b111;
 const LOG_APPEND_TIME = 0b1000;
 
 /**
- * Returns the batches of a partition that lie at or after `from`, as far as the limit goes: at least one record. The
- * last batch may be cut; it then ends where its last record does. What was not received whole is left out, as the
+ * Returns the batches of a partition at or after `from`, up to the limit: at least one record. The last batch may be
+ * cut; it then ends after its last record that was read. A batch that was not received whole is left out, because the
  * broker may cut an answer anywhere after the first batch.
  *
- * Each batch's checksum is compared before anything in it is read. A damaged batch ends the answer, so that what lies
- * before it is read. Throws BATCH_CORRUPT when it is the first one; `place` names the partition in the message.
+ * Each batch's checksum is compared before anything in it is read. A damaged batch ends the result, so that the batches
+ * before it are read. Throws BATCH_CORRUPT when it is the first one; `place` names the partition in the message.
  */
 export function batchesOf(bytes: Buffer, from: bigint, limits: ExpandLimits, place = "a batch"): FetchedBatch[] {
   const batches: FetchedBatch[] = [];
@@ -92,7 +95,8 @@ function endOf(bytes: Buffer, at: number): number {
 }
 
 /**
- * What is wrong with the batch at `at`; null when nothing is. A batch that was not received whole counts as damaged.
+ * Returns the damage of the batch at `at`. Null when there is none. A batch that was not received whole counts as
+ * damaged.
  */
 function damageOf(bytes: Buffer, at: number): string | null {
   if (at + FIELD.records > bytes.length) return "it is cut short";
@@ -114,14 +118,14 @@ function batchCorrupt(place: string, from: bigint, damage: string): TidelineErro
   );
 }
 
-/** The bytes that a broker answered about a partition, and what of them is read. */
+/** The bytes of a broker's answer for a partition, and the part to read. */
 interface AnswerBytes {
   readonly bytes: Buffer;
   readonly from: bigint;
   readonly limits: ExpandLimits;
 }
 
-/** The batch at `at`, of which at most `left` bytes of records are read. */
+/** Reads the batch at `at`, with at most `left` bytes of records. */
 function readBatch({ bytes, from, limits }: AnswerBytes, at: number, left: number): FetchedBatch {
   const end = endOf(bytes, at);
   const count = bytes.readInt32BE(at + FIELD.count);
@@ -140,7 +144,7 @@ function readBatch({ bytes, from, limits }: AnswerBytes, at: number, left: numbe
   const begin = at + FIELD.records;
   const expanded = codec === 0 ? bytes : expand(codec, bytes.subarray(begin, end), limits.batchBytes);
   if (expanded === null) {
-    // Without compaction their offsets are dense; with it, the last ones are named.
+    // Without compaction the offsets are dense. With it, they are the last ones of the batch.
     const value = tooLarge("its batch", limits.batchBytes);
     const firstDelta = head.lastOffsetDelta + 1 - count;
     return { ...head, records: { baseOffset, baseTimestampMs, appendedAtMs, count, bytes: null, value, firstDelta } };
@@ -148,7 +152,8 @@ function readBatch({ bytes, from, limits }: AnswerBytes, at: number, left: numbe
   const unread = tooLarge("it", limits.recordBytes);
   const tooMany = { bytes: limits.recordBytes, value: unread };
   const [first, last] = codec === 0 ? [begin, end] : [0, expanded.length];
-  // Field by field: copying an object that holds a double took three quarters of the time for a batch of two records.
+  // Set field by field: copying an object that contains a double took three quarters of the time for a batch of two
+  // records.
   const part = {
     baseOffset,
     baseTimestampMs,
@@ -168,8 +173,8 @@ const TRANSACTIONAL_BATCH = 0x10;
 const ABORT_MARKER = 0;
 
 /**
- * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which
- * each began; it continues until that producer's abort marker, which may lie beyond this answer (as in the Java
+ * Splits batches into committed data and control batches. Kafka lists each aborted transaction by the offset at which
+ * it began. The transaction continues to that producer's abort marker, which may be after this answer (as in the Java
  * client's CompletedFetch).
  */
 export function committedBatches(
@@ -194,7 +199,7 @@ export function committedBatches(
   return { committed, control };
 }
 
-/** The position after the last batch, also when all its records were filtered or compacted away. */
+/** Returns the position after the last batch, also when all its records were filtered or compacted away. */
 export function nextPosition(batches: readonly FetchedBatch[], from: Position): Position {
   const last = batches.at(-1);
   if (last === undefined) return from;

@@ -4,34 +4,34 @@ import { type Position, position } from "../../../core/log/position.ts";
 /** A record's headers as pairs of name and value. */
 export type RecordHeaders = readonly (readonly [Buffer | null, Buffer | null])[];
 
-/** What a record is made of, where each is an object of its own. */
+/** A record in which each part is an object of its own. */
 export interface PlainRecord {
   readonly offset: Position;
   readonly timestampMs?: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
-  /** As `headerBytes` returns them. */
+  /** The headers, as `headerBytes` returns them. */
   readonly headers?: Buffer | null;
 }
 
 const NONE = -1;
-/** The record's value was not read; what stands in its place lies in a map. */
+/** In place of a value's position: the value was not read. A map has the text that replaces it. */
 const UNREAD = -2;
 
 /**
- * Records of a partition in the order of their offsets, as they lie in the bytes that Kafka sent. A million of them are
- * a few arrays of numbers and no objects; the getters make objects when somebody asks for them.
+ * Records of a partition in the order of their offsets, left in the bytes that Kafka sent. A million of them are a few
+ * arrays of numbers and no objects. The getters make objects only when they are called.
  */
 export class Records {
-  /** Where keys, values and headers lie. */
+  /** The bytes with keys, values and headers. */
   #bytes: Buffer;
   #length = 0;
   /** Offsets and times are below 2^53. */
   readonly #offsets: Float64Array;
   readonly #timestampsMs: Float64Array;
   /**
-   * Per record: begin and end of the key, begin and end of the value, begin of the headers; NONE for what is null or
-   * not kept.
+   * For each record: start and end of the key, start and end of the value, start of the headers. NONE for a part that
+   * is null or not kept.
    */
   readonly #places: Int32Array;
   #unread: Map<number, Buffer> | null = null;
@@ -66,7 +66,7 @@ export class Records {
     return made;
   }
 
-  /** The records from `from` on of some batches. */
+  /** Returns the records of some batches from `from` on. */
   static parse(parts: readonly RecordsPart[], from: Position): Records {
     const pieces = [...new Set(parts.flatMap(({ bytes }) => (bytes === null ? [] : [bytes])))];
     const [only] = pieces;
@@ -111,7 +111,7 @@ export class Records {
     return this.#map((index) => this.#headers(index));
   }
 
-  /** Bytes of all keys and values. */
+  /** The bytes of all keys and values. */
   get sizeBytes(): number {
     let size = 0;
     for (let index = 0; index < this.#length; index++) {
@@ -140,17 +140,17 @@ export class Records {
     return this.#timestampsMs[index] ?? Number.NaN;
   }
 
-  /** The names of a record's headers, in their order. */
+  /** Returns the names of a record's headers, in order. */
   headerNames(index: number): string[] {
     return this.#headers(index).map(([name]) => name?.toString() ?? "");
   }
 
-  /** The value of the last header of that name; null if there is none. */
+  /** Returns the value of the last header with this name. Null if there is none. */
   header(index: number, name: string): Buffer | null {
     return this.#headers(index).findLast(([found]) => found?.toString() === name)?.[1] ?? null;
   }
 
-  /** A record's headers as they lie in the batch; null if it has none. */
+  /** Returns a record's headers as bytes of the batch. Null if it has none. */
   headerBytes(index: number): Buffer | null {
     const at = this.#places[index * 5 + 4] ?? NONE;
     if (at < 0 || this.#bytes[at] === 0) return null;
@@ -160,8 +160,8 @@ export class Records {
   }
 
   /**
-   * Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a
-   * null or empty one.
+   * Calls `visit(bytes, begin, end)` with the place of each value, of all or some records, in order. `begin` and `end`
+   * are equal for a null or empty value.
    */
   eachValue(
     visit: (bytes: Buffer, begin: number, end: number, index: number) => void,
@@ -179,8 +179,8 @@ export class Records {
   }
 
   /**
-   * All keys, or all values, one after the other with `separator` between them; null when one is null or has the
-   * separator in it.
+   * Returns all keys, or all values, one after the other with `separator` between them. Null when one is null or
+   * contains the separator.
    */
   joined(part: "key" | "value", separator: number): Buffer | null {
     const first = part === "key" ? 0 : 2;
@@ -192,7 +192,7 @@ export class Records {
       if (begin < 0) return null;
       const end = places[index * 5 + first + 1] as number;
       if (index > 0) joined[at++] = separator;
-      // Records are short: byte by byte costs less than a call for each.
+      // Records are short, so copying byte by byte costs less than a call for each.
       for (let from = begin; from < end; from++) {
         const byte = source[from] as number;
         if (byte === separator) return null;
@@ -202,7 +202,7 @@ export class Records {
     return joined.subarray(0, at);
   }
 
-  /** Maximal runs `[from, to)` of successive offsets. */
+  /** Returns maximal runs `[from, to)` of successive offsets. */
   runs(): { from: bigint; to: bigint }[] {
     const runs: { from: bigint; to: bigint }[] = [];
     const offsets = this.#offsets;
@@ -215,7 +215,7 @@ export class Records {
     return runs;
   }
 
-  /** The records below `to`. */
+  /** Returns the records below `to`. */
   below(to: Position): Records {
     const end = Number(to);
     let length = this.#length;
@@ -249,7 +249,7 @@ export class Records {
     return Array.from({ length: cursor.signed() }, () => [cursor.part(), cursor.part()] as const);
   }
 
-  /** One batch's records: varints, lengths and deltas of the record format's version 2. */
+  /** Parses one batch's records: varints, lengths and deltas of the record format's version 2. */
   #parse(part: ReadPart, begin: number, from: number): void {
     const { count, baseOffset, baseTimestampMs, appendedAtMs, tooLarge } = part;
     const cursor = new Cursor(this.#bytes, begin);
@@ -289,7 +289,7 @@ export class Records {
     }
   }
 
-  /** A record that was not read, with what stands in the place of its value. */
+  /** Adds a record that was not read, with the text that replaces its value. */
   #add(offset: number, timestampMs: number, value: string): void {
     const index = this.#length;
     this.#offsets[index] = offset;
@@ -306,12 +306,16 @@ interface PartPlace {
   readonly count: number;
   readonly baseOffset: number;
   readonly baseTimestampMs: number;
-  /** The time of every record, if the broker wrote it; else null, and each record has its own, relative to the base. */
+  /**
+   * The time of every record, if the broker wrote it. Else null, and each record has its own time, relative to the
+   * base.
+   */
   readonly appendedAtMs: number | null;
 }
 
 /**
- * Records of one batch, uncompressed, in `[begin, end)` of `bytes`. One with more than `tooLarge.bytes` is not read.
+ * Records of one batch, uncompressed, in `[begin, end)` of `bytes`. A record with more than `tooLarge.bytes` is not
+ * read.
  */
 export interface ReadPart extends PartPlace {
   readonly bytes: Buffer;
@@ -320,7 +324,7 @@ export interface ReadPart extends PartPlace {
   readonly tooLarge: { readonly bytes: number; readonly value: string };
 }
 
-/** Records of a batch that is not expanded: what stands in the place of their values. */
+/** Records of a batch that was not expanded, with the text that replaces their values. */
 export interface UnreadPart extends PartPlace {
   readonly bytes: null;
   readonly firstDelta: number;
@@ -330,8 +334,8 @@ export interface UnreadPart extends PartPlace {
 export type RecordsPart = ReadPart | UnreadPart;
 
 /**
- * As many records of a batch as `limitBytes` hold, at least one at or after `from`; and where the last one lies in the
- * batch, when some are left out. What is left out is not kept in memory.
+ * Returns as many records of a batch as fit in `limitBytes`, at least one at or after `from`; and the place of the last
+ * one in the batch, when some are left out. Records that are left out are not kept in memory.
  */
 export function withinLimit(
   part: ReadPart,

@@ -1,13 +1,13 @@
 import { at, type PartitionSpan, position } from "../../../core/log/position.ts";
 import type { LogReader } from "./log.ts";
 
-/** The steps by which we look back from a partition's end: each is eight times as long as the one before. */
+/** The first step of reading backwards from a partition's end. Each step is eight times as long as the one before. */
 const firstStep = 8n;
 const fetchLimitBytes = 1024 * 1024;
 
 /**
- * The last committed record of each partition that `read` understands, as what `read` gives; undefined where there is
- * none. `read` gives undefined for a value that it does not understand: the record before is tried then.
+ * Returns `read` of the last committed record of each partition. If `read` returns undefined, because it does not
+ * understand the value, the record before is tried. Undefined if no record is understood.
  */
 export async function lastOfEachPartition<T>(
   log: LogReader,
@@ -24,8 +24,8 @@ export async function lastOfEachPartition<T>(
 }
 
 /**
- * Offsets are not dense (transaction markers, compaction) and not every record is understood: hence backwards in
- * growing steps.
+ * Reads backwards in growing steps, because offsets are not dense (transaction markers, compaction) and `read` may not
+ * understand every record.
  */
 async function lastWithin<T>(
   log: LogReader,
