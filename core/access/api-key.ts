@@ -9,7 +9,7 @@ import { z } from "zod";
  */
 
 /**
- * What a key may do:
+ * The actions that a key may allow:
  *
  * - `read`: answers and proofs of views, and what the streams and views are
  * - `records`: what shows single records: records of streams, rows of tables, histories of keys, alerts

@@ -17,15 +17,15 @@ const offset = integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 const anyTime = instant({ min: "0001-01-01T00:00:00Z", max: "9999-12-31T23:59:59Z" });
 
 /**
- * What happens to alerts, as a stream like any other. Each record is one event in the life of an alert:
+ * The events of alerts, as a stream like any other. Each record is one event of an alert:
  *
  *   opened        a rule's condition was true; `subject` is the alert's id
- *   acknowledged  somebody looks after it; `subject` is the alert's id
+ *   acknowledged  somebody works on it; `subject` is the alert's id
  *   silenced      the alerts of a rule are shown as silenced until `silent_until`; `subject` is the rule's name
  *   cleared       the problem of one of Tideline's own alerts is over; `subject` is the alert's id
  *
- * The subject is the key, so all events of an alert lie in one partition. An `opened` event has the alert's id as its
- * event id: whatever writes the same alert twice, the second one is a duplicate.
+ * The subject is the key, so all events of an alert are in one partition. An `opened` event has the alert's id as its
+ * event id, so if the same alert is written twice, the second one is a duplicate.
  */
 export const alerts = stream("alerts", {
   revision: 1,

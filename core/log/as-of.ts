@@ -24,11 +24,12 @@ export type CutOf = (named: NamedVersion) => Cut | null;
 /**
  * A token is base64url of bits: the form, the generation, the version, the positions, and a check of all of them.
  *
- *   whole    both cut and applied positions: it can be read without anything else
- *   packed   the applied positions as what they are beyond the version's cut, which is looked up
+ *   whole    both cut and applied positions: the token can be read by itself
+ *   packed   the distances of the applied positions from the version's cut, which has to be looked up
  *
- * Tokens of streams with more partitions than these are packed: 256 partitions take at most 800 characters while no
- * partition has 100,000 records more beyond the cut than another. Tokens of earlier releases are base64url of JSON.
+ * Tokens of streams with more partitions than this are packed. With 256 partitions a token has at most 800 characters,
+ * unless a partition has 100,000 records more beyond the cut than another. Tokens of earlier releases are base64url of
+ * JSON.
  */
 const MOST_WHOLE_PARTITIONS = 64;
 const WHOLE = 1n;

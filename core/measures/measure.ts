@@ -22,7 +22,7 @@ export const MERGE: Readonly<Record<Merge, (a: StateValue, b: StateValue) => Sta
 };
 
 /**
- * What a cell holds of a measure:
+ * A part of a measure's state in a cell. Its form:
  *
  *   integer    one mergeable integer; `partial` is an aggregate that yields BIGINT or NULL
  *   items      one mergeable integer for each of many items; `item` is SQL of one event's item, `partial` an aggregate
@@ -96,8 +96,8 @@ export type Values = "integer" | "decimal" | "double" | "picked";
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
 
 /**
- * What a proof asks of all events of a row at once, by plain SQL over `core/proof/plain.ts`'s lines, which have
- * `_time`, `_partition`, `_offset` and `_line` beside the contract's columns:
+ * A value that a proof computes from all events of a row at once, by plain SQL over the lines of `core/proof/plain.ts`.
+ * These have `_time`, `_partition`, `_offset` and `_line` in addition to the contract's columns:
  *
  *   aggregate  an aggregate over the row's lines
  *   items      the items with the greatest weights, the heaviest first; equal ones in the order of their code points

@@ -10,18 +10,17 @@ import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
 import type { BodyScanner } from "./scan.ts";
 
 /**
- * Decoding is defined twice over, and the two may not disagree (invariant 3):
+ * Decoding is defined twice, and both definitions have to agree (invariant 3):
  *
- *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a
- *            record
- *   scan.ts  quick, for nearly all records: what it recognises zod would accept with the same values. What it does not
- *            recognise (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text
- *            `canonicalSql` reads.
+ *   zod      the contract. It decides which records are valid, and gives the reason of a reject. Of an event's versions
+ *            the newest one that accepts the record counts.
+ *   scan.ts  a fast decoder for nearly all records. For a record that it recognises, zod would return the same values.
+ *            Any other record (with numbers such as 1e3, and everything invalid) is decoded by `decodeOne`, whose
+ *            canonical text `canonicalSql` reads.
  *
- * Both are functions of the record alone. test/laws/decoding/scan.test.ts, decode.test.ts and contracts.test.ts hold
-   them
- * together. To the contract an Avro record is the JSON text of its writer's fields (core/codec/avro/avro.ts), and then
- * a record like any other; the scanner spares nearly all of them that text.
+ * Both are functions of the record alone. test/laws/decoding/scan.test.ts, decode.test.ts and contracts.test.ts compare
+ * them. For the contract, an Avro record is the JSON text of its writer's fields (core/codec/avro/avro.ts), and from
+ * there on a record like any other. The scanner reads nearly all Avro records without that text.
  */
 
 /** Columns that every decoded event has beside the fields of its contract. */

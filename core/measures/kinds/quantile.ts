@@ -8,10 +8,10 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 const AT = [0.5, 0.9, 0.99];
 
 /**
- * Quantiles of an integer expression within a relative error: the values are counted in bins, each power of two divided
- * into equal ones (as HDR Histogram does, Tene 2012), and a quantile is the middle of the bin that holds the value of
- * its rank (nearest rank). All of it is integer arithmetic, so bins are the same on every machine; zero, negative
- * values and small ones have bins of their own and are exact.
+ * Quantiles of an integer expression within a relative error. The values are counted in bins: each power of two is
+ * divided into equal ones (as HDR Histogram does, Tene 2012). A quantile is the middle of the bin that contains the
+ * value of its rank (nearest rank). The arithmetic uses integers only, so bins are the same on every machine. Zero,
+ * negative values and small ones have bins of their own and are exact.
  *
  * @param options.error bound of the relative error, 0.001 to 0.1
  * @param options.at which quantiles, each above 0 and at most 1; 0.5 is presented as `p50`, 0.999 as `p99_9`

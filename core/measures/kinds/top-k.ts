@@ -9,9 +9,9 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 const SHOW = 10;
 
 /**
- * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a
- * merge never loses an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in
- * the order of the code points that their text has in SQL.
+ * The items with the most weight. State has every item's weight, as an exact sum, and only the presented list is cut
+ * off, so a merge never loses an item that becomes heavier later. Each item costs a cell. Items are presented as text.
+ * Items of equal weight are in the order of the code points of their text in SQL.
  *
  * @param options.weight an integer expression; 1 for each event by default
  * @param options.show how many items an answer holds, 1 to 1000
