@@ -11,7 +11,7 @@ export type ErrorCode =
   | "TOPIC_RECREATED" // the topic's id is not the one our state was built from
   | "LOG_TRUNCATED" // the record at our mark differs, or the log ends before our position
   | "LOG_LOST" // the log starts after a position that we still need
-  | "LOG_UNREADABLE" // a partition has no leader: nobody can read it now
+  | "LOG_UNREADABLE" // a partition has no leader, so it cannot be read now
   | "WRITE_REFUSED" // Kafka does not take a record: it is too large, or not allowed
   | "CODEC_MISSING" // a batch of the log is compressed with a codec that is not known
   | "BATCH_CORRUPT" // a batch of the log does not match its checksum, however often it is fetched
@@ -19,7 +19,7 @@ export type ErrorCode =
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits
   | "VIEW_TOO_LARGE" // a view has more cells than its limit
-  | "REDIS_SHARED" // the live state under a view's keys is of another installation's topic
+  | "REDIS_SHARED" // the live state under a view's keys belongs to another installation's topic
   | "REDIS_EVICTS" // Redis may delete live state by itself
   | "LIVE_STATE_UNREADABLE" // what Redis holds of a view is not what Tideline wrote
   | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
@@ -30,9 +30,9 @@ export type ErrorCode =
   // stored state of another release
   | "DATA_NEWER" // a newer release has written the data directory
   | "GENERATION_FROZEN" // another release computes this generation otherwise: it is answered, but not continued
-  | "GENERATION_UNREADABLE" // this release cannot read what is stored of a generation
+  | "GENERATION_UNREADABLE" // this release cannot read the stored definition or state of a generation
   // requests
-  | "BAD_REQUEST" // a parameter or the URL is wrong; names it and what is allowed
+  | "BAD_REQUEST" // a parameter or the URL is wrong; names it and the allowed values
   | "TOO_LARGE" // the answer would not fit: ask for less
   | "VIEW_UNKNOWN"
   | "TABLE_UNKNOWN"
@@ -50,7 +50,7 @@ export type ErrorCode =
   | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
   | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
-  | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
+  | "TOO_SLOW" // the request takes too long, or the server is overloaded
   | "INTERNAL" // an error of the server, whose log says which
   | "RULE_UNKNOWN"
   | "ALERT_UNKNOWN" // no alert has this id
@@ -105,7 +105,7 @@ export class TidelineError extends Error {
   override readonly name: string = "TidelineError";
   readonly code: ErrorCode;
   readonly hint: string;
-  // Private, so that logs do not contain them: they name what somebody asked for.
+  // Private, so that logs do not contain them: they name the things that a client asked for.
   readonly #details: ErrorDetails;
 
   constructor(

@@ -13,7 +13,7 @@ export type Write = () => Promise<unknown>;
  * - Errors: after a write has failed, each call of `push` and `settle` throws its error until `abandon` is called.
  *   Nothing is sent in between.
  * - `abandon` forgets errors, not writes: Redis may still take what was sent before. The next `push` and the next
- *   `settle` wait until those writes have ended, so no earlier write runs beside a later one.
+ *   `settle` wait until those writes have ended, so no earlier write runs at the same time as a later one.
  */
 export class ApplyQueue {
   readonly #clock: Pick<Clock, "nowMs">;

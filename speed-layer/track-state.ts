@@ -151,7 +151,7 @@ export function waitsForBuild({ buildingSinceMs }: TrackState, nowMs: number): b
   return buildingSinceMs !== null && nowMs - buildingSinceMs < BUILDING_PATIENCE_MS;
 }
 
-/** Returns the event for a reply of Redis to what was sent for these partitions. `view` is the view's name. */
+/** Returns the event for a reply of Redis to the batch of these partitions. `view` is the view's name. */
 export function eventOf(reply: ApplyReply, view: string, partitions: readonly number[], nowMs: number): TrackEvent {
   switch (reply.kind) {
     case "ok":

@@ -98,7 +98,7 @@ export function slack(options: { readonly url: string | undefined }): Channel {
   return { type: "slack", url: options.url ?? "" };
 }
 
-/** Mail to addresses, separated by commas, by way of TIDELINE_SMTP_URL. */
+/** Mail to addresses, separated by commas, through the server of TIDELINE_SMTP_URL. */
 export function mail(options: { readonly to: string }): Channel {
   return { type: "mail", to: options.to };
 }

@@ -7,7 +7,8 @@ export interface NumberOptions extends Described {
   /** The unit's name, for people. */
   readonly unit?: string;
   /**
-   * The number of decimal places of the expression's integers. Absent: that of the decimal fields in the expression.
+   * The number of decimal places of the expression's integers. Absent: the places of the decimal fields in the
+   * expression.
    */
   readonly scale?: number | undefined;
 }

@@ -62,8 +62,8 @@ function storedValues(view: View, column: string, values: Values): Values {
 }
 
 /**
- * Returns values in units of their last place. Leaves out values that are not numbers with so many places, because the
- * column cannot have them.
+ * Returns values in units of their last place. Leaves out values that are not numbers with this many places, because
+ * the column cannot have them.
  */
 function inUnits(values: Values, scale: number): Values {
   if (scale === 0) return values;

@@ -285,7 +285,10 @@ export class Archive {
     return cut;
   }
 
-  /** Reads the documents of a folder. Documents that vanish meanwhile were replaced long ago, so they are left out. */
+  /**
+   * Reads the documents of a folder. A document that disappears during the reading was replaced long ago, so it is left
+   * out.
+   */
   async #documentsIn<T extends ArchiveEntry>(folder: string, schema: z.ZodType<T>): Promise<T[]> {
     const known = this.#documents.get(folder) as Map<string, T> | undefined;
     const found = new Map<string, T>();

@@ -153,7 +153,7 @@ class Pins {
 
   /**
    * Gives all documents in a folder and its subfolders second names, except hidden ones and `except`. `name` may be a
-   * single file. Files that are deleted meanwhile are left out.
+   * single file. A file that is deleted during the call is left out.
    */
   async tree(name: string, except: ReadonlySet<string> = new Set()): Promise<SnapshotFile[]> {
     const found = await readdir(this.data.path(name), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {

@@ -9,8 +9,8 @@ import type { RecordHeaders } from "../kafka/read/records.ts";
  * installation (`topicName`), even if its topic has another name.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may
- *                        repeat it. If this topic does not accept so many bytes, the value is empty, and the header
- *                        `original-bytes` has their number, "" if unknown.
+ *                        repeat it. If the original is too large for this topic, the value is empty, and the header
+ *                        `original-bytes` has the number of its bytes, "" if unknown.
  *   letter: edit         the value is the text that somebody wrote to replace the original; the last edit counts
  *   letter: replay       the edit was sent as a new record, to `replayed-to: <partition>:<offset>`; written in one
  *                        transaction with that record

@@ -34,8 +34,8 @@ export class Contracts {
   }
 
   /**
-   * Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than its stored
-   * revision.
+   * Throws DEFINITION_INVALID when a stream has another topic than before, or its decoding differs from that of its
+   * stored revision.
    */
   async require(streams: Iterable<Stream>): Promise<void> {
     const known = [...streams];

@@ -56,8 +56,8 @@ export class Generations {
 
   /**
    * Stores the definitions of the files. A view without a serving record is served by its file's generation at once.
-   * Every role calls this when it starts. Throws DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise
-   * than before under the same revision; nothing is stored then.
+   * Every role calls this when it starts. Throws DATA_NEWER, and DEFINITION_INVALID when a stream's decoding has
+   * changed without a new revision; nothing is stored then.
    */
   async register(files: Definitions, by: string): Promise<void> {
     await writeDataFormat(this.#data);

@@ -42,9 +42,9 @@ export class StoredDefinitions {
   }
 
   /**
-   * Returns a stored definition. Null when there is none. It is `frozen` when this release computes it otherwise than
-   * the one that stored it. Throws GENERATION_UNREADABLE when this release cannot make a view of the document, or does
-   * not know the state's components.
+   * Returns a stored definition. Null when there is none. It is `frozen` when the computation of this release differs
+   * from that of the release which stored it. Throws GENERATION_UNREADABLE when this release cannot make a view of the
+   * document, or does not know the state's components.
    */
   async read(generation: Generation): Promise<Definition | null> {
     const known = this.#known.get(generation);

@@ -8,10 +8,10 @@ const MOST_STATEMENTS = 256;
  * Keeps the statements of one connection that are run repeatedly, each parsed and planned once: planning is most of the
  * work for a small micro-batch. A text may run only once at a time.
  *
- * DuckDB (1.5) plans a statement with parameters at every run. It also plans a statement at every run after a table of
- * its catalog was made. So there are no parameters here, and `makeTable` drops all kept statements. DuckDB also makes
- * plans that are right only for the rows of that moment (it leaves out a filter that no row fails), except on a pool
- * that `keepsPlans`. On any other pool nothing is kept.
+ * DuckDB (1.5) plans a statement with parameters at every run, so there are no parameters here. It also plans a
+ * statement at every run if a table of its catalog was made after the statement was prepared, so `makeTable` drops all
+ * kept statements. DuckDB also makes plans that are right only for the rows of that moment (it leaves out a filter that
+ * no row fails), except on a pool that `keepsPlans`. On any other pool nothing is kept.
  */
 export class KeptStatements {
   readonly #duck: Duck;

@@ -56,7 +56,7 @@ export function decodeChain(
 
 /**
  * Segments by their text, which stays the same while records are applied. So the next state has the same objects, and
- * what is remembered about them remains valid.
+ * values that were computed from them remain valid.
  */
 const knownSegments = new Map<string, readonly Segment[]>();
 const MOST_KNOWN_SEGMENTS = 100;

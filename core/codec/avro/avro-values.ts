@@ -68,7 +68,7 @@ function copyText(input: AvroInput, length: number, out: ColumnText, isEscaped: 
   return units;
 }
 
-/** Whether a text can stand in a column as it is. */
+/** Whether a column can hold a text unchanged. */
 function isSayable(text: string): boolean {
   return text.isWellFormed() && !text.includes("\ufffd") && [...text].every((one) => one >= " ") && text.length < SPARE;
 }

@@ -23,7 +23,7 @@ import type { BodyScanner } from "./scan.ts";
  * there on a record like any other. The scanner reads nearly all Avro records without that text.
  */
 
-/** Columns that every decoded event has beside the fields of its contract. */
+/** Columns that every decoded event has in addition to the fields of its contract. */
 export const META_COLUMNS = {
   partition: "_partition",
   offset: "_offset",
@@ -31,7 +31,7 @@ export const META_COLUMNS = {
   id: "_id",
   duplicate: "_duplicate",
   reject: "_reject",
-  /** The version of the event that the record is of. The columns are those of the newest version. NULL for a reject. */
+  /** The version of the record's event. The columns are those of the newest version. NULL for a reject. */
   version: "_version",
 } as const;
 
@@ -293,7 +293,7 @@ function idSql(stream: Stream): string {
   return `(${fields.map(part).join(" || '/' || ")})`;
 }
 
-/** SQL: the columns of the newest version over those of an older one. */
+/** SQL: the columns of the newest version, from those of an older one. */
 function upcastColumns(newest: Version, older: Version): string[] {
   return Object.entries(newest.fields).map(([name, field]) => {
     const column = quoteName(name);

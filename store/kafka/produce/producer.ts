@@ -128,7 +128,7 @@ interface Batch {
 }
 
 /**
- * A partition's queue. One batch is under way at a time, and records that are added meanwhile make the next batch
+ * A partition's queue. One batch is under way at a time, and records that are added in the meantime make the next batch
  * larger. Kafka drops a batch whose numbers it already has (KIP-98). A batch takes its first number when it is sealed,
  * and the partition's number increases only when the batch is acknowledged. So the same bytes are sent again after a
  * failure, nothing else goes to the partition in between, and after a batch that finally failed nothing is sent any
