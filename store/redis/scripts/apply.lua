@@ -1,6 +1,6 @@
 -- apply(span, deltas): invariant 2. The deltas of a small batch and the partition's applied position change together,
 -- and only if the stored position is exactly where the batch begins. A batch with more cells than one script may touch
--- goes by `stage` and `commit` instead.
+-- is applied by `stage` and `commit`.
 --
 -- KEYS  chain, applied, mark, fresh
 -- ARGV  prefix, topic id ('' when not known), maxCells, a span (ten arguments, see values.lua), buckets,

@@ -1,6 +1,6 @@
--- commit(id, spans): invariant 2 for a batch that was staged. Its segment joins the chain and the applied positions of
--- its partitions change together, and only if every stored position is exactly where the batch begins. The open segment
--- is closed below it, and the next one opens above it.
+-- commit(id, spans): invariant 2 for a staged batch. In one step its segment becomes a part of the chain and the
+-- applied positions of its partitions change, but only if every stored position is exactly where the batch begins. The
+-- open segment before it is closed, and a new one is opened after it.
 --
 -- KEYS  chain, applied, mark, fresh, garbage, staging
 -- ARGV  prefix, topic id ('' when not known), maxCells, id, pages, cells, spans, then the spans (ten arguments each,
@@ -12,7 +12,7 @@
 --       {"OVERFLOW"}
 --       {"TOO_LARGE", cells}
 --       {"TOPIC", topic id}
---       {"GONE"} when Redis has lost a part of what was staged
+--       {"GONE"} when Redis has lost a part of the staged segment
 local chain, applied, mark, fresh, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, topic, id, spans = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[7])
 local function at(span) return 8 + 10 * (span - 1) end
@@ -20,7 +20,7 @@ local function leave(reply)
   if redis.call('HEXISTS', staging, id) == 1 then leave_staged(staging, garbage, id) end
   return reply
 end
--- What it adds is in Redis already, and what it frees may be what is missing.
+-- Run even when Redis is full: the batch is in Redis already, and the memory that this script frees may be needed.
 even_when_full(chain)
 
 local state = redis.call('HMGET', chain,

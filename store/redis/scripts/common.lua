@@ -1,21 +1,21 @@
 -- Prepended to every script.
 --
--- A script's writes are one transaction, but Redis does not always keep them as one: of an append-only file that ends
--- inside a transaction it keeps the whole commands, and carries them out at the next start, together with what was
--- written after them. So every script that changes a chain counts itself: `begun` by adding one to what the file says,
--- `ended` by writing down the number that it saw, behind the number of the chain's format. Where the two differ, writes
--- are there twice or in part, or another release laid out the keys. Such a chain is not used: it is as good as none,
--- and reseeded. FORMAT goes up with every change of the keys that a process of the release before would misread. Every
--- key of format READ_TOO is one of this format. A chain has it until a script changes the chain, which of a topic
--- without new records may be releases later.
+-- A script's writes are one transaction, but Redis does not always keep all of them. If its append-only file ends
+-- inside a transaction, Redis keeps the complete commands, and runs them at the next start, together with later ones.
+-- So every script that changes a chain counts its runs. It first adds one to the stored number `begun`. At its end it
+-- sets `ended` to the number that it saw, with the number of the chain's format before it. If the two differ, some
+-- writes are there twice or only in part, or another release made the keys. Such a chain is not used, and a new one is
+-- begun. FORMAT is raised with every change of the keys that a process of the release before would misread. A chain of
+-- format READ_TOO can be used as one of this format. It keeps that number until a script changes it, which may be
+-- releases later for a topic without new records.
 local FORMAT, READ_TOO = '3', '2'
 local function is_unusable(chain)
   local state = redis.call('HMGET', chain, 'begun', 'ended')
   if state[2] == READ_TOO .. ':' .. (state[1] or '') then return false end
   return state[2] ~= FORMAT .. ':' .. (state[1] or '')
 end
--- The segments of a chain, oldest first; the last one is open. A text that Tideline did not write ends the script with
--- an error that `unreadable-state.ts` knows.
+-- Returns the segments of a chain, oldest first; the last one is open. Throws the error that `unreadable-state.ts`
+-- recognises if Tideline did not write the text.
 local function segments_of(text)
   local is_json, segments = pcall(cjson.decode, text)
   local is_known = is_json and type(segments) == 'table' and #segments > 0
@@ -30,29 +30,30 @@ local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
 local function finish(chain) redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began) end
 
--- A Redis with an eviction policy deletes whole keys. Once a script sees that one of a chain is gone, the chain is void
--- for everybody.
+-- Makes a chain unusable for all processes. A script calls it when Redis has evicted a key of the chain: a Redis with
+-- an eviction policy deletes whole keys.
 local function void(chain) redis.call('HDEL', chain, 'ended') end
--- Whether one of the keys is gone that every batch writes which adds cells to the open segment.
+-- Whether one of these keys is lost. Every batch that adds cells to the open segment writes all of them.
 local function has_lost_keys(segment, applied)
   return redis.call('EXISTS', segment .. 'buckets', segment .. 'ledger', applied) < 3
 end
--- Whether a partition without an applied position had one: the open segment begins at it, or counts records behind it.
+-- Whether a partition without an applied position had one: the open segment begins there, or counts records after it.
 local function has_lost_position(chain, segment, partition)
   local segments = segments_of(redis.call('HGET', chain, 'segments'))
   if segments[#segments].from[partition] then return true end
   return redis.call('HEXISTS', segment .. 'ledger', partition .. ':records') == 1
 end
 
--- A Redis at its memory limit refuses commands that may add to it, unless the script has written before. What frees
--- memory has to work then, too.
+-- Lets a script write when Redis is at its memory limit. Redis refuses commands that may need memory, unless the
+-- script has written before. Scripts that free memory have to work then, too.
 local function even_when_full(chain) redis.call('HDEL', chain, 'full') end
 
--- Ids of segments are never given twice: keys of a chain that is gone may still be there.
+-- Returns the id of a segment. No id is used twice, because keys of a deleted chain may still exist.
 local function segment_id(nonce, number) return string.sub(nonce, 1, 13) .. '.' .. number end
 
--- A segment is named by its id and its span. An id alone names nothing for long: a Redis that comes back as it was some
--- time ago gives it to another span. What a closed segment holds follows from its span and the log.
+-- Whether two cuts are equal. A segment is identified by its id and its span. The id alone is not enough: a Redis that
+-- was restored to an earlier moment gives the same id to another span. Span and log determine a closed segment's
+-- cells.
 local function same_cut(a, b)
   for partition, position in pairs(a) do
     if (b[partition] or '0') ~= position then return false end
@@ -63,7 +64,7 @@ local function same_cut(a, b)
   return true
 end
 
--- Where in `segments` these ones, {id, from, to} each, stand closed and one after the other; nil when they do not.
+-- Returns the index in `segments` at which the wanted ones, {id, from, to} each, are closed and successive, or nil.
 local function place_of(segments, wanted)
   local first
   for at, segment in ipairs(segments) do
@@ -77,9 +78,9 @@ local function place_of(segments, wanted)
   return first
 end
 
--- A staged segment is written in parts before the chain names it. Its claim says what it may become: the deltas of a
--- batch that begins at these applied positions ({applied = {partition = from}}), or the merge of these closed segments
--- ({segments = {{id, from, to}}}).
+-- Whether the claim of a staged segment is still valid. Such a segment is written in parts before the chain names it.
+-- Its claim is either the applied positions at which its batch begins ({applied = {partition = from}}), or the closed
+-- segments that it merges ({segments = {{id, from, to}}}).
 local function holds(claim, chain, applied)
   if claim.applied then
     for partition, from in pairs(claim.applied) do
@@ -91,15 +92,14 @@ local function holds(claim, chain, applied)
   return encoded and place_of(segments_of(encoded), claim.segments) ~= nil
 end
 
--- Gives a staged segment to the garbage: first it is there, then it is no longer here, so that none is forgotten in
--- between.
+-- Moves a staged segment to the garbage. It is added there before it is removed here, so that it is never lost.
 local function leave_staged(staging, garbage, id)
   redis.call('RPUSH', garbage, id)
   redis.call('HDEL', staging, id)
 end
 
--- Staged segments whose claim can never hold again go to the garbage: those of a process that was killed, or was not
--- the first.
+-- Moves staged segments whose claim can never be valid again to the garbage: the process that staged them was killed,
+-- or another one was first.
 local function drop_stale(staging, chain, applied, garbage)
   local staged = redis.call('HGETALL', staging)
   for i = 1, #staged, 2 do
@@ -107,28 +107,28 @@ local function drop_stale(staging, chain, applied, garbage)
   end
 end
 
--- The segments of this list go to the garbage; of one that cannot be read nobody knows which they are.
+-- Moves the segments of a list to the garbage. The segments of a list that cannot be read are unknown, so they stay.
 local function drop_segments(encoded, garbage)
   pcall(function()
     for _, segment in ipairs(cjson.decode(encoded)) do redis.call('RPUSH', garbage, segment.id) end
   end)
 end
 
--- All staged segments go to the garbage.
+-- Moves all staged segments to the garbage.
 local function drop_staged(staging, garbage)
   for _, id in ipairs(redis.call('HKEYS', staging)) do redis.call('RPUSH', garbage, id) end
   redis.call('DEL', staging)
 end
 
--- A bucket's hash, or one page of it where a bucket has more cells than a script may touch at once: `<bucket>` or
--- `<bucket>/<page>`.
+-- Returns the bucket of a page. A page is a bucket's hash, `<bucket>`, or one of several, `<bucket>/<page>`, if the
+-- bucket has more cells than a script may touch at once.
 local function bucket_of(page) return string.match(page, '^(%-?%d+)') end
 
--- Fields and values of a page, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all
--- the rest. No field and no value has a line break in it: `is_line` is checked before anything is written.
+-- Returns the fields and values of a page, in the order of HGETALL, as one text: thousands of short texts would be
+-- most of a reader's work. No field or value contains a line break: `is_line` is checked before anything is written.
 local function packed(fields) return table.concat(fields, '\n') end
 
--- The values of these fields that the hash has, as HGETALL gives them.
+-- Returns these fields and their values, as far as the hash has them, in the order of HGETALL.
 local function values_of(hash, names)
   local found, values = {}, redis.call('HMGET', hash, unpack(names))
   for i, name in ipairs(names) do
@@ -140,7 +140,7 @@ local function values_of(hash, names)
   return found
 end
 
--- The sketches that these fields of a bucket stand for: {field, bytes}*; nil when one of them is gone.
+-- Returns the sketches among these fields of a bucket: {field, bytes}*, or nil when one of them is lost.
 local function sketches_of(segment, bucket, fields)
   local sketches = {}
   for i = 1, #fields, 2 do

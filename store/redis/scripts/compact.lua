@@ -1,14 +1,15 @@
--- compact(segments, id): puts one segment, whose pages have been staged, in the place of successive closed ones that it
--- is the merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
--- KEYS  chain, applied, garbage, staging ARGV  prefix, the segments as JSON, id of their merge, how many pages and
--- cells it has Returns 'OK', or 'CHANGED' when the chain does not have these segments, or a page or a ledger is
--- missing; then the merge is left to `sweep` instead.
+-- compact(segments, id): replaces successive closed segments by a staged segment, which is their merge. Only for
+-- segments between two cuts: a token inside would be a boundary that a refresh still needs.
+-- KEYS  chain, applied, garbage, staging
+-- ARGV  prefix, the segments as JSON, id of their merge, its numbers of pages and cells
+-- Returns 'OK', or 'CHANGED' when the chain does not have these segments, or a page or a ledger is missing. Then
+-- `sweep` deletes the merge.
 local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 even_when_full(chain)
 local encoded = redis.call('HGET', chain, 'segments')
 local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
 local segments = encoded and segments_of(encoded) or {}
--- Sent again after a lost reply: the merge is in the chain already, and must not go to the garbage.
+-- After a lost reply the script is sent again. The merge is in the chain then, and must not become garbage.
 for _, segment in ipairs(segments) do
   if segment.id == id then return 'OK' end
 end

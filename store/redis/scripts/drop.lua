@@ -1,4 +1,4 @@
--- drop(): the whole chain goes. The segments' keys are left to `sweep`.
+-- drop(): deletes the whole chain. `sweep` deletes the segments' keys.
 -- KEYS  chain, applied, mark, fresh, garbage, staging
 local segments = redis.call('HGET', KEYS[1], 'segments')
 even_when_full(KEYS[1])

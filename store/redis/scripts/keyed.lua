@@ -1,10 +1,10 @@
--- keyed(segments, first, last, fields): these fields of the buckets in [first, last) of closed segments, in one step:
--- the chain has each with this very span. Redis evicts whole keys: a segment without its list of pages, or a page that
--- is listed and not there, has lost cells.
+-- keyed(segments, first, last, fields): returns these fields of the buckets in [first, last) of closed segments, in
+-- one step. The chain has to have each segment with exactly this span. Redis evicts whole keys, so a segment without
+-- its list of pages has lost cells, and so has a segment with a listed page that does not exist.
 -- KEYS  chain
 -- ARGV  prefix, {{id, from, to}*} as JSON, first bucket, last bucket (exclusive), fields (those of rows last)
--- Returns for each segment {{page, fields}*} as `packed` gives them; false when the chain does not have one of them, or
--- it has lost cells.
+-- Returns for each segment {{page, fields}*}, with fields as `packed` returns them; false when the chain does not have
+-- one of the segments, or one has lost cells.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return false end
 local segments, names, answer = segments_of(encoded), {}, {}

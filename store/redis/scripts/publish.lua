@@ -1,5 +1,5 @@
--- publish(version): the pointer caches the newest manifest's number and never moves back. Without a chain there is
--- nothing to tell.
+-- publish(version): moves the pointer, which caches the newest manifest's number and never moves back. Without a chain
+-- it does nothing.
 -- KEYS  chain    ARGV  version
 local pointer = redis.call('HGET', KEYS[1], 'pointer')
 even_when_full(KEYS[1])

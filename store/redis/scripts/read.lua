@@ -1,15 +1,17 @@
--- read(keys): the chain and cells of its open segment in one atomic step, or the answer belongs to no position at all.
+-- read(keys): returns the chain and cells of its open segment in one atomic step. Read in several steps, an answer
+-- would not belong to any position.
 -- KEYS  chain, applied, fresh
--- ARGV  prefix, the digest that the reader knows ('' for none), and for each part that is wanted of the open segment:
---       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has it for that digest,
---       how many fields follow (-1: all fields of a bucket), fields
+-- ARGV  prefix, the digest that the reader knows ('' for none), and for each wanted part of the open segment:
+--       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has the part for that
+--       digest, the number of fields that follow (-1: all fields of a bucket), fields
 -- Returns false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}.
--- Chain, applied and last bucket are false when the digest is the known one: it names all of them, and with them the
--- cells. A part is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
+-- Chain, applied and last bucket are false when the digest is the known one, because it identifies all of them, and
+-- the cells. A part is false when the reader has it, else {{bucket, fields, sketches}*}, with fields as `packed`
+-- returns them.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 or is_unusable(KEYS[1]) then return false end
--- Redis may have evicted a bucket that the chain still counts. What a reader holds of a digest was complete when it was
--- read, so buckets are counted when some are read.
+-- Whether Redis has evicted a bucket that the chain still counts. A reader's parts of a known digest were complete
+-- when they were read, so cells are counted only when the reader needs a part.
 local function has_lost_cells(segment)
   local counted, cells = tonumber(redis.call('HGET', KEYS[1], 'openCells')), 0
   if counted > 0 and has_lost_keys(segment, KEYS[2]) then return true end

@@ -1,6 +1,6 @@
--- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very
--- one, and knows a manifest that is no older than it; or knows that the version which the chain names is not in the
--- data directory, as after a restore. The old segments' keys are left to `sweep`.
+-- reseed(cut, version, nonce): begins a new chain at `cut`. It does so only if there is no usable chain, or the caller
+-- saw the present one; and if the caller's version is not older than the chain's, or the caller knows that the data
+-- directory does not have the chain's version, as after a restore. `sweep` deletes the old segments' keys.
 -- KEYS  chain, applied, mark, fresh, garbage, staging
 -- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known), a version
 --       that the data directory does not have ('' for none), then for each partition whose last record below the cut is

@@ -1,6 +1,7 @@
 -- seal(token): closes the open segment at the applied positions, and opens the next one there.
--- A token that some segment has already, or nothing applied since the last boundary: nothing changes.
--- The empty token seals for size alone: it is not a cut, and never idempotent by name.
+-- Nothing changes if a segment has the token already, or if nothing was applied since the last boundary.
+-- The empty token seals for size alone: such a boundary is not a cut, and a second call is not recognised by its
+-- token.
 -- KEYS  chain, applied    ARGV  token    Returns the boundary as JSON, or false without a chain.
 local state = redis.call('HMGET', KEYS[1], 'segments', 'next', 'nonce', 'openCells')
 if not state[1] or is_unusable(KEYS[1]) then return false end
@@ -20,7 +21,7 @@ for i = 1, #applied, 2 do
   boundary[applied[i]] = applied[i + 1]
 end
 if not moved then
-  -- The boundary is there already. It becomes a cut now, so that nothing may be merged across it.
+  -- The boundary exists already. Make it a cut, so that no segments are merged across it.
   local closed = segments[#segments - 1]
   if token ~= '' and closed and not closed.token then
     closed.token = token

@@ -1,9 +1,9 @@
--- segment(id, from, to, first): pages of a closed segment from the one of this rank on, until they are as much as one
--- script may read. A segment is read piece by piece, each only while the chain has it with this very span: so the
--- pieces belong together, whatever Redis went through in between.
+-- segment(id, from, to, first): returns pages of a closed segment from this rank on, as many as one script may read. A
+-- segment is read piece by piece, and each piece only while the chain has the segment with exactly this span. So the
+-- pieces belong together, whatever happened to Redis in between.
 -- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, first
--- Returns {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false
--- when the chain does not have the segment, or Redis has lost a sketch of it.
+-- Returns {number of all pages, cells of the segment, {page, fields, sketches}*}, with fields as `packed` returns
+-- them; false when the chain does not have the segment, or Redis has lost a sketch of it.
 local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])

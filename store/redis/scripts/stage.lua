@@ -1,16 +1,17 @@
--- stage(id, pages): writes pages of a segment that the chain does not name yet; `commit` or `compact` makes it part of
--- the chain. So state of any size is written in parts that each block Redis for a moment only, and is seen as a whole
--- or not at all. A page is there once the sorted set names it. Every part may be sent again: pages are set, not added
--- to.
+-- stage(id, pages): writes pages of a segment that the chain does not name yet. Later `commit` or `compact` makes the
+-- segment a part of the chain. So state of any size is written in parts that each block Redis only for a moment, and
+-- readers see all of it or nothing. A page exists once the sorted set names it. Every part may be sent again, because
+-- pages are set, not added to.
 --
 -- KEYS  chain, applied, staging
 -- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines,
---       fields and values in turns, a line each, sketches, (field, hashes)*. Thousands of short arguments would cost
---       the client and Redis more than the cells that they are.
+--       fields and values alternately, a line each, sketches, (field, hashes)*. As separate arguments, thousands of
+--       short texts would cost the client and Redis more than the cells themselves.
 --       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components
 --       that the field '*' names.
---       Of a merge of segments there are no hashes but the number of those that have the sketch: it is their union.
--- Returns 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before, or a sketch.
+--       For a merge of segments, the hashes are replaced by the number of segments that have the sketch: Redis unites
+--       their sketches.
+-- Returns 'OK', or 'GONE' when the claim is no longer valid, or Redis has lost earlier parts, or a sketch.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, claim = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 if is_unusable(chain) or not holds(claim, chain, applied) then return 'GONE' end
@@ -28,7 +29,7 @@ local function lines(text)
 end
 
 local BETWEEN = '\31'
--- What is wrong with the values of a row or cell ('OVERFLOW' too), or nil.
+-- Returns the problem with a value of a row or cell, which may be 'OVERFLOW', or nil.
 local function wrong_value(value)
   if #value > 52 then return not is_pick(value) and 'pick' or nil end
   if not is_integer(value) then return 'value' end
@@ -51,7 +52,7 @@ local at, pages = 6, {}
 for p = 1, tonumber(ARGV[5]) do
   local page, bucket, cells, sketches = ARGV[at], ARGV[at + 1], lines(ARGV[at + 3] or ''), {}
   if not is_integer(bucket or '') or bucket_of(page) ~= bucket then return refuse('bucket') end
-  -- A field that has a line break is two lines.
+  -- A field with a line break would be two lines.
   if #cells ~= tonumber(ARGV[at + 2]) or #cells % 2 ~= 0 then return refuse('field') end
   local columns = 0
   for i = 1, #cells, 2 do
@@ -77,8 +78,8 @@ for p = 1, tonumber(ARGV[5]) do
 end
 if at ~= #ARGV + 1 then return refuse('number of arguments') end
 
--- Whether a page continues a sketch that the page before has begun. Hashes of one sketch follow each other, so only the
--- first sketch of a page can be such a one.
+-- Whether a page continues a sketch that the page before has begun. The hashes of one sketch are successive, so only
+-- the first sketch of a page can be a continued one.
 local function is_continued(segment, page, bucket, field)
   local number = tonumber(string.match(page, '/(%d+)$') or '0')
   if number == 0 then return false end

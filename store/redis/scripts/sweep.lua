@@ -1,5 +1,5 @@
--- sweep(): deletes some pages of a segment that left the chain, or the emptied segment itself: a bounded piece of work,
--- so that Redis is never blocked for long. Returns how many pieces may be left (0: nothing more to do).
+-- sweep(): deletes some pages of a segment that left the chain, or the emptied segment itself. The work is bounded, so
+-- that Redis is never blocked for long. Returns how many such pieces of work may be left (0: none).
 -- KEYS  garbage    ARGV  prefix
 local WORK = 2000
 local id = redis.call('LINDEX', KEYS[1], 0)

@@ -1,4 +1,4 @@
--- trim(cut): drops the leading closed segments that end at or below `cut`. Their keys are left to `sweep`.
+-- trim(cut): drops the leading closed segments that end at or below `cut`. `sweep` deletes their keys.
 -- KEYS  chain, garbage, applied, staging    ARGV  cut as JSON
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return 0 end

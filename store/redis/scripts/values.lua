@@ -1,6 +1,6 @@
--- Prepended to scripts that write cells: what a value may be, and how a batch advances a partition. Positions and
--- integers travel as text, because Lua's numbers are doubles. Lua does not roll back, so a script checks every argument
--- before its first write.
+-- Prepended to scripts that write cells: checks of values, and the function with which a batch advances a partition.
+-- Positions and integers are passed as text, because Lua's numbers are doubles. Lua does not roll back, so a script
+-- checks every argument before its first write.
 local LIMIT = 2305843009213693952 -- 2^61; cells stop at twice that, so that one more delta still fits 64 bits
 -- A sketch costs a reader or a script as much as this many plain cells.
 local SKETCH_WORK = 16
@@ -15,10 +15,10 @@ local function less(a, b) -- two integers in canonical text
   if na then return a > b end
   return a < b
 end
--- Readers get fields and values as lines. Both are made of JSON, which has no line breaks.
+-- Readers get fields and values as lines. Both are JSON, which has no line breaks.
 local function is_line(text) return not string.find(text, '\n', 1, true) end
 
--- A pick begins with 52 digits that say where its event lies; no two events lie at the same place.
+-- A pick begins with 52 digits, the place of its event. No two events have the same place.
 local function place(text) return string.sub(text, 1, 52) end
 local function is_pick(text) return #text > 52 and is_line(text) and string.find(place(text), '^%d+$') ~= nil end
 
@@ -34,7 +34,7 @@ local function add_hashes(sketch, hashes)
 end
 
 -- A span is ten arguments: partition, from, to, mark, records, duplicates, rejects, counted, filtered, fresh ('' when
--- the log continues). Returns what is wrong with the one at `at`, or nil.
+-- the log continues). Returns the problem with the span at `at`, or nil.
 local function bad_span(at)
   if not is_position(ARGV[at] or '') then return 'partition' end
   local from, to = ARGV[at + 1], ARGV[at + 2]
