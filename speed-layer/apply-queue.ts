@@ -6,9 +6,9 @@ export type Write = () => Promise<unknown>;
 /**
  * The writes that a lane has sent to Redis and has no reply to yet.
  *
- * - Overlap: the writes of one batch, one for each view, run at the same time, while the lane computes the next batch. A
- *   write of the next batch begins when all writes of the batch before have ended, so Redis gets the batches of a view
- *   in the order of the log.
+ * - Overlap: the writes of one batch, one for each view, run at the same time, while the lane computes the next batch.
+ *   A write of the next batch begins when all writes of the batch before have ended, so Redis gets the batches of a
+ *   view in the order of the log.
  * - Bound: the writes of one batch are on their way, and one more batch waits in `push`.
  * - Errors: after a write has failed, each call of `push` and `settle` throws its error until `abandon` is called.
  *   Nothing is sent in between.

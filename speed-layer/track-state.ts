@@ -6,8 +6,8 @@ import { type ApplyReply, refusal } from "../store/redis/chain-state.ts";
 import { type LiveCells, needsSettlement } from "./settling.ts";
 
 /**
- * One view that reads one topic, as a state machine without I/O, clock and randomness: `transition` takes a state and an
- * event, and returns the next state and what has to be done. `view-track.ts` does it.
+ * One view that reads one topic, as a state machine without I/O, clock and randomness: `transition` takes a state and
+ * an event, and returns the next state and what has to be done. `view-track.ts` does it.
  *
  *   detached --attached--> live --chain-lost--> detached
  *     |  |                   |
@@ -16,8 +16,8 @@ import { type LiveCells, needsSettlement } from "./settling.ts";
  *                            |
  *                            +--- no-room: its live cells reach the limit ---> settling
  *
- * From `building`, `settling` and `stopped` a view is attached again after a while. While a view is `settling`, the batch
- * layer is asked to publish, which makes room. A view that waits for room too long is stopped.
+ * From `building`, `settling` and `stopped` a view is attached again after a while. While a view is `settling`, the
+ * batch layer is asked to publish, which makes room. A view that waits for room too long is stopped.
  */
 export type Phase =
   | { readonly kind: "detached" | "live" }

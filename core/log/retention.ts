@@ -35,8 +35,8 @@ export interface RetentionRisk {
 }
 
 /**
- * Returns the data that Kafka may delete first, and when. Null if it will delete nothing that is still needed. A segment
- * is deleted when its youngest record is older than `retention.ms`, or when the data after it is still
+ * Returns the data that Kafka may delete first, and when. Null if it will delete nothing that is still needed. A
+ * segment is deleted when its youngest record is older than `retention.ms`, or when the data after it is still
  * `retention.bytes` (Kafka's topic settings). So both times are lower bounds: by age, computed from the record itself;
  * by size, at the higher of the rates since the log's start and since the record.
  */

@@ -12,8 +12,8 @@ import { DataDirectory } from "../files/files.ts";
 /**
  * A backup folder:
  *
- *   points/<time>.json          the index of a point: path, size and SHA-256 of every file of the data directory at that
- *                               time; written last
+ *   points/<time>.json          the index of a point: path, size and SHA-256 of every file of the data directory at
+ *                               that time; written last
  *   files/<2 digits>/<SHA-256>  the files of all points, each once
  *
  * A process that works on a folder leaves a note in it, so that one backup runs at a time. A process that sleeps for
