@@ -6,75 +6,75 @@ export type ErrorCode =
   // definitions: found at start-up, before anything runs
   | "DEFINITION_INVALID" // a view or stream file breaks a rule; names file and field
   | "SCHEMA_INCOMPATIBLE" // a new version of an event breaks the rule that its stream keeps; names field and rule
-  // the log and the state built from it: the layer stops for that view (invariant 10)
+  // the log and the state built from it: the layer stops the view (invariant 10)
   | "TOPIC_MISSING" // the stream's topic does not exist
-  | "TOPIC_RECREATED" // the topic's id is not the one our state was built from
-  | "LOG_TRUNCATED" // the record at our mark differs, or the log ends before our position
-  | "LOG_LOST" // the log starts after a position that we still need
+  | "TOPIC_RECREATED" // the topic's id differs from that of the topic from which our state was built
+  | "LOG_TRUNCATED" // the log has another record at our mark, or ends before our position
+  | "LOG_LOST" // the log starts after a position that is still needed
   | "LOG_UNREADABLE" // a partition has no leader, so it cannot be read now
-  | "WRITE_REFUSED" // Kafka does not take a record: it is too large, or not allowed
-  | "CODEC_MISSING" // a batch of the log is compressed with a codec that is not known
-  | "BATCH_CORRUPT" // a batch of the log does not match its checksum, however often it is fetched
+  | "WRITE_REFUSED" // Kafka does not accept a record: it is too large, or not allowed
+  | "CODEC_MISSING" // a batch of the log is compressed with an unknown codec
+  | "BATCH_CORRUPT" // a batch of the log does not match its checksum, even when it is fetched again
   | "LEDGER_UNBALANCED" // two readings of the same span disagree, or a tile's ledger does not add up
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits
   | "VIEW_TOO_LARGE" // a view has more cells than its limit
   | "REDIS_SHARED" // the live state under a view's keys belongs to another installation's topic
-  | "REDIS_EVICTS" // Redis may delete live state by itself
-  | "LIVE_STATE_UNREADABLE" // what Redis holds of a view is not what Tideline wrote
-  | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
-  | "REPORT_TOO_LARGE" // the daily report costs more than its budget; names what to narrow
+  | "REDIS_EVICTS" // Redis may evict live state
+  | "LIVE_STATE_UNREADABLE" // Redis has a form of a view's live state that Tideline does not write
+  | "APPLY_REFUSED" // Redis reported that a batch is malformed: an error of the program
+  | "REPORT_TOO_LARGE" // the daily report exceeds its budget; names the parts to narrow
   | "RULE_FAILED" // a rule's SQL fails on an event that its contract accepts
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
-  | "COMPUTATION_FAILED" // the SQL of a view or rule fails for want of memory or disk, or by an error of the program
+  | "COMPUTATION_FAILED" // the SQL of a view or rule fails for lack of memory or disk, or by an error of the program
   // stored state of another release
   | "DATA_NEWER" // a newer release has written the data directory
-  | "GENERATION_FROZEN" // another release computes this generation otherwise: it is answered, but not continued
+  | "GENERATION_FROZEN" // another release computed this generation otherwise: it is served, but not continued
   | "GENERATION_UNREADABLE" // this release cannot read the stored definition or state of a generation
   // requests
   | "BAD_REQUEST" // a parameter or the URL is wrong; names it and the allowed values
-  | "TOO_LARGE" // the answer would not fit: ask for less
+  | "TOO_LARGE" // the answer would be too large: ask for less
   | "VIEW_UNKNOWN"
   | "TABLE_UNKNOWN"
   | "KEY_UNKNOWN" // the table has no row with this key, at the position of the answer
-  | "COLUMN_FAILED" // a joined table's column cannot be computed for a row: its definition has to take every value
+  | "COLUMN_FAILED" // a joined table's column cannot be computed for a row: its definition has to accept every value
   | "STREAM_UNKNOWN"
   | "NOT_FOUND" // the HTTP API has no such address
   | "METHOD_NOT_ALLOWED"
   | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
-  | "UNAUTHENTICATED" // an API key is needed, and the request has none that is accepted
+  | "UNAUTHENTICATED" // an API key is needed, and the request has no active one
   | "FORBIDDEN" // the API key is not for this
   | "URI_TOO_LONG"
-  | "TOO_MANY_REQUESTS" // more is asked than the queues hold
-  | "TOO_MANY_STREAMS" // as many live streams as a server keeps are open
-  | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
-  | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
-  | "POSITION_GONE" // neither archive nor log has what `at` asks for
+  | "TOO_MANY_REQUESTS" // the queues are full
+  | "TOO_MANY_STREAMS" // the most live streams that a server allows are open
+  | "NOT_REACHED" // the log has not been applied up to the position in `min`: ask again
+  | "GENERATION_GONE" // `at` or `min` names a generation that is not served any more
+  | "POSITION_GONE" // neither archive nor log has the position in `at`
   | "TOO_SLOW" // the request takes too long, or the server is overloaded
-  | "INTERNAL" // an error of the server, whose log says which
+  | "INTERNAL" // an error of the server; its log has the details
   | "RULE_UNKNOWN"
   | "ALERT_UNKNOWN" // no alert has this id
   | "API_KEY_UNKNOWN" // no API key has this name or id
-  | "API_KEY_EXISTS" // an API key that is accepted has this name
-  | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
-  | "RUN_UNKNOWN" // no run of this name is under way
-  | "TOPIC_UNREADABLE" // a topic has no records, or none that a contract can be made of
+  | "API_KEY_EXISTS" // an active API key has this name
+  | "SCHEDULE_UNKNOWN" // Temporal has no schedule with this name
+  | "RUN_UNKNOWN" // no run with this name is under way
+  | "TOPIC_UNREADABLE" // a topic has no records, or none from which a contract can be made
   | "LETTER_UNKNOWN" // no dead letter has this id
   | "POINT_UNKNOWN" // a backup folder has no such point
-  | "BACKUP_DAMAGED" // a file of a backup is missing, or is not what was copied
+  | "BACKUP_DAMAGED" // a file of a backup is missing, or differs from the copied one
   | "DIRECTORY_IN_USE" // roles run on the data directory, or it was replaced while this role ran
-  | "DIRECTORY_NOT_EMPTY" // there is a data directory already
-  | "DISK_FULL" // no room for a file of a backup or a restore
+  | "DIRECTORY_NOT_EMPTY" // the data directory exists already
+  | "DISK_FULL" // there is no room for a file of a backup or a restore
   | "NOT_DELIVERED" // a delivery could not hand an alert over
-  | "MAIL_REFUSED" // the mail server does not take a report, and would not later
-  | "NOT_READY" // nothing published yet, or a server cannot be reached
+  | "MAIL_REFUSED" // the mail server rejects a report for good
+  | "NOT_READY" // nothing is published yet, or a server cannot be reached
   // the local stack and the command line
   | "CONFIG_INVALID"
   | "PORT_TAKEN"
   | "SERVER_MISSING"
   | "SERVER_NOT_READY"
   | "RUN_FAILED" // a workflow that a command waits for has failed, or was cancelled
-  | "INPUT_MISSING"; // a file or package that a command reads is not there
+  | "INPUT_MISSING"; // a file or package that a command reads does not exist
 
 /** A wrong parameter, and its allowed values. */
 export interface WrongParameter {
@@ -91,7 +91,7 @@ export interface ErrorDetails {
   readonly retryAfterSeconds?: number | null;
   /** The position up to which the server looked for something: a token. */
   readonly asOf?: string;
-  /** The HTTP methods that an address takes, separated by commas. */
+  /** The HTTP methods that a path accepts, separated by commas. */
   readonly methods?: string;
   /** The keys that give access. */
   readonly realm?: string;

@@ -92,7 +92,7 @@ export class RuleLane {
     this.#decoder.close();
   }
 
-  /** The furthest position of its rules, by partition. */
+  /** The furthest position that any of its rules has reached, by partition. */
   get front(): Cut {
     return farthest(...[...this.#tracks].map(({ positions }) => positions));
   }
@@ -160,7 +160,9 @@ export class RuleLane {
     for (const { positions } of behind) positions.set(partition, to);
   }
 
-  /** After every seek the decoder reloads the ids before the new position (invariant 4). */
+  /**
+   * Moves the decoder to these positions. After every seek it reloads the ids before the new position (invariant 4).
+   */
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;

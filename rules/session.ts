@@ -44,7 +44,7 @@ const FAR_BEHIND_OFFSETS = 200_000n;
 /** How long a rule whose SQL failed waits before it reads the same events again. */
 const STOPPED_FOR_MS = 30_000;
 const LINGER_MS = 100;
-/** A micro-batch of this many records means that the log is ahead: the next one is read at once. */
+/** A micro-batch with this many records means that more of the log is waiting. The next one is read at once. */
 const FULL_BATCH_RECORDS = 5_000;
 /** Partitions without a leader are left out. The session looks for them again after this long. */
 const LEADERLESS_FOR_MS = 10_000;

@@ -22,7 +22,7 @@ export class StreamRules {
   readonly #deps: StreamRulesDeps;
   readonly #membership: Membership;
   readonly #stopping = new AbortController();
-  /** Ends the session when partitions change hands. */
+  /** Ends the session when the partitions of this process change. */
   #changed = new AbortController();
   /** The error that keeps a rule from continuing, by rule. */
   readonly #errors = new Map<Rule, TidelineError>();

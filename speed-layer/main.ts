@@ -222,7 +222,7 @@ function watchRetired(
 function watchEviction(consumers: readonly StreamConsumer[], redis: TidelineRedis): NodeJS.Timeout {
   return setInterval(() => {
     requireNoEviction(redis).catch((error: unknown) => {
-      if (!isTidelineError(error)) return; // Redis is away: every apply says so
+      if (!isTidelineError(error)) return; // Redis is away: every apply reports it
       // A view that has this error already attaches again by itself, and logs the error once.
       for (const { tracks } of consumers)
         for (const track of tracks) if (track.error?.code !== error.code) track.stop(error, STEADY_CLOCK.nowMs());

@@ -11,8 +11,8 @@ import { z } from "zod";
 /**
  * The actions that a key may allow:
  *
- * - `read`: answers and proofs of views, and what the streams and views are
- * - `records`: what shows single records: records of streams, rows of tables, histories of keys, alerts
+ * - `read`: answers and proofs of views, and the definitions of streams and views
+ * - `records`: single records: records of streams, rows of tables, histories of keys, alerts
  */
 export const API_ACTIONS = ["read", "records"] as const;
 export type ApiAction = (typeof API_ACTIONS)[number];

@@ -37,13 +37,13 @@ export type FieldSpec =
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 
-/** `as`: whether records may write it as a text, too (core/contract/record/record-value.ts). */
+/** `as`: whether records may also write it as a text (core/contract/record/record-value.ts). */
 interface AsText {
   readonly as?: "text";
 }
 
 /**
- * `as`: whether records may write a number as a text, too, or its units as base64
+ * `as`: whether records may also write the number as a text, or its units as base64
  * (core/contract/record/record-value.ts).
  */
 interface AsNumber {

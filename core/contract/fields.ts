@@ -244,7 +244,7 @@ export function decimal(options: DecimalOptions): Field<number> {
       hasDefault: false,
       zod: as === undefined && round === undefined ? contract : readBy(read, what, contract),
       read: "JSON",
-      // A product has as many digits as its decimal: of 18, the scaled units of a large value would not fit.
+      // A product has as many digits as its decimal. With 18 digits, the scaled units of a large value would not fit.
       value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(38,${scale})) * ${factor})::BIGINT)`,
       fits: (column) => `${column} BETWEEN ${least} AND ${most}`,
       literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,

@@ -3,7 +3,7 @@
  * Aggregates, windows, sub-queries, and functions of time, session, files or random numbers are left out.
  */
 export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
-  // arithmetic on integers; the rest of the operators parse as functions too
+  // arithmetic on integers; the other operators are functions in the syntax tree, too
   ..."+ - * // % & | << >> ~~ !~~ ~~* !~~* || abs sign greatest least xor bit_count".split(" "),
   // text
   ...(

@@ -31,11 +31,11 @@ export interface SlideOptions {
 }
 
 /**
- * Slides windows over buckets at the price of about one merge a bucket, however wide the windows are. Sums are added
- * when a bucket enters and subtracted when it leaves. What cannot be subtracted (min, max, first, last, registers) goes
- * through a queue made of two stacks.
+ * Slides windows over buckets at the cost of about one merge a bucket, however wide the windows are. Sums are added
+ * when a bucket enters a window and subtracted when it leaves. Values that cannot be subtracted (min, max, first, last,
+ * registers) go through a queue made of two stacks.
  *
- * @param cells of buckets of `everyMs`, not yet slid: of `[fromMs - windowMs + everyMs, toMs)`
+ * @param cells single buckets of `everyMs` in `[fromMs - windowMs + everyMs, toMs)`
  */
 export function* slide(view: View, cells: readonly Cell[], windows: Windows, options: SlideOptions): Work<void> {
   const { components, rangeOf, onWindow } = options;
@@ -164,7 +164,7 @@ class WindowQueue {
     return merges;
   }
 
-  /** Moves the newer buckets to the older side, each merged with all that follow it. */
+  /** Moves the newer buckets to the older side, each merged with all later ones. */
   *#flip(): Work<number> {
     let merges = 0;
     let merged: Cell | null = null;

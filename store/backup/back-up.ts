@@ -25,8 +25,8 @@ export interface BackupResult {
 }
 
 /**
- * Adds a point to a backup folder while the installation runs: a snapshot of hard links, then copies of the files that
- * the folder does not hold, each compared with its hash, then the index. A run that fails or is aborted leaves no
+ * Adds a point to a backup folder while the installation runs. Makes a snapshot of hard links, copies the files that
+ * the folder does not have, compares each with its hash, and writes the index. A run that fails or is aborted leaves no
  * point; the next one continues with the files that were copied. Throws ARCHIVE_DAMAGED, INPUT_MISSING without a data
  * directory.
  */

@@ -3,7 +3,7 @@ import type { Stream } from "../../core/contract/stream.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { type Finding, findings } from "./findings.ts";
 
-/** The ways in which a changed contract reads a record otherwise than the running one. */
+/** The ways in which a changed contract reads a record differently from the running one. */
 export type ReadingKind = "refused" | "accepted" | "duplicate" | "no duplicate" | "read differently";
 
 /** A contract, and the table of the records as it reads them. */

@@ -9,7 +9,7 @@ import type { Duck } from "../duckdb/duck.ts";
 import { plainRows } from "../duckdb/plain-rows.ts";
 import { type Finding, type FoundRecord, findings } from "./findings.ts";
 
-/** The ways in which a changed view counts a record otherwise than the served one. */
+/** The ways in which a changed view counts a record differently from the served one. */
 export type PartKind = "counted no more" | "counted now" | "counted otherwise";
 
 /** A view, and the table of the records as its contract reads them. */

@@ -1,6 +1,6 @@
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
-/** A record that a changed definition treats otherwise than the running one. */
+/** A record for which a changed definition has another result than the running one. */
 export interface FoundRecord {
   /** `partition:offset`. */
   readonly position: string;

@@ -4,8 +4,7 @@ import type { DataDirectory } from "./files.ts";
 
 /**
  * The format of the documents that this release writes. Raise it when the release before could not read a new document,
- * or would take it for something else. 1: `format.json` did not exist. 2: archive entries and manifests have marks of
- * the log.
+ * or would misread it. 1: `format.json` did not exist. 2: archive entries and manifests have marks of the log.
  */
 export const DATA_FORMAT = 2;
 

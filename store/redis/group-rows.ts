@@ -2,9 +2,9 @@ import type { Component, StateValue } from "../../core/measures/measure.ts";
 import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "./chain-state.ts";
 
 /**
- * The integers and picks of one group as one field of a page: `<group as JSON>` -> its values in a fixed order. A field
- * for each value would cost Redis, the writer and the readers several times as much. A page with such rows names their
- * components in the field `*`. Pure.
+ * The integers and picks of one group as one field of a page: `<group as JSON>` -> its values in a fixed order. A
+ * separate field for each value would cost Redis, the writer and the readers several times as much. The field `*` of
+ * such a page names the components of its rows. Pure.
  */
 
 /** The field of a page that names the components of its rows. */

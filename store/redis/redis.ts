@@ -60,7 +60,7 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
  */
 export function endRedis(redis: TidelineRedis): void {
   redis.options.retryStrategy = () => null;
-  // The next attempt is the last one.
+  // Otherwise the next attempt is the last one.
   if (redis.status !== "reconnecting") redis.disconnect();
 }
 

@@ -8,14 +8,12 @@ import { ObjectScanner } from "../json/scan-json.ts";
 import { absentText, ColumnText, NOTHING, ROW_SEPARATOR, SPARE } from "../text/column-text.ts";
 
 /**
- * The quick decoder. It reads nearly every record that producers send, a few bytes at a time and without making
+ * The fast decoder. It reads nearly every record that producers send, a few bytes at a time and without making
  * JavaScript values, and writes its fields as the texts of columns, which DuckDB splits and casts. Fields that the
- * contract does not name are skipped. What it does not recognise (numbers such as 1e3, repeated fields, control
- * characters that separate rows, everything invalid) goes to zod. It may recognise less than zod accepts, but never
- * more, and never with another value.
- *
- * JSON is read by core/codec/json/scan-json.ts, the body of an Avro record by a scanner that is made from its writer's
- * schema (core/codec/avro/scan-avro.ts).
+ * contract does not name are skipped. Records that it does not recognise (with numbers such as 1e3, repeated fields,
+ * control characters that separate rows, everything invalid) go to zod. It may recognise less than zod accepts, but
+ * never more, and never with another value. JSON is read by core/codec/json/scan-json.ts, the body of an Avro record by
+ * a scanner made from its writer's schema (core/codec/avro/scan-avro.ts).
  */
 
 /** The fields of a version, in their order. */

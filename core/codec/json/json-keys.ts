@@ -108,7 +108,7 @@ export class JsonKeys {
 const NO_KEYS: readonly Key[] = [];
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Longer than any record, so that no record has it. */
+/** The length of a key without a spelling. No record is that long. */
 const NO_LENGTH = 0x3fff_ffff;
 
 /** Returns a key without a spelling, so that no bytes of a record match it. */

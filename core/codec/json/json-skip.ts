@@ -82,7 +82,7 @@ function skipColon(input: JsonInput, from: number): number {
   return at < input.end && input.bytes[at] === COLON ? skipBlank(input, at + 1) : NOT_RECOGNISED;
 }
 
-/** true, false and null as four bytes, little endian; of false without its first letter. */
+/** true, false and null as four bytes, little endian. Of false the first letter is left out. */
 const TRUE = 0x65757274;
 const ALSE = 0x65736c61;
 const NULL = 0x6c6c756e;
