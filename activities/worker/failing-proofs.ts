@@ -32,7 +32,7 @@ function differing(found: ProveViewsResult["others"], sinceMs: number): Failure[
     .filter(({ equal }) => equal === false)
     .map(({ view, mismatches, fields }) => ({
       ...({ kind: "proof", name: view, views: [], code: "PROOF_DIFFERS", sinceMs, atMs: sinceMs } as const),
-      message: `${mismatches} values are not what the raw log says, in ${fields.join(", ")}`,
+      message: `${mismatches} values differ from the raw log, in ${fields.join(", ")}`,
       hint: `\`tideline proof ${view}\` names rows, fields and both values. Keep the data directory and report it.`,
       failures: SAME_REASON,
     }));

@@ -110,7 +110,7 @@ async function tellAgain(setup: TemporalSetup, connection: Connection): Promise<
   if (attributes.length + gone.length === 0) return;
   logger.warn(
     { attributes, schedules: gone.map(({ id }) => id) },
-    "Temporal has forgotten something: it is told again",
+    "Temporal lacks settings that it had: they are made again",
   );
   await tell(setup, connection);
 }

@@ -53,7 +53,7 @@ export function requireCutReached({ generation, version, cut }: Manifest, reache
   if (cutReached(cut, reached)) return;
   throw new TidelineError(
     "NOT_READY",
-    `${generation}: version ${version} ends before what this run was begun with: the data directory was restored`,
+    `${generation}: version ${version} ends before the one that this run began with: the data was restored`,
     "It goes on once the worker has settled the stream again; `tideline status` shows how far it is.",
   );
 }

@@ -2,8 +2,8 @@ import { type Command, Option } from "commander";
 import { loadConfig } from "../setup/config.ts";
 
 const help = `
-A run that gets nowhere keeps its work from every later run. To end it loses nothing that is done: the next run begins
-again.
+A run that makes no progress keeps its work from every later run. To end it loses nothing that is done: the next run
+begins again.
 
 Examples:
   $ tideline runs                        every run under way: since when, and what it fails at

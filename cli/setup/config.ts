@@ -206,7 +206,7 @@ export const settings = {
   apiUrl: withSecret(
     address(
       "TIDELINE_API_URL",
-      "where `query`, `proof`, `status` and the worker ask; user and password of a proxy may stand in it",
+      "where `query`, `proof`, `status` and the worker ask; it may contain user and password of a proxy",
       `http://127.0.0.1:${portSpecs.api.default}`,
       urlOf("http", "https"),
     ),
@@ -244,8 +244,8 @@ export const settings = {
   schemaRegistry: withSecret(
     setting(
       "TIDELINE_SCHEMA_REGISTRY",
-      "schema registry with Confluent's HTTP API, a URL; user and password " +
-        "may stand in it. Choose once: ids are remembered",
+      "schema registry with Confluent's HTTP API, a URL; it may contain user " +
+        "and password. Choose once: ids are remembered",
       { text: "", shown: "one in TIDELINE_HOME" },
       urlOf("http", "https").transform((text) => (text === "" ? null : text)),
     ),
@@ -273,7 +273,7 @@ export const settings = {
     { text: "", shown: "nobody" },
     z.string(),
   ),
-  reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
+  reportFrom: setting("TIDELINE_REPORT_FROM", "sender of reports", "tideline@localhost", z.string().min(1)),
   alertsTo: setting(
     "TIDELINE_ALERTS_TO",
     "who gets Tideline's own alerts by mail: addresses, separated by commas",

@@ -151,7 +151,7 @@ function drawConnection() {
       : known.keyWanted !== null
         ? "An API key is needed"
         : away
-          ? "Disconnected: trying again. The numbers below stand still."
+          ? "Disconnected: trying again. The numbers below do not change until then."
           : "Connected";
   if (node.textContent !== text) node.textContent = text;
   node.classList.toggle("bad", away);
@@ -164,9 +164,9 @@ const FAILS = {
   lane: (name) => `Events of ${name} cannot be read`,
   reader: (name) => `Reading ${name} fails`,
   view: (name) => `The view ${name} is stopped`,
-  schedule: (name) => `What is done on schedule as ${name} fails each time`,
-  workflow: (name) => `The work ${name} gets nowhere`,
-  proof: (name) => `Numbers of ${name} are not what the raw log says`,
+  schedule: (name) => `The schedule ${name} fails each time`,
+  workflow: (name) => `The workflow ${name} makes no progress`,
+  proof: (name) => `Numbers of ${name} differ from the raw log`,
 };
 
 /** Draws problems above everything else: numbers that have stopped growing look like numbers that grow. */

@@ -197,7 +197,7 @@ export class AnswerTiles {
 
 export const VANISHED: Missing = {
   code: "VANISHED",
-  message: "segments went away again and again while they were read: this is the batch version alone",
+  message: "segments were deleted again and again during the read: this is the batch version alone",
 };
 
 /** Whether an answer would be the same again. */

@@ -59,7 +59,8 @@ export function readConsistency(
     if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);
     min = farthest(min ?? new Map(), "generation" in wanted ? wanted.applied : wanted);
   }
-  if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
+  if (atText !== undefined && minText !== undefined)
+    fail("min", "cannot be used together with at", "one of at and min");
   return { at: asOf, min, waitMs: waitOf(one, fail) };
 }
 

@@ -90,7 +90,8 @@ export function readPosition(
   const token = atText === undefined ? null : decodeJoinedAsOf(atText);
   if (atText !== undefined && token === null)
     fail("at", `"${atText.slice(0, 60)}" is not a position`, "the asOf of an earlier answer of this table");
-  if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
+  if (atText !== undefined && minText !== undefined)
+    fail("min", "cannot be used together with at", "one of at and min");
   const min = minText === undefined ? new Map<string, Cut>() : leastOf(serving, join, minText, fail);
   return { at: token === null ? null : known(join, token), min, waitMs: waitOf(one, fail) };
 }

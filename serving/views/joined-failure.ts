@@ -59,7 +59,7 @@ function refused(
   const problem =
     `column "${column}" of joined table "${join.definition.name}" cannot ` +
     `be computed for the row "${shown}": ${why}`;
-  const allowed = "the column has to take every value: TRY_CAST gives null for a text that is not a number";
+  const allowed = "the column's SQL must accept every value: TRY_CAST gives null for a text that is not a number";
   return new TidelineError("COLUMN_FAILED", problem, allowed, {
     parameters: [{ parameter: "columns", problem, allowed }],
   });
