@@ -5,7 +5,7 @@ import { type ChainState, tilesOf } from "../../store/redis/chain-state.ts";
 export interface CutSituation {
   /** The newest manifest's cut, C. */
   readonly cut: Cut;
-  /** The result of sealing the open segment; null if there is no chain. */
+  /** The end of the segment that was sealed for this settlement. Null if there is no chain. */
   readonly sealed: Cut | null;
   readonly chain: ChainState | null;
   /** The log's last stable offsets. */

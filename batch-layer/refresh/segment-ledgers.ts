@@ -11,7 +11,7 @@ const REDIS_MS = 5_000;
 /**
  * Returns the speed layer's ledgers of `[from, to)`, by partition: those of the closed segments that tile exactly this
  * span. Returns null if there are none, for example after a reseed, if Redis has evicted a ledger, or if Redis does not
- * answer. Then there is no second reading to compare with.
+ * answer. Then the caller has nothing to compare its own ledgers with.
  */
 export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
   return withinOrNull(REDIS_MS, async () => {
